@@ -1,0 +1,47 @@
+"""The state of a training run on disk, safe against a kill at any moment."""
+
+import json
+import pathlib
+
+from tfhash import files
+
+
+class Backup:
+    """Keeps the state after the last finished epoch in a directory.
+
+    Each epoch's weights (optimizer included) go to a file of their own. `state.json` names the
+    file that counts and is replaced last, so that there is always one whole state to go on from.
+
+    Args:
+        directory: Where to keep the state; made when the first epoch ends.
+    """
+
+    def __init__(self, directory):
+        self.directory = pathlib.Path(directory)
+        self._state_path = self.directory / "state.json"
+
+    def read(self):
+        """The state as it was saved, a dictionary, or `None` where nothing was."""
+        if not self._state_path.exists():
+            return None
+        try:
+            return json.loads(self._state_path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(
+                f"{self._state_path} is no training state: {error}. Remove {self.directory} to "
+                "start over"
+            ) from error
+
+    def load_weights(self, model, state):
+        """Loads weights and optimizer of `state` into a model that is in the right stage."""
+        model.load_weights(self.directory / state["weights"])
+
+    def save(self, model, state):
+        """Saves weights and optimizer of `model` with the JSON-like dictionary `state`."""
+        weights = self.directory / f"epoch-{state['epochs_done']:04d}.weights.h5"
+        with files.written_whole(weights) as temporary:
+            model.save_weights(temporary)
+        files.write_json(self._state_path, {**state, "weights": weights.name})
+        for old in self.directory.glob("epoch-*.weights.h5"):
+            if old.name != weights.name:
+                old.unlink()

@@ -1,0 +1,70 @@
+"""Retrieval quality during `fit`."""
+
+import keras
+import numpy as np
+
+from tfhash import metrics
+
+
+class RetrievalEvaluation(keras.callbacks.Callback):
+    """Adds the retrieval quality of the current codes to the logs of an epoch.
+
+    `val_map` and `val_precision_radius_2` then serve `ModelCheckpoint(monitor="val_map",
+    mode="max")`, `EarlyStopping`, TensorBoard and the history. Put it before those callbacks.
+    Queries should come from validation data: test queries that choose an epoch are no test.
+
+    Args:
+        queries: `(images, labels)` arrays, or a `tf.data.Dataset` of such batches in a fixed
+            order.
+        database: Items to search, likewise.
+        every: Evaluate every that many epochs, and after the last one. In between, the logs
+            lack these values.
+        radius: Hamming radius of the precision.
+        batch_size: Images encoded at a time, where arrays are given.
+
+    Raises:
+        ValueError: If `every` is below 1.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from tfhash.models import HashingModel, build_backbone
+    >>> model = HashingModel(build_backbone("mlp", (8, 8, 1)), bits=12, num_classes=2)
+    >>> model.compile(optimizer="adam")
+    >>> data = np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 2
+    >>> evaluation = RetrievalEvaluation(queries=data, database=data)
+    >>> sorted(model.fit(*data, verbose=0, callbacks=[evaluation]).history)
+    ['finetune_saturation', 'loss', 'val_map', 'val_precision_radius_2']
+    """
+
+    def __init__(self, queries, database, every=1, radius=2, batch_size=256):
+        super().__init__()
+        if every < 1:
+            raise ValueError(f"`every` must be an integer >= 1. Received: every={every!r}")
+        self.queries, self.database = queries, database
+        self.every = every
+        self.radius = radius
+        self.batch_size = batch_size
+        self._labels = None
+
+    def on_train_begin(self, logs=None):
+        self._labels = [_labels_of(data) for data in (self.queries, self.database)]
+
+    def on_epoch_end(self, epoch, logs=None):
+        if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
+            return
+        packed = (self._encode(data) for data in (self.queries, self.database))
+        histograms = metrics.distance_histograms(*packed, *self._labels, self.model.bits)
+        radius = min(self.radius, self.model.bits)
+        logs["val_map"] = metrics.mean_average_precision(histograms)
+        logs[f"val_precision_radius_{radius}"] = metrics.precision_within_radius(histograms, radius)
+
+    def _encode(self, data):
+        images = data[0] if isinstance(data, (tuple, list)) else data
+        return self.model.encode(images, batch_size=self.batch_size)
+
+
+def _labels_of(data):
+    if isinstance(data, (tuple, list)):
+        return np.asarray(data[1])
+    return np.concatenate([np.asarray(labels) for _, labels in data])

@@ -1,0 +1,52 @@
+"""Flags that name a labelled dataset, shared by `train` and `evaluate`."""
+
+from absl import flags
+
+from tfhash import data
+
+
+def define_flags(values):
+    flags.DEFINE_string(
+        "dataset", None,
+        "digits (bundled with scikit-learn), a dataset of tensorflow-datasets as mnist or "
+        "cifar10, or a folder with one subfolder of images per class.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_string(
+        "data_dir", None,
+        "Where tensorflow-datasets finds or puts prepared data; by default TFDS_DATA_DIR.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_integer(
+        "image_size", None,
+        "Side that images are resized to; by default the dataset's own size, 64 for folders.",
+        lower_bound=8, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_bool(
+        "skip_broken", False, "Leave out image files that cannot be read, and list them.",
+        flag_values=values,
+    )  # fmt: skip
+
+
+def load(values, image_size=None):
+    """Loads the splits the flags name, and says what they are."""
+    splits = data.load(
+        values.dataset,
+        data_dir=values.data_dir,
+        image_size=image_size or values.image_size,
+        skip_broken=values.skip_broken,
+    )
+    report_skipped(splits.skipped)
+    height, width, channels = splits.image_shape
+    print(
+        f"{splits.source}: {len(splits.classes)} classes, {height}x{width}x{channels}; "
+        f"{len(splits.train):,} to train, {len(splits.validation):,} to validate, "
+        f"{len(splits.queries):,} queries against {len(splits.database):,}"
+    )
+    return splits
+
+
+def report_skipped(skipped):
+    """Lists files that were left out."""
+    if skipped:
+        print(f"left out {len(skipped)} broken files:", *skipped, sep="\n  ")

@@ -1,0 +1,104 @@
+"""Measures a model on the queries and database of a dataset, and draws what it found."""
+
+import numpy as np
+
+from tfhash import metrics, plots
+
+QUERIES_SHOWN, NEIGHBOURS_SHOWN = 8, 10
+
+
+def evaluate(model, splits):
+    """Encodes queries and database once and computes every figure of the report.
+
+    Returns:
+        `(figures, encoded)`: a dictionary for the report, and the packed codes and histograms
+        that `draw` needs.
+    """
+    print("Encoding the database and the queries")
+    database = model.encode(splits.database.batches(), verbose=1)
+    queries = model.encode(splits.queries.batches(), verbose=1)
+    histograms = metrics.distance_histograms(
+        queries, database, splits.queries.labels, splits.database.labels, model.bits
+    )
+    correlation = metrics.bit_correlation(database, model.bits)
+    np.fill_diagonal(correlation, 0)
+    figures = {
+        "metrics": metrics.summarize(histograms),
+        "codes": {
+            "distinct_codes": metrics.count_distinct_codes(database),
+            "bit_balance": metrics.bit_balance(database, model.bits).round(4).tolist(),
+            "largest_bit_correlation": float(np.abs(correlation).max()),
+        },
+        "protocol": {
+            "dataset": splits.source,
+            "queries": len(splits.queries),
+            "answerable_queries": metrics.count_answerable_queries(histograms),
+            "database_items": len(splits.database),
+            "train_items": len(splits.train),
+            "validation_items": len(splits.validation),
+            "skipped_files": len(splits.skipped),
+            "relevant": "items that share a label with the query",
+            "average_precision": "over the whole ranking, divided by all relevant items",
+            "ties": "expectation over random orders; best and worst order beside it",
+            "model_selection": "none: the weights after the last epoch",
+        },
+    }
+    return figures, (queries, database, histograms)
+
+
+def draw(splits, encoded, bits, directory):
+    """Writes the pictures of the retrieval into `directory`."""
+    queries, database, histograms = encoded
+    plots.save_figure(
+        plots.plot_precision_recall({splits.source: metrics.precision_recall_curve(histograms)}),
+        directory / "precision_recall.png",
+    )
+    plots.save_figure(
+        plots.plot_bit_balance(metrics.bit_balance(database, bits)), directory / "bit_balance.png"
+    )
+    plots.save_figure(_neighbours(splits, queries, database), directory / "neighbours.png")
+
+
+def table(figures):
+    """The figures that people ask for first, as lines of text."""
+    values, protocol = figures["metrics"], figures["protocol"]
+    rows = [
+        (name.replace("_", " "), f"{value:.4f}")
+        for name, value in values.items()
+        if value is not None
+    ]
+    rows.append(("distinct codes", f"{figures['codes']['distinct_codes']:,}"))
+    lines = [f"  {name:22}{value:>10}" for name, value in rows]
+    heading = (
+        f"{protocol['dataset']}: {protocol['queries']:,} queries against "
+        f"{protocol['database_items']:,} items"
+    )
+    return "\n".join([heading, *lines])
+
+
+def _neighbours(splits, queries, database):
+    # Evenly spaced queries: a fixed choice that no result can sway.
+    count = min(QUERIES_SHOWN, len(queries))
+    chosen = np.linspace(0, len(queries) - 1, count).astype(int)
+    apart = np.bitwise_xor(queries[chosen, None, :], database[None, :, :])
+    distances = np.unpackbits(apart, axis=-1).sum(axis=-1, dtype=int)
+    nearest = np.argsort(distances, axis=1, kind="stable")[:, :NEIGHBOURS_SHOWN]
+    return plots.plot_neighbours(
+        _images_at(splits.queries, chosen),
+        _images_at(splits.database, nearest),
+        splits.queries.labels[chosen, None] == splits.database.labels[nearest],
+        np.take_along_axis(distances, nearest, axis=1),
+    )
+
+
+def _images_at(split, indices):
+    """Images at `indices`, of any shape, in one pass over the split."""
+    wanted = set(np.ravel(indices).tolist())
+    last = max(wanted)
+    images = {
+        i: image
+        for i, (image, _) in zip(range(last + 1), split.elements.as_numpy_iterator())
+        if i in wanted
+    }
+    flat = np.stack([images[i] for i in np.ravel(indices).tolist()])
+    return flat.reshape(*np.shape(indices), *split.image_shape)

@@ -1,0 +1,36 @@
+"""Loading the model that a command works on."""
+
+import pathlib
+
+import keras
+from absl import flags
+
+from tfhash.models import HashingModel
+
+
+def define_flags(values):
+    flags.DEFINE_string(
+        "model", None, "File model.keras of a run, or the directory of the run.",
+        flag_values=values,
+    )  # fmt: skip
+
+
+def load(values):
+    """Loads the `HashingModel` that the flags name.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    path = pathlib.Path(values.model)
+    path = path / "model.keras" if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"`model` must be a .keras file or a finished run. Received: {path}"
+        )
+    model = keras.saving.load_model(path, compile=False)
+    if not isinstance(model, HashingModel):
+        raise ValueError(
+            f"`model` must hold a tfhash.models.HashingModel. Received: a {type(model).__name__}"
+        )
+    return model

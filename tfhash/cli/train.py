@@ -1,0 +1,256 @@
+"""
+Trains a network in two stages (supervised pre-training, then fine-tuning by the exponentiated
+hashing loss), evaluates it on queries that training never saw, and writes into --output_dir:
+
+  model.keras     the trained model, for keras.saving.load_model
+  saved_model/    the same for TensorFlow Serving: images in, packed codes out
+  pictures/       neighbours, precision and recall, training curves, bit balance
+  report.json     figures, protocol, seed, versions, times and this command
+
+  tfhash train --dataset=mnist --bits=12
+  tfhash train --dataset=photos/ --bits=32 --image_size=48
+
+The state is saved after every epoch. A run that was stopped goes on with --resume.
+"""
+
+import json
+import math
+import pathlib
+import shutil
+import time
+
+import keras
+from absl import flags
+
+from tfhash import codes, export, files, plots
+from tfhash.callbacks import RetrievalEvaluation, TwoStageTraining
+from tfhash.cli import dataset_flags, environment, evaluation
+from tfhash.cli.main import require
+from tfhash.losses import ExponentiatedHashingLoss
+from tfhash.models import BACKBONES, HashingModel, build_backbone
+
+# A stage lasts this many epochs, or longer where a small dataset makes few steps of them.
+EPOCHS = {"pretrain": 3, "finetune": 10}
+LEAST_STEPS = {"pretrain": 300, "finetune": 1000}
+
+# Below this many training items, smaller batches make more steps.
+FEW_ITEMS = 10_000
+
+# Items of the training split that the validation queries search after every epoch.
+VALIDATION_DATABASE = 10_000
+
+# Flags that may differ when a run is resumed: they do not change what is learned.
+NOT_PART_OF_RUN = ("output_dir", "data_dir", "resume", "overwrite", "traceback")
+
+
+def define_flags(values):
+    dataset_flags.define_flags(values)
+    for define, name, default, text in (
+        (flags.DEFINE_integer, "bits", 12, "Length of the codes."),
+        (flags.DEFINE_string, "output_dir", None, "Where to write; by default "
+         "runs/DATASET-BITS."),
+        (flags.DEFINE_integer, "width", 16, "Channels of the backbone's first layer; time grows "
+         "with the square."),
+        (flags.DEFINE_integer, "batch_size", None, "Images in a batch; by default 256, or 64 "
+         f"where there are fewer than {FEW_ITEMS:,} to train on."),
+        (flags.DEFINE_integer, "pretrain_epochs", None, "Epochs of pre-training; by default "
+         f"{EPOCHS['pretrain']}, or more where those make fewer than "
+         f"{LEAST_STEPS['pretrain']} steps."),
+        (flags.DEFINE_integer, "finetune_epochs", None, "Epochs of fine-tuning; by default "
+         f"{EPOCHS['finetune']}, or more where those make fewer than "
+         f"{LEAST_STEPS['finetune']} steps."),
+        (flags.DEFINE_float, "pretrain_learning_rate", 2e-3, "Highest learning rate of "
+         "pre-training; it falls to 0 along a cosine in each stage."),
+        (flags.DEFINE_float, "finetune_learning_rate", 1e-3, "Highest learning rate of "
+         "fine-tuning."),
+        (flags.DEFINE_float, "weight_decay", 1e-4, "Weight decay of AdamW."),
+        (flags.DEFINE_float, "scale", ExponentiatedHashingLoss().scale, "Sharpness of the "
+         "exponentiated loss: a pair of codes that is wrong in every bit costs exp(scale)."),
+        (flags.DEFINE_integer, "max_shift", None, "Training images are moved by up to that many "
+         "pixels each way; by default a fourteenth of their height."),
+        (flags.DEFINE_integer, "seed", 0, "Seed of the weights and of the order of training."),
+        (flags.DEFINE_bool, "resume", False, "Go on with the run in --output_dir."),
+        (flags.DEFINE_bool, "overwrite", False, "Remove the run in --output_dir and start over."),
+    ):  # fmt: skip
+        define(name, default, text, flag_values=values)
+    flags.DEFINE_enum(
+        "backbone", "convnet", list(BACKBONES), "Built-in backbone.", flag_values=values
+    )
+
+
+def check_flags(values):
+    require(values, "dataset")
+    if values.resume and values.overwrite:
+        raise flags.Error("--resume and --overwrite exclude each other")
+    for name, least in (
+        ("pretrain_epochs", 0),
+        ("finetune_epochs", 1),
+        ("batch_size", 2),
+        ("width", 1),
+        ("max_shift", 0),
+        ("weight_decay", 0),
+    ):
+        if values[name].value is not None and values[name].value < least:
+            raise flags.Error(f"--{name} must be >= {least}. Received: {values[name].value}")
+
+
+def run(values, command_line):
+    codes.check_bits(values.bits)
+    run_directory = RunDirectory(
+        values.output_dir or f"runs/{pathlib.Path(values.dataset).name}-{values.bits}"
+    )
+    run_directory.prepare(_settings(values), values.resume, values.overwrite)
+    started = time.time()
+    keras.utils.set_random_seed(values.seed)
+    splits = dataset_flags.load(values)
+    model = _build(values, splits)
+    stages = _fit(values, splits, model, run_directory.backup)
+    trained = time.time()
+    figures, encoded = evaluation.evaluate(model, splits)
+    evaluated = time.time()
+    run_directory.write_model(model)
+    evaluation.draw(splits, encoded, model.bits, run_directory.pictures)
+    plots.save_figure(
+        plots.plot_training(stages.epoch_logs), run_directory.pictures / "training.png"
+    )
+    report = {
+        "command_line": command_line,
+        "settings": _settings(values),
+        "bits": model.bits,
+        "parameters": model.count_params(),
+        **figures,
+        "seconds": {
+            "training": round(trained - started, 1),
+            "evaluation": round(evaluated - trained, 1),
+            "resumed": values.resume,
+        },
+        **environment.describe(),
+        "epochs": stages.epoch_logs,
+    }
+    run_directory.finish(report)
+    print(f"\n{evaluation.table(figures)}\n")
+    print(f"trained in {trained - started:.0f} s; written to {run_directory.path}/:")
+    print("  report.json  model.keras  saved_model/  pictures/")
+
+
+class RunDirectory:
+    """The files of a run: which there are, and in which order they come to be.
+
+    `run.json` holds the settings from the start; `report.json` comes last and marks the run as
+    finished.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.backup = self.path / "backup"
+        self.pictures = self.path / "pictures"
+        self._model = self.path / "model.keras"
+        self._saved_model = self.path / "saved_model"
+        self._settings = self.path / "run.json"
+        self._report = self.path / "report.json"
+
+    def prepare(self, settings, resume, overwrite):
+        """Makes the directory ready for a run, or raises `ValueError` if it must not be touched."""
+        if overwrite:
+            self._remove()
+        elif self._report.exists():
+            raise ValueError(
+                f"`output_dir` {self.path} holds a finished run. Name another with --output_dir, "
+                "or pass --overwrite to replace it"
+            )
+        elif self._settings.exists() and not resume:
+            raise ValueError(
+                f"`output_dir` {self.path} holds a run that did not finish. Pass --resume to go "
+                "on with it, or --overwrite to start over"
+            )
+        elif resume:
+            self._check_same_run(settings)
+        files.write_json(self._settings, settings)
+
+    def write_model(self, model):
+        with files.written_whole(self._model) as temporary:
+            model.save(temporary, include_optimizer=False)
+        # A run that was stopped after its export writes it anew.
+        shutil.rmtree(self._saved_model, ignore_errors=True)
+        export.export_saved_model(model, self._saved_model, version=1)
+
+    def finish(self, report):
+        files.write_json(self._report, report)
+        shutil.rmtree(self.backup, ignore_errors=True)
+
+    def _check_same_run(self, settings):
+        if not self._settings.exists():
+            raise ValueError(f"`output_dir` {self.path} holds no run to resume")
+        before = json.loads(self._settings.read_text(encoding="utf-8"))
+        changed = [name for name in settings if settings[name] != before.get(name)]
+        if changed:
+            raise ValueError(
+                f"the run in {self.path} was started with "
+                + ", ".join(f"--{name}={before.get(name)}" for name in changed)
+                + ". Received: "
+                + ", ".join(f"--{name}={settings[name]}" for name in changed)
+            )
+
+    def _remove(self):
+        # What a run writes, and nothing else that may lie in the directory.
+        for directory in (self.backup, self.pictures, self._saved_model):
+            shutil.rmtree(directory, ignore_errors=True)
+        for file in (self._report, self._model, self._settings):
+            file.unlink(missing_ok=True)
+
+
+def _settings(values):
+    return {name: values[name].value for name in values if name not in NOT_PART_OF_RUN}
+
+
+def _build(values, splits):
+    backbone = build_backbone(values.backbone, splits.image_shape, values.width)
+    model = HashingModel(backbone, values.bits, len(splits.classes), name="tfhash")
+    model.build((None, *splits.image_shape))
+    model.compile(
+        keras.optimizers.AdamW(weight_decay=values.weight_decay),
+        hashing_loss=ExponentiatedHashingLoss(values.scale),
+    )
+    return model
+
+
+def _fit(values, splits, model, backup):
+    batch_size = values.batch_size or (64 if len(splits.train) < FEW_ITEMS else 256)
+    steps = splits.train.steps_per_epoch(batch_size)
+    epochs = {
+        stage: _given_or(
+            values[f"{stage}_epochs"].value,
+            max(EPOCHS[stage], math.ceil(LEAST_STEPS[stage] / steps)),
+        )
+        for stage in EPOCHS
+    }
+    schedules = {
+        stage: keras.optimizers.schedules.CosineDecay(
+            values[f"{stage}_learning_rate"].value, max(1, steps * epochs[stage])
+        )
+        for stage in EPOCHS
+    }
+    stages = TwoStageTraining(
+        epochs["pretrain"], schedules["pretrain"], schedules["finetune"], backup_dir=backup
+    )
+    batches = splits.train.shuffled_batches(
+        batch_size,
+        values.seed,
+        first_epoch=stages.epochs_done(),
+        max_shift=_given_or(values.max_shift, round(splits.image_shape[0] / 14)),
+    )
+    # The pair of splits that choices may rest on; the queries are for the report alone.
+    validation = RetrievalEvaluation(
+        splits.validation.batches(), splits.train.take(VALIDATION_DATABASE).batches()
+    )
+    model.fit(
+        batches,
+        epochs=sum(epochs.values()),
+        steps_per_epoch=steps,
+        callbacks=[validation, stages],
+    )
+    return stages
+
+
+def _given_or(value, default):
+    return default if value is None else value

@@ -1,0 +1,132 @@
+"""Binary codes: the one home of the sign rule and of the packed layout.
+
+A relaxed code is a float vector in [-1, 1]^B, its binary code is +1 where the relaxed
+code is >= 0 and -1 elsewhere (so the sign of 0 is +1). A packed code is `ceil(B / 8)`
+bytes: bit j stands in byte `j // 8` at position `j % 8`, least significant first, +1 is
+stored as 1, and padding bits are 0. That is `numpy.packbits(..., bitorder="little")`.
+"""
+
+import operator
+
+from keras import ops
+
+
+def check_bits(bits):
+    """Returns `bits` as an `int`, or raises `ValueError` if it is no integer >= 1.
+
+    Example:
+
+    >>> check_bits(12)
+    12
+    """
+    try:
+        value = operator.index(bits)
+    except TypeError:
+        value = 0
+    if isinstance(bits, bool) or value < 1:
+        raise ValueError(f"`bits` must be an integer >= 1. Received: bits={bits!r}")
+    return value
+
+
+def packed_length(bits):
+    """Number of bytes of a packed code of `bits` bits.
+
+    Example:
+
+    >>> packed_length(12)
+    2
+    """
+    return (check_bits(bits) + 7) // 8
+
+
+def binarize(relaxed):
+    """Applies the sign rule.
+
+    Args:
+        relaxed: Relaxed codes, float `[..., B]` in [-1, 1].
+
+    Returns:
+        Binary codes, `int8` of the same shape with values -1 and +1.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(binarize(np.array([[0.3, -0.2, 0.0]]))).tolist()
+    [[1, -1, 1]]
+    """
+    return ops.cast(ops.where(_is_positive(relaxed), 1, -1), "int8")
+
+
+def pack(codes):
+    """Packs relaxed or binary codes into bytes.
+
+    Args:
+        codes: `[..., B]`, B >= 1; values are mapped to bits by the sign rule.
+
+    Returns:
+        Packed codes, `uint8 [..., ceil(B / 8)]`.
+
+    Raises:
+        ValueError: If the last dimension is unknown or 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(pack(np.array([[1., -1., 1., 1., -1., -1., -1., -1., 1.]])))
+    array([[13,  1]], dtype=uint8)
+    """
+    codes = ops.convert_to_tensor(codes)
+    bits = codes.shape[-1] if len(codes.shape) else None
+    if not bits:
+        raise ValueError(
+            "`codes` must have shape [..., bits] with bits known and >= 1. "
+            f"Received: codes of shape {tuple(codes.shape)}"
+        )
+    length = packed_length(bits)
+    ones = ops.cast(_is_positive(codes), "int32")
+    padding = [(0, 0)] * (len(codes.shape) - 1) + [(0, 8 * length - bits)]
+    by_byte = ops.reshape(ops.pad(ones, padding), (*ops.shape(codes)[:-1], length, 8))
+    return ops.cast(ops.sum(by_byte * _place_values(), axis=-1), "uint8")
+
+
+def unpack(packed, bits):
+    """Restores binary codes from packed ones.
+
+    Args:
+        packed: `uint8 [..., ceil(bits / 8)]`.
+        bits: Number of bits of a code.
+
+    Returns:
+        Binary codes, `int8 [..., bits]` with values -1 and +1.
+
+    Raises:
+        ValueError: If the number of bytes does not fit `bits`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(unpack(np.array([[13, 1]], "uint8"), bits=9))
+    array([[ 1, -1,  1,  1, -1, -1, -1, -1,  1]], dtype=int8)
+    """
+    packed = ops.convert_to_tensor(packed)
+    length = packed_length(bits)
+    if len(packed.shape) < 1 or packed.shape[-1] != length:
+        raise ValueError(
+            f"`packed` must have shape [..., {length}] for bits={bits}. "
+            f"Received: packed of shape {tuple(packed.shape)}"
+        )
+    as_int = ops.expand_dims(ops.cast(packed, "int32"), -1)
+    ones = ops.floor_divide(as_int, _place_values()) % 2
+    flat = ops.reshape(ones, (*ops.shape(packed)[:-1], 8 * length))
+    return ops.cast(2 * flat[..., :bits] - 1, "int8")
+
+
+def _is_positive(codes):
+    return ops.greater_equal(codes, 0)
+
+
+def _place_values():
+    return ops.convert_to_tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype="int32")

@@ -1,0 +1,138 @@
+"""Datasets with a name: those of tensorflow-datasets, and scikit-learn's digits."""
+
+import difflib
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from tfhash.data.content import digest, split_by_content
+from tfhash.data.images import conform
+from tfhash.data.split import Split, Splits
+
+
+def load_digits(query_fraction, validation_fraction):
+    """The 1,797 handwritten digits of 8x8 pixels that scikit-learn carries."""
+    try:
+        from sklearn.datasets import load_digits as sklearn_digits
+    except ImportError as error:
+        raise ImportError(
+            "the dataset 'digits' comes with scikit-learn. Install it with "
+            "`pip install 'tfhash[demo]'`"
+        ) from error
+    bunch = sklearn_digits()
+    # Stored as 0 to 16.
+    images = np.clip(bunch.images[..., None] * 16, 0, 255).astype("uint8")
+    labels = bunch.target.astype("int64")
+    queries, validation, train = split_by_content(
+        [digest(image.tobytes()) for image in images], labels, query_fraction, validation_fraction
+    )
+
+    def pick(indices):
+        elements = tf.data.Dataset.from_tensor_slices((images[indices], labels[indices]))
+        names = [f"digits/{i}" for i in indices]
+        return Split.create(elements, names, labels[indices], images.shape[1:])
+
+    return Splits(
+        source="digits",
+        classes=[str(digit) for digit in range(10)],
+        train=pick(train),
+        validation=pick(validation),
+        queries=pick(queries),
+    )
+
+
+def load_tfds(name, data_dir, image_size, query_fraction, validation_fraction):
+    """Splits of an image classification dataset of tensorflow-datasets."""
+    builder = _prepared_builder(name, data_dir)
+    train = "train"
+    if train not in builder.info.splits:
+        raise ValueError(
+            f"the dataset {name!r} must have a split 'train'. "
+            f"Received: {', '.join(builder.info.splits)}"
+        )
+    known = [split for split in ("test", "validation") if split in builder.info.splits]
+    total = builder.info.splits[train].num_examples
+    if known:
+        queries, database_count = known[0], total
+    else:
+        database_count = total - max(1, round(total * query_fraction))
+        queries = f"{train}[{database_count}:]"
+    train_count = database_count - max(1, round(database_count * validation_fraction))
+    # tensorflow-datasets shuffles the items when it prepares them, so a slice is a sample.
+    pick = {
+        "train": f"{train}[:{train_count}]",
+        "validation": f"{train}[{train_count}:{database_count}]",
+        "queries": queries,
+    }
+    height, width, channels = builder.info.features["image"].shape
+    shape = (*(image_size or (height, width)), channels)
+    if None in shape:
+        raise ValueError(f"the images of {name!r} differ in size. Pass one, as image_size=64")
+    splits = {part: _read(builder, split, shape) for part, split in pick.items()}
+    return Splits(source=name, classes=list(builder.info.features["label"].names), **splits)
+
+
+def load_tfds_split(name, data_dir, split, image_shape):
+    """One split of tensorflow-datasets by its expression, as `test` or `train[:10%]`."""
+    return _read(_prepared_builder(name, data_dir), split, image_shape)
+
+
+def _prepared_builder(name, data_dir):
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError as error:
+        close = difflib.get_close_matches(name, tfds.list_builders(), n=3)
+        hint = f" Did you mean {' or '.join(close)}?" if close else ""
+        raise ValueError(
+            "`dataset` must be 'digits', a dataset of tensorflow-datasets, or a folder with one "
+            f"subfolder per class. Received: {name!r}.{hint}"
+        ) from error
+    if builder.info.supervised_keys != ("image", "label"):
+        raise ValueError(
+            f"the dataset {name!r} must have images and class labels. "
+            f"Received: supervised keys {builder.info.supervised_keys}"
+        )
+    if not builder.data_path.exists():
+        try:
+            builder.download_and_prepare()
+        except Exception as error:
+            # Whatever goes wrong on the way, what helps is the same.
+            raise FileNotFoundError(
+                f"the dataset {name!r} is not prepared in {builder.data_path} and could not be "
+                f"downloaded ({type(error).__name__}). Set `data_dir` or TFDS_DATA_DIR to where "
+                "it is, or connect to the network"
+            ) from error
+    return builder
+
+
+def _read(builder, split, image_shape):
+    import tensorflow_datasets as tfds
+
+    try:
+        count = builder.info.splits[split].num_examples
+    except (ValueError, KeyError) as error:
+        raise ValueError(
+            f"`split` must be one of {', '.join(builder.info.splits)}, or a slice of one as "
+            f"train[:100]. Received: split={split!r}"
+        ) from error
+    read = functools.partial(
+        builder.as_dataset,
+        split=split,
+        as_supervised=True,
+        shuffle_files=False,
+        # One file after the other: the order of the items is part of the protocol.
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+    )
+    elements = read()
+    if builder.info.features["image"].shape != image_shape:
+        elements = elements.map(
+            lambda image, label: (conform(image, image_shape), label),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+    names = [f"{builder.name}/{split}/{i}" for i in range(count)]
+    labels = read(decoders={"image": tfds.decode.SkipDecoding()}).map(lambda _, label: label)
+    labels = np.fromiter(labels.as_numpy_iterator(), "int64", count)
+    return Split.create(elements, names, labels, image_shape)

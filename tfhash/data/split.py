@@ -1,0 +1,138 @@
+"""Splits of a dataset as `tf.data` pipelines."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+
+# A split whose decoded images take less is kept in memory after its first pass.
+CACHE_BYTES = 2**31
+
+# Images a shuffle holds at a time; a larger split is shuffled within a moving window.
+_SHUFFLE_WINDOW = 2**16
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Images of one size with their labels, in a fixed order.
+
+    Attributes:
+        elements: `tf.data.Dataset` of `(image, label)`: `uint8 [height, width, channels]` and an
+            `int64` scalar. Make one with `Split.create`.
+        names: Name of each item.
+        labels: NumPy `int64 [n]`.
+        image_shape: `(height, width, channels)`.
+    """
+
+    elements: tf.data.Dataset
+    names: Sequence[str]
+    labels: np.ndarray
+    image_shape: tuple[int, int, int]
+
+    @classmethod
+    def create(cls, elements, names, labels, image_shape):
+        """Makes a split; keeps its images in memory if they are small."""
+        if len(names) * np.prod(image_shape) <= CACHE_BYTES:
+            elements = elements.cache()
+        elements = elements.apply(tf.data.experimental.assert_cardinality(len(names)))
+        return cls(elements, names, np.asarray(labels, "int64"), tuple(image_shape))
+
+    def __len__(self):
+        return len(self.names)
+
+    def batches(self, batch_size=256):
+        """`tf.data.Dataset` of `(images, labels)` batches in order, the last one smaller."""
+        return self.elements.batch(batch_size).prefetch(2)
+
+    def take(self, count):
+        """The first `count` items as a split of their own."""
+        return Split(
+            self.elements.take(count), self.names[:count], self.labels[:count], self.image_shape
+        )
+
+    def concatenate(self, other):
+        """The items of this split, then those of another."""
+        return Split(
+            self.elements.concatenate(other.elements),
+            [*self.names, *other.names],
+            np.concatenate([self.labels, other.labels]),
+            self.image_shape,
+        )
+
+    def steps_per_epoch(self, batch_size):
+        """Whole batches in an epoch, at least 1."""
+        return max(1, len(self) // batch_size)
+
+    def shuffled_batches(self, batch_size, seed, first_epoch=0, max_shift=0):
+        """Endless training batches.
+
+        The order of an epoch depends on the seed and the number of the epoch alone, so a run that
+        goes on from epoch e sees what it would have seen without a break.
+
+        Args:
+            batch_size: Images in a batch; the rest of an epoch that fills no batch is dropped.
+            seed: Integer.
+            first_epoch: Epoch to begin with, counted from 0.
+            max_shift: Images are moved by up to that many pixels each way, at random; the border
+                is mirrored.
+
+        Returns:
+            `tf.data.Dataset` of `(images, labels)`; `steps_per_epoch` batches make an epoch.
+        """
+        batch_size = min(batch_size, len(self))
+
+        def epoch_batches(epoch):
+            # This function is traced into a graph of its own and seeds that graph alone, so that
+            # the global seed plays no part in the order.
+            tf.random.set_seed(1)
+            epoch_seed = seed * 1_000_003 + epoch
+            items = self.elements.shuffle(
+                min(len(self), _SHUFFLE_WINDOW), seed=epoch_seed, reshuffle_each_iteration=False
+            )
+            if max_shift:
+                items = items.enumerate().map(
+                    lambda i, item: (_shift(item[0], max_shift, (epoch_seed, i)), item[1]),
+                    num_parallel_calls=tf.data.AUTOTUNE,
+                )
+            return items.batch(batch_size, drop_remainder=True)
+
+        epochs = tf.data.Dataset.range(first_epoch, tf.int32.max)
+        return epochs.flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """The splits of a dataset.
+
+    Attributes:
+        source: What was loaded.
+        classes: Name of each class; label i is class i.
+        train: Items to train on.
+        validation: Items of the database kept out of training, to choose by.
+        queries: Items to report on, never to choose by.
+        skipped: Files left out because they are broken.
+    """
+
+    source: str
+    classes: list[str]
+    train: Split
+    validation: Split
+    queries: Split
+    skipped: list[str] = dataclasses.field(default_factory=list)
+
+    @functools.cached_property
+    def database(self):
+        """Items that the queries search: those of `train`, then those of `validation`."""
+        return self.train.concatenate(self.validation)
+
+    @property
+    def image_shape(self):
+        return self.train.image_shape
+
+
+def _shift(image, max_shift, seed):
+    border = [[max_shift, max_shift], [max_shift, max_shift], [0, 0]]
+    padded = tf.pad(image, border, mode="SYMMETRIC")
+    return tf.image.stateless_random_crop(padded, tf.shape(image), seed=seed)

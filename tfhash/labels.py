@@ -1,0 +1,64 @@
+"""What it means for two items to be similar: they share a label."""
+
+from keras import ops
+
+
+def is_multi_hot(labels):
+    """Tells multi-hot labels `[n, C]`, C >= 2, from integer labels `[n]` or `[n, 1]`.
+
+    Raises:
+        ValueError: If `labels` has another rank.
+
+    Example:
+
+    >>> import numpy as np
+    >>> is_multi_hot(np.array([3, 1])), is_multi_hot(np.array([[1, 0, 1]]))
+    (False, True)
+    """
+    shape = tuple(labels.shape)
+    if len(shape) not in (1, 2):
+        raise ValueError(
+            "`labels` must be integers of shape [n] or multi-hot of shape [n, C]. "
+            f"Received: labels of shape {shape}"
+        )
+    return len(shape) == 2 and shape[1] != 1
+
+
+def similar(left, right):
+    """Marks the pairs of items that share a label.
+
+    Args:
+        left: Labels of n items: integers `[n]` (or `[n, 1]`), or multi-hot `[n, C]`
+            where every value above 0 marks a label.
+        right: Labels of m items, of the same kind.
+
+    Returns:
+        Booleans `[n, m]`.
+
+    Raises:
+        ValueError: If the two are not of the same kind, or of another rank.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(similar(np.array([0, 1]), np.array([1, 1, 0]))).tolist()
+    [[False, False, True], [True, True, False]]
+    """
+    left, right = ops.convert_to_tensor(left), ops.convert_to_tensor(right)
+    if is_multi_hot(left) != is_multi_hot(right):
+        raise ValueError(
+            "both sides must have integer labels, or both multi-hot labels. "
+            f"Received: shapes {tuple(left.shape)} and {tuple(right.shape)}"
+        )
+    if not is_multi_hot(left):
+        return ops.equal(ops.reshape(left, (-1, 1)), ops.reshape(right, (1, -1)))
+    if left.shape[1] != right.shape[1]:
+        raise ValueError(
+            "multi-hot labels must have the same number of classes on both sides. "
+            f"Received: {left.shape[1]} and {right.shape[1]}"
+        )
+    shared = ops.matmul(
+        ops.cast(left > 0, "float32"), ops.transpose(ops.cast(right > 0, "float32"))
+    )
+    return shared > 0

@@ -1,0 +1,163 @@
+"""Keras layers: the hashing head, and the scaling of raw images."""
+
+import keras
+from keras import ops
+
+from tfhash import codes
+
+
+@keras.saving.register_keras_serializable("tfhash")
+class HashingLayer(keras.layers.Layer):
+    """Maps features to relaxed codes in [-1, 1], one coordinate a bit.
+
+    A dense projection followed by tanh. The projection runs in the layer's compute type
+    and the output is float32 under every dtype policy, so that tiny values keep their sign.
+    The sign of the output is the binary code (see `tfhash.codes`).
+
+    Args:
+        bits: Length of the code, an integer >= 1.
+        use_bias: Whether the projection has a bias.
+        kernel_initializer, bias_initializer: Initializers of the projection.
+        kernel_regularizer: Optional regularizer of the projection.
+        **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`).
+
+    Call arguments:
+        features: Float `[n, f]`.
+
+    Returns:
+        Relaxed codes, float32 `[n, bits]` in [-1, 1].
+
+    Raises:
+        ValueError: If `bits` is no integer >= 1, or the features are not of rank 2.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((8,)), HashingLayer(bits=12)])
+    >>> model.output_shape
+    (None, 12)
+    """
+
+    def __init__(
+        self,
+        bits,
+        use_bias=True,
+        kernel_initializer="glorot_uniform",
+        bias_initializer="zeros",
+        kernel_regularizer=None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.bits = codes.check_bits(bits)
+        self.use_bias = use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+
+    def build(self, input_shape):
+        self._check_features(input_shape)
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(input_shape[-1], self.bits),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+        )
+        self.bias = (
+            self.add_weight(name="bias", shape=(self.bits,), initializer=self.bias_initializer)
+            if self.use_bias
+            else None
+        )
+
+    def call(self, features):
+        self._check_features(features.shape)
+        projected = ops.matmul(features, self.kernel)
+        if self.bias is not None:
+            projected = projected + self.bias
+        return ops.tanh(ops.cast(projected, "float32"))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.bits)
+
+    def compute_output_spec(self, features):
+        return keras.KerasTensor(self.compute_output_shape(features.shape), dtype="float32")
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "bits": self.bits,
+            "use_bias": self.use_bias,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }
+
+    def _check_features(self, shape):
+        if len(shape) != 2 or shape[-1] is None:
+            raise ValueError(
+                "`HashingLayer` takes features of shape [n, f] with f known; put a "
+                "`GlobalAveragePooling2D` or `Flatten` layer before it. "
+                f"Received: features of shape {tuple(shape)}"
+            )
+
+
+@keras.saving.register_keras_serializable("tfhash")
+class ImageScaling(keras.layers.Layer):
+    """Takes images as they come and scales them from [0, 255] to [-1, 1].
+
+    Being a layer of the model, it serves training, prediction, the command line and the
+    exported model alike.
+
+    Args:
+        channels: Channels of the output, 1 or 3. Grey images are repeated over three
+            channels where 3 are wanted; RGB images are never made grey. `None` keeps
+            the channels of the input.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        images: `[n, height, width, channels]` or, grey, `[n, height, width]`; `uint8`, or
+            float with the same range 0 to 255.
+
+    Returns:
+        Float `[n, height, width, channels]` of the layer's compute type, in [-1, 1].
+
+    Raises:
+        ValueError: If the images have another rank or number of channels.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(ImageScaling()(np.array([[[[0], [255]]]], "uint8"))).ravel().tolist()
+    [-1.0, 1.0]
+    """
+
+    def __init__(self, channels=None, **kwargs):
+        super().__init__(**kwargs)
+        if channels not in (None, 1, 3):
+            raise ValueError(f"`channels` must be None, 1 or 3. Received: channels={channels!r}")
+        self.channels = channels
+
+    def call(self, images):
+        images = ops.convert_to_tensor(images)
+        output_shape = self.compute_output_shape(images.shape)
+        if len(images.shape) == 3:
+            images = ops.expand_dims(images, -1)
+        scaled = ops.cast(images, self.compute_dtype) / 127.5 - 1
+        if output_shape[-1] != images.shape[-1]:
+            scaled = ops.repeat(scaled, output_shape[-1], axis=-1)
+        return scaled
+
+    def compute_output_shape(self, input_shape):
+        shape = tuple(input_shape)
+        if len(shape) == 3:
+            shape = (*shape, 1)
+        fits = len(shape) == 4 and (self.channels in (None, shape[-1]) or shape[-1] == 1)
+        if not fits:
+            raise ValueError(
+                f"images must have shape [n, height, width, {self.channels or 'channels'}] or, "
+                f"grey, [n, height, width]. Received: images of shape {tuple(input_shape)}"
+            )
+        return (*shape[:-1], self.channels or shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.channels}

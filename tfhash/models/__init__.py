@@ -1,0 +1,6 @@
+"""Hashing networks: built-in backbones, and the model that puts heads on any backbone."""
+
+from tfhash.models.backbones import BACKBONES, build_backbone
+from tfhash.models.hashing_model import STAGES, HashingModel
+
+__all__ = ["BACKBONES", "STAGES", "HashingModel", "build_backbone"]

@@ -1,0 +1,96 @@
+"""Small built-in backbones for images of 8x8 to 64x64 pixels.
+
+Each ends in features `[n, f]` and takes scaled images (see `tfhash.layers.ImageScaling`).
+"""
+
+import keras
+from keras import layers
+
+
+def build_backbone(name, image_shape, width=32):
+    """Builds a backbone by name.
+
+    Args:
+        name: `"mlp"`, `"convnet"` or `"resnet"`.
+        image_shape: `(height, width, channels)` of the images, 8 to 64 pixels a side.
+        width: Channels of the first convolution (for `"mlp"`: an eighth of a layer's
+            units); cost grows with its square.
+
+    Returns:
+        A functional `keras.Model` from scaled images to features.
+
+    Raises:
+        ValueError: If the name is unknown or the images are too small or too large.
+
+    Example:
+
+    >>> build_backbone("convnet", (28, 28, 1)).output_shape
+    (None, 256)
+    """
+    if name not in BACKBONES:
+        raise ValueError(f"`name` must be one of {', '.join(BACKBONES)}. Received: name={name!r}")
+    if len(image_shape) != 3 or not all(8 <= side <= 64 for side in image_shape[:2]):
+        raise ValueError(
+            "`image_shape` must be (height, width, channels) with sides of 8 to 64 pixels; for "
+            "larger images resize them or pass a backbone of your own, as one of "
+            f"`keras.applications`. Received: image_shape={tuple(image_shape)}"
+        )
+    images = keras.Input(image_shape, name="scaled_images")
+    return keras.Model(images, BACKBONES[name](images, width), name=name)
+
+
+def _mlp(x, width):
+    x = layers.Flatten()(x)
+    for _ in range(2):
+        x = layers.Dense(8 * width, use_bias=False)(x)
+        x = layers.BatchNormalization()(x)
+        x = layers.Activation("relu")(x)
+    return x
+
+
+def _convnet(x, width):
+    """Convolutions with batch normalisation; the size halves and the width doubles."""
+    x = _conv_bn_relu(x, width)
+    while x.shape[1] > 7 and x.shape[2] > 7:
+        x = layers.MaxPooling2D()(x)
+        width = min(2 * width, 128)
+        x = _conv_bn_relu(x, width)
+        x = _conv_bn_relu(x, width)
+    x = layers.MaxPooling2D()(x)
+    x = layers.Flatten()(x)
+    x = layers.Dense(256, use_bias=False)(x)
+    x = layers.BatchNormalization()(x)
+    return layers.Activation("relu")(x)
+
+
+def _resnet(x, width):
+    """Pre-activation residual blocks with strided ends and global average pooling."""
+    x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
+    while x.shape[1] > 7 and x.shape[2] > 7:
+        width = min(2 * width, 256)
+        x = _residual_block(x, width, strides=2)
+        x = _residual_block(x, width, strides=1)
+    x = layers.BatchNormalization()(x)
+    x = layers.Activation("relu")(x)
+    return layers.GlobalAveragePooling2D()(x)
+
+
+def _residual_block(x, width, strides):
+    y = layers.BatchNormalization()(x)
+    y = layers.Activation("relu")(y)
+    if strides > 1:
+        x = layers.Conv2D(width, 1, strides=strides, use_bias=False)(y)
+    y = layers.Conv2D(width, 3, strides=strides, padding="same", use_bias=False)(y)
+    y = layers.BatchNormalization()(y)
+    y = layers.Activation("relu")(y)
+    y = layers.Conv2D(width, 3, padding="same", use_bias=False)(y)
+    return layers.Add()([x, y])
+
+
+def _conv_bn_relu(x, width):
+    x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
+    x = layers.BatchNormalization()(x)
+    return layers.Activation("relu")(x)
+
+
+BACKBONES = {"mlp": _mlp, "convnet": _convnet, "resnet": _resnet}

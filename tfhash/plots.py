@@ -1,0 +1,141 @@
+"""Pictures of what a model learned, as matplotlib figures."""
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tfhash import files
+
+RIGHT, WRONG = "#1a9850", "#d73027"
+STAGE_COLOURS = {1: "#fee8c8", 2: "#deebf7"}
+STAGE_NAMES = {1: "pretrain", 2: "finetune"}
+
+
+def plot_neighbours(query_images, neighbour_images, relevant, distances):
+    """Queries, each with its nearest items; right ones are framed green, wrong ones red.
+
+    Args:
+        query_images: `[q, height, width, channels]`, values 0 to 255.
+        neighbour_images: `[q, k, height, width, channels]`, nearest first.
+        relevant: Booleans `[q, k]`, True where an item shares a label with its query.
+        distances: Hamming distances `[q, k]`.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    relevant, distances = np.asarray(relevant), np.asarray(distances)
+    rows, columns = relevant.shape
+    figure = Figure(figsize=(0.9 * (columns + 1.4), 1.05 * rows + 0.6), layout="constrained")
+    ratios = [1, 0.2] + [1] * columns
+    axes = figure.subplots(rows, columns + 2, squeeze=False, width_ratios=ratios)
+    for row in range(rows):
+        _show(axes[row, 0], query_images[row], "black")
+        axes[row, 1].axis("off")
+        for column in range(columns):
+            right = relevant[row, column]
+            axis = axes[row, column + 2]
+            _show(axis, neighbour_images[row][column], RIGHT if right else WRONG)
+            mark = "" if right else " ✗"
+            axis.set_xlabel(f"{distances[row, column]}{mark}", fontsize=8, labelpad=2)
+    axes[0, 0].set_title("query", fontsize=9)
+    axes[0, 2].set_title("nearest items, with distance in bits", fontsize=9, loc="left")
+    return figure
+
+
+def plot_precision_recall(curves):
+    """Precision against recall within Hamming radii 0, 1, 2, ...
+
+    Args:
+        curves: Dictionary from a name to `(precision, recall)`, as
+            `tfhash.metrics.precision_recall_curve` returns them.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    figure = Figure(figsize=(5.5, 4), layout="constrained")
+    axis = figure.subplots()
+    for name, (precision, recall) in curves.items():
+        axis.plot(recall, precision, marker="o", markersize=4, label=name)
+        for radius in range(0, len(recall), max(1, len(recall) // 6)):
+            axis.annotate(
+                f"r={radius}",
+                (recall[radius], precision[radius]),
+                textcoords="offset points",
+                xytext=(4, 5),
+                fontsize=7,
+            )
+    axis.set(
+        xlabel="recall", ylabel="precision", xlim=(0, 1.05), ylim=(0, 1.05),
+        title="Precision and recall within Hamming radius r",
+    )  # fmt: skip
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower left")
+    return figure
+
+
+def plot_training(epoch_logs):
+    """Losses and scores by epoch, with the stages shaded.
+
+    Args:
+        epoch_logs: One dictionary of logs for each epoch, as
+            `tfhash.callbacks.TwoStageTraining.epoch_logs`.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    loss_axis, score_axis = figure.subplots(2, 1, sharex=True)
+    epochs = np.arange(1, len(epoch_logs) + 1)
+    for stage, colour in STAGE_COLOURS.items():
+        inside = epochs[[logs.get("stage") == stage for logs in epoch_logs]]
+        for axis in (loss_axis, score_axis) if len(inside) else ():
+            label = STAGE_NAMES[stage] if axis is loss_axis else None
+            axis.axvspan(inside[0] - 0.5, inside[-1] + 0.5, color=colour, zorder=0, label=label)
+        # The stages minimise different losses: one line would suggest a jump.
+        losses = [logs["loss"] for logs in epoch_logs if logs.get("stage") == stage]
+        loss_axis.plot(inside, losses, marker="o", markersize=3, color="black")
+    names = sorted({name for logs in epoch_logs for name in logs} - {"loss", "stage"})
+    for name in names:
+        points = [(e, logs[name]) for e, logs in zip(epochs, epoch_logs) if name in logs]
+        score_axis.plot(*zip(*points), marker="o", markersize=3, label=name)
+    loss_axis.set(ylabel="loss", yscale="log")
+    loss_axis.legend(fontsize=8)
+    score_axis.set(xlabel="epoch", ylabel="score")
+    if names:
+        score_axis.legend(fontsize=8, loc="lower right")
+    score_axis.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def plot_bit_balance(balance):
+    """How often each bit is +1; a bit at 0 or 1 carries nothing.
+
+    Args:
+        balance: Float `[bits]`, as `tfhash.metrics.bit_balance` returns it.
+
+    Returns:
+        `matplotlib.figure.Figure`.
+    """
+    figure = Figure(figsize=(max(4.0, 0.15 * len(balance) + 2), 3), layout="constrained")
+    axis = figure.subplots()
+    axis.bar(np.arange(len(balance)), balance, color="#4575b4")
+    axis.axhline(0.5, color="black", linewidth=0.8, linestyle="--")
+    axis.set(xlabel="bit", ylabel="share of items with +1", ylim=(0, 1), title="Bit balance")
+    axis.set_xticks(range(0, len(balance), math.ceil(len(balance) / 16)))
+    return figure
+
+
+def save_figure(figure, path):
+    """Writes a figure as an image file, whole or not at all."""
+    with files.written_whole(path) as temporary:
+        figure.savefig(temporary, dpi=130)
+
+
+def _show(axis, image, colour):
+    image = np.asarray(image)
+    image = image[..., 0] if image.shape[-1] == 1 else image
+    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+    axis.set(xticks=[], yticks=[])
+    for spine in axis.spines.values():
+        spine.set(color=colour, linewidth=2)
