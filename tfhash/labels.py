@@ -58,7 +58,10 @@ def similar(left, right):
             "multi-hot labels must have the same number of classes on both sides. "
             f"Received: {left.shape[1]} and {right.shape[1]}"
         )
-    shared = ops.matmul(
-        ops.cast(left > 0, "float32"), ops.transpose(ops.cast(right > 0, "float32"))
-    )
-    return shared > 0
+    shared = ops.matmul(_marks(left), ops.transpose(_marks(right)))
+    return ops.greater(shared, 0)
+
+
+def _marks(labels):
+    # Through float32, for booleans cannot be compared with 0.
+    return ops.cast(ops.greater(ops.cast(labels, "float32"), 0), "float32")

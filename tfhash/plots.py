@@ -39,7 +39,8 @@ def plot_neighbours(query_images, neighbour_images, relevant, distances):
             mark = "" if right else " ✗"
             axis.set_xlabel(f"{distances[row, column]}{mark}", fontsize=8, labelpad=2)
     axes[0, 0].set_title("query", fontsize=9)
-    axes[0, 2].set_title("nearest items, with distance in bits", fontsize=9, loc="left")
+    title = axes[0, 2].set_title("nearest items, with distance in bits", fontsize=9, loc="left")
+    title.set_in_layout(False)  # it is wider than its column
     return figure
 
 
@@ -57,14 +58,7 @@ def plot_precision_recall(curves):
     axis = figure.subplots()
     for name, (precision, recall) in curves.items():
         axis.plot(recall, precision, marker="o", markersize=4, label=name)
-        for radius in range(0, len(recall), max(1, len(recall) // 6)):
-            axis.annotate(
-                f"r={radius}",
-                (recall[radius], precision[radius]),
-                textcoords="offset points",
-                xytext=(4, 5),
-                fontsize=7,
-            )
+        _mark_radii(axis, precision, recall)
     axis.set(
         xlabel="recall", ylabel="precision", xlim=(0, 1.05), ylim=(0, 1.05),
         title="Precision and recall within Hamming radius r",
@@ -130,6 +124,17 @@ def save_figure(figure, path):
     """Writes a figure as an image file, whole or not at all."""
     with files.written_whole(path) as temporary:
         figure.savefig(temporary, dpi=130)
+
+
+def _mark_radii(axis, precision, recall, apart=0.06):
+    """Writes the radius beside the points, but for those too near to one already marked."""
+    last = None
+    for radius, point in enumerate(zip(recall, precision)):
+        if last is None or math.dist(point, last) > apart:
+            axis.annotate(
+                f"r={radius}", point, (-6, -3), textcoords="offset points", fontsize=8, ha="right"
+            )
+            last = point
 
 
 def _show(axis, image, colour):

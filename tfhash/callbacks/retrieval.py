@@ -45,16 +45,22 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         self.every = every
         self.radius = radius
         self.batch_size = batch_size
-        self._labels = None
+        self._query_labels = self._database_labels = None
 
     def on_train_begin(self, logs=None):
-        self._labels = [_labels_of(data) for data in (self.queries, self.database)]
+        self._query_labels = _labels_of(self.queries)
+        self._database_labels = _labels_of(self.database)
 
     def on_epoch_end(self, epoch, logs=None):
         if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
             return
-        packed = (self._encode(data) for data in (self.queries, self.database))
-        histograms = metrics.distance_histograms(*packed, *self._labels, self.model.bits)
+        histograms = metrics.distance_histograms(
+            self._encode(self.queries),
+            self._encode(self.database),
+            self._query_labels,
+            self._database_labels,
+            self.model.bits,
+        )
         radius = min(self.radius, self.model.bits)
         logs["val_map"] = metrics.mean_average_precision(histograms)
         logs[f"val_precision_radius_{radius}"] = metrics.precision_within_radius(histograms, radius)

@@ -91,7 +91,7 @@ class TwoStageTraining(keras.callbacks.Callback):
         self.epoch_logs = []
         state = self._backup.read() if self._backup else None
         if state is not None:
-            self._restore(state)
+            self._restore(self._backup, state)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
@@ -130,14 +130,14 @@ class TwoStageTraining(keras.callbacks.Callback):
         )
         self._stage = stage
 
-    def _restore(self, state):
+    def _restore(self, backup, state):
         if state["pretrain_epochs"] != self.pretrain_epochs:
             raise ValueError(
-                f"the run in {self._backup.directory} has pretrain_epochs="
+                f"the run in {backup.directory} has pretrain_epochs="
                 f"{state['pretrain_epochs']}. Received: pretrain_epochs={self.pretrain_epochs}"
             )
         self._begin(self.stage_of(state["epochs_done"] - 1))
-        self._backup.load_weights(self.model, state)
+        backup.load_weights(self.model, state)
         self.epoch_logs = state["epoch_logs"]
         # What `keras.callbacks.BackupAndRestore` does to let `fit` go on from an epoch.
         self.model._initial_epoch = state["epochs_done"]

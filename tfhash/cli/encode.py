@@ -10,6 +10,7 @@ A folder is searched at any depth, and its images are brought to the size and co
 model takes. An .npz file holds an array `images` [n, height, width(, channels)], 0 to 255.
 """
 
+import functools
 import pathlib
 import zipfile
 
@@ -23,25 +24,24 @@ from tfhash.cli.main import require
 
 def define_flags(values):
     model_file.define_flags(values)
-    for define, name, default, text in (
-        (flags.DEFINE_string, "images", None, "Folder of images, or .npz file."),
-        (flags.DEFINE_string, "dataset", None, "Dataset of tensorflow-datasets."),
-        (flags.DEFINE_string, "split", "test", "Split of --dataset, as test or train[:1000]."),
-        (flags.DEFINE_string, "data_dir", None, "Where tensorflow-datasets finds its data."),
-        (flags.DEFINE_string, "output", None, "File to write, ending in .npz."),
-        (flags.DEFINE_integer, "batch_size", 256, "Images encoded at a time."),
-        (flags.DEFINE_bool, "skip_broken", False, "Leave out image files that cannot be read."),
-        (flags.DEFINE_bool, "overwrite", False, "Replace --output if it exists."),
-    ):  # fmt: skip
-        define(name, default, text, flag_values=values)
+    string = functools.partial(flags.DEFINE_string, flag_values=values)
+    string("images", None, "Folder of images, or .npz file.")
+    string("dataset", None, "Dataset of tensorflow-datasets.")
+    string("split", "test", "Split of --dataset, as test or train[:1000].")
+    string("data_dir", None, "Where tensorflow-datasets finds or puts prepared data.")
+    string("output", None, "File to write, ending in .npz.")
+    flags.DEFINE_integer(
+        "batch_size", 256, "Images encoded at a time.", lower_bound=1, flag_values=values
+    )
+    boolean = functools.partial(flags.DEFINE_bool, flag_values=values)
+    boolean("skip_broken", False, "Leave out image files that cannot be read, and list them.")
+    boolean("overwrite", False, "Replace --output if it exists.")
 
 
 def check_flags(values):
     require(values, "model", "output")
     if (values.images is None) == (values.dataset is None):
         raise flags.Error("give either --images or --dataset")
-    if values.batch_size < 1:
-        raise flags.Error(f"--batch_size must be >= 1. Received: {values.batch_size}")
 
 
 def run(values, command_line):

@@ -13,6 +13,7 @@ hashing loss), evaluates it on queries that training never saw, and writes into 
 The state is saved after every epoch. A run that was stopped goes on with --resume.
 """
 
+import functools
 import json
 import math
 import pathlib
@@ -22,7 +23,7 @@ import time
 import keras
 from absl import flags
 
-from tfhash import codes, export, files, plots
+from tfhash import export, files, plots
 from tfhash.callbacks import RetrievalEvaluation, TwoStageTraining
 from tfhash.cli import dataset_flags, environment, evaluation
 from tfhash.cli.main import require
@@ -32,6 +33,7 @@ from tfhash.models import BACKBONES, HashingModel, build_backbone
 # A stage lasts this many epochs, or longer where a small dataset makes few steps of them.
 EPOCHS = {"pretrain": 3, "finetune": 10}
 LEAST_STEPS = {"pretrain": 300, "finetune": 1000}
+LEARNING_RATES = {"pretrain": 2e-3, "finetune": 1e-3}
 
 # Below this many training items, smaller batches make more steps.
 FEW_ITEMS = 10_000
@@ -45,57 +47,73 @@ NOT_PART_OF_RUN = ("output_dir", "data_dir", "resume", "overwrite", "traceback")
 
 def define_flags(values):
     dataset_flags.define_flags(values)
-    for define, name, default, text in (
-        (flags.DEFINE_integer, "bits", 12, "Length of the codes."),
-        (flags.DEFINE_string, "output_dir", None, "Where to write; by default "
-         "runs/DATASET-BITS."),
-        (flags.DEFINE_integer, "width", 16, "Channels of the backbone's first layer; time grows "
-         "with the square."),
-        (flags.DEFINE_integer, "batch_size", None, "Images in a batch; by default 256, or 64 "
-         f"where there are fewer than {FEW_ITEMS:,} to train on."),
-        (flags.DEFINE_integer, "pretrain_epochs", None, "Epochs of pre-training; by default "
-         f"{EPOCHS['pretrain']}, or more where those make fewer than "
-         f"{LEAST_STEPS['pretrain']} steps."),
-        (flags.DEFINE_integer, "finetune_epochs", None, "Epochs of fine-tuning; by default "
-         f"{EPOCHS['finetune']}, or more where those make fewer than "
-         f"{LEAST_STEPS['finetune']} steps."),
-        (flags.DEFINE_float, "pretrain_learning_rate", 2e-3, "Highest learning rate of "
-         "pre-training; it falls to 0 along a cosine in each stage."),
-        (flags.DEFINE_float, "finetune_learning_rate", 1e-3, "Highest learning rate of "
-         "fine-tuning."),
-        (flags.DEFINE_float, "weight_decay", 1e-4, "Weight decay of AdamW."),
-        (flags.DEFINE_float, "scale", ExponentiatedHashingLoss().scale, "Sharpness of the "
-         "exponentiated loss: a pair of codes that is wrong in every bit costs exp(scale)."),
-        (flags.DEFINE_integer, "max_shift", None, "Training images are moved by up to that many "
-         "pixels each way; by default a fourteenth of their height."),
-        (flags.DEFINE_integer, "seed", 0, "Seed of the weights and of the order of training."),
-        (flags.DEFINE_bool, "resume", False, "Go on with the run in --output_dir."),
-        (flags.DEFINE_bool, "overwrite", False, "Remove the run in --output_dir and start over."),
-    ):  # fmt: skip
-        define(name, default, text, flag_values=values)
-    flags.DEFINE_enum(
-        "backbone", "convnet", list(BACKBONES), "Built-in backbone.", flag_values=values
+    string, integer, number, boolean, choice = (
+        functools.partial(define, flag_values=values)
+        for define in (
+            flags.DEFINE_string,
+            flags.DEFINE_integer,
+            flags.DEFINE_float,
+            flags.DEFINE_bool,
+            flags.DEFINE_enum,
+        )
     )
+    integer("bits", 12, "Length of the codes.", lower_bound=1)
+    string("output_dir", None, "Where to write; by default runs/DATASET-BITS.")
+    choice("backbone", "convnet", list(BACKBONES), "Built-in backbone.")
+    integer(
+        "width",
+        16,
+        "Channels of the backbone's first layer; time grows with the square.",
+        lower_bound=1,
+    )
+    integer(
+        "batch_size",
+        None,
+        f"Images in a batch; by default 256, or 64 where there are fewer than {FEW_ITEMS:,} to "
+        "train on.",
+        lower_bound=2,
+    )
+    for stage, least in (("pretrain", 0), ("finetune", 1)):
+        integer(
+            f"{stage}_epochs",
+            None,
+            f"Epochs of the {stage} stage; by default {EPOCHS[stage]}, or more where those make "
+            f"fewer than {LEAST_STEPS[stage]:,} steps.",
+            lower_bound=least,
+        )
+    for stage, rate in LEARNING_RATES.items():
+        number(
+            f"{stage}_learning_rate",
+            rate,
+            f"Learning rate at the start of the {stage} stage; it falls to 0 along a cosine.",
+            lower_bound=0,
+        )
+    number("weight_decay", 1e-4, "Weight decay of AdamW.", lower_bound=0)
+    number(
+        "scale",
+        ExponentiatedHashingLoss().scale,
+        "Sharpness of the exponentiated loss: a pair of codes that is wrong in every bit costs "
+        "exp(scale).",
+    )
+    integer(
+        "max_shift",
+        None,
+        "Training images are moved by up to that many pixels each way; by default a fourteenth of "
+        "their height.",
+        lower_bound=0,
+    )
+    integer("seed", 0, "Seed of the weights and of the order of training.", lower_bound=0)
+    boolean("resume", False, "Go on with the run in --output_dir.")
+    boolean("overwrite", False, "Remove the run in --output_dir and start over.")
 
 
 def check_flags(values):
     require(values, "dataset")
     if values.resume and values.overwrite:
         raise flags.Error("--resume and --overwrite exclude each other")
-    for name, least in (
-        ("pretrain_epochs", 0),
-        ("finetune_epochs", 1),
-        ("batch_size", 2),
-        ("width", 1),
-        ("max_shift", 0),
-        ("weight_decay", 0),
-    ):
-        if values[name].value is not None and values[name].value < least:
-            raise flags.Error(f"--{name} must be >= {least}. Received: {values[name].value}")
 
 
 def run(values, command_line):
-    codes.check_bits(values.bits)
     run_directory = RunDirectory(
         values.output_dir or f"runs/{pathlib.Path(values.dataset).name}-{values.bits}"
     )

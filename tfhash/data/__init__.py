@@ -1,6 +1,5 @@
 """Images and labels: from folders, tensorflow-datasets and scikit-learn, as `tf.data`."""
 
-import numbers
 import pathlib
 
 import numpy as np
@@ -117,9 +116,9 @@ def _is_path(source):
 def _check_size(size):
     if size is None:
         return None
-    height_width = (size, size) if isinstance(size, numbers.Integral) else tuple(size)
+    height_width = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
     if len(height_width) != 2 or not all(
-        isinstance(side, numbers.Integral) and side >= 1 for side in height_width
+        isinstance(side, (int, np.integer)) and side >= 1 for side in height_width
     ):
         raise ValueError(
             f"`image_size` must be a side in pixels or (height, width). Received: {size!r}"

@@ -72,10 +72,10 @@ class HashingModel(keras.Model):
         self._set_stage("finetune")
         self._accuracy = keras.metrics.Mean(name="pretrain_accuracy")
         self._saturation = keras.metrics.Mean(name="finetune_saturation")
-        self._frozen = []
+        self._thawed_flags = ()
 
     def build(self, input_shape):
-        self.image_shape = tuple(input_shape[1:])
+        self.image_shape = tuple(input_shape[1:]) if len(input_shape) == 4 else (*input_shape[1:], 1)
         scaled_shape = self.preprocessing.compute_output_shape(tuple(input_shape))
         if not self.backbone.built:
             self.backbone.build(scaled_shape)
@@ -177,11 +177,11 @@ class HashingModel(keras.Model):
 
     def _freeze_backbone(self, freeze):
         # Parents come before their parts here, so each layer gets its own flag back.
-        for layer, trainable in self._frozen:
+        layers = list(self.backbone._flatten_layers())
+        for layer, trainable in zip(layers, self._thawed_flags):
             layer.trainable = trainable
-        self._frozen = []
+        self._thawed_flags = tuple(layer.trainable for layer in layers) if freeze else ()
         if freeze:
-            self._frozen = [(layer, layer.trainable) for layer in self.backbone._flatten_layers()]
             self.backbone.trainable = False
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
@@ -209,6 +209,9 @@ class HashingModel(keras.Model):
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Relaxed codes, float32 `[n, bits]` in [-1, 1]; arguments as in `keras.Model`."""
+        if hasattr(x, "shape") and len(x.shape) == 3:
+            # Keras keeps one traced function for all calls, which takes a single rank.
+            x = x[..., None]
         return super().predict(x, batch_size, verbose, steps, callbacks)["codes"]
 
     def encode(self, images, batch_size=256, verbose=0):
@@ -293,6 +296,6 @@ def _hits(y, logits):
     """1 where the class with the largest logit is a label of the item, float `[n]`."""
     best = ops.argmax(logits, axis=-1)
     if labels.is_multi_hot(y):
-        chosen = ops.take_along_axis(ops.cast(y > 0, "float32"), best[:, None], axis=1)
-        return ops.squeeze(chosen, 1)
+        chosen = ops.take_along_axis(ops.cast(y, "float32"), ops.expand_dims(best, 1), axis=1)
+        return ops.cast(ops.squeeze(chosen, 1) > 0, "float32")
     return ops.cast(ops.equal(ops.reshape(ops.cast(y, best.dtype), (-1,)), best), "float32")

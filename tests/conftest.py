@@ -1,0 +1,55 @@
+import os
+import pathlib
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import pytest
+
+from tfhash.models import HashingModel, build_backbone
+
+SHARED_DATASETS = pathlib.Path(__file__).parents[2] / "shared" / "datasets"
+
+tensorflow_only = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="uses TensorFlow's own pipelines"
+)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def shared_datasets():
+    if not (SHARED_DATASETS / "mnist").is_dir():
+        pytest.skip(f"no prepared datasets at {SHARED_DATASETS}")
+    return SHARED_DATASETS
+
+
+@pytest.fixture(scope="session")
+def striped():
+    """64 noisy 8x8 images of two classes, one with rows and one with columns of stripes."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(64) % 2
+    rows = np.tile(np.array([0, 200])[np.arange(8) % 2][:, None], (1, 8))
+    images = np.where(labels[:, None, None] == 0, rows, rows.T) + rng.integers(0, 50, (64, 8, 8))
+    return images[..., None].astype("uint8"), labels
+
+
+@pytest.fixture(scope="session")
+def make_model():
+    def make(bits=12, num_classes=2, backbone="mlp", image_shape=(8, 8, 1), seed=0, **compile_with):
+        keras.utils.set_random_seed(seed)
+        model = HashingModel(build_backbone(backbone, image_shape, width=4), bits, num_classes)
+        model.build((None, *image_shape))
+        model.compile(**{"optimizer": keras.optimizers.Adam(1e-2), **compile_with})
+        return model
+
+    return make

@@ -1,0 +1,249 @@
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tfhash import metrics
+from tfhash.callbacks import RetrievalEvaluation, TwoStageTraining
+from tfhash.callbacks.backup import Backup
+
+
+class Killed(BaseException):
+    """Stands for a kill: nothing in the code may handle it."""
+
+
+class KillAt(keras.callbacks.Callback):
+    def __init__(self, epoch, batch):
+        super().__init__()
+        self.at = epoch, batch
+        self.epoch = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        if (self.epoch, batch) == self.at:
+            raise Killed
+
+
+def fit(model, data, epochs=5, pretrain_epochs=2, callbacks=(), **arguments):
+    stages = TwoStageTraining(pretrain_epochs, **arguments)
+    history = model.fit(
+        *data,
+        batch_size=16,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=[*callbacks, stages],
+    )
+    return stages, history
+
+
+def weights(model):
+    return [ops.convert_to_numpy(w) for w in model.weights]
+
+
+def test_one_fit_runs_both_stages_and_says_so(make_model, striped):
+    model = make_model()
+    _, history = fit(model, striped)
+    assert history.history["stage"] == [1, 1, 2, 2, 2]
+    assert len(history.history["pretrain_accuracy"]) == 2
+    assert len(history.history["finetune_saturation"]) == 3
+    assert model.stage == "finetune"
+
+
+def test_the_progress_bar_shows_the_stage(make_model, striped, capsys):
+    make_model().fit(*striped, epochs=2, callbacks=[TwoStageTraining(1)])
+    printed = capsys.readouterr().out
+    assert "Stage 1 of 2: pretrain" in printed
+    assert "Stage 2 of 2: finetune" in printed
+    assert "stage: 1.0000" in printed
+    assert "stage: 2.0000" in printed
+
+
+def test_each_stage_trains_its_own_weights(make_model, striped):
+    model = make_model()
+    snapshots = []
+
+    class Snapshot(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            heads = (model.classifier, model.hashing)
+            snapshots.append([ops.convert_to_numpy(head.kernel) for head in heads])
+
+    start = ops.convert_to_numpy(model.hashing.kernel)
+    fit(model, striped, callbacks=[Snapshot()])
+    classifiers, hashing = zip(*snapshots)
+    assert (classifiers[0] != classifiers[1]).any()
+    assert (hashing[1] == start).all()
+    assert all((kernel == classifiers[1]).all() for kernel in classifiers[2:])
+    assert (hashing[2] != hashing[3]).any()
+
+
+def test_each_stage_counts_the_steps_of_its_own_schedule(make_model, striped):
+    model = make_model()
+    rates = []
+
+    class Rates(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            rates.append(float(model.optimizer.learning_rate))
+
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay([6], [0.5, 0.25])
+    fit(
+        model,
+        striped,
+        callbacks=[Rates()],
+        pretrain_learning_rate=0.125,
+        finetune_learning_rate=schedule,
+    )
+    assert rates == [0.125, 0.125, 0.5, 0.25, 0.25]  # four steps an epoch
+
+
+@pytest.mark.parametrize(("pretrain_epochs", "stages"), [(0, [2, 2]), (2, [1, 1]), (7, [1, 1])])
+def test_a_stage_may_be_empty(make_model, striped, pretrain_epochs, stages):
+    _, history = fit(make_model(), striped, epochs=2, pretrain_epochs=pretrain_epochs)
+    assert history.history["stage"] == stages
+
+
+def test_a_frozen_backbone_stays_in_finetune(make_model, striped):
+    model = make_model()
+    fit(model, striped, epochs=2, pretrain_epochs=2)
+    before = weights(model.backbone)
+    fit(model, striped, epochs=2, pretrain_epochs=0, freeze_backbone=True)
+    assert all((a == b).all() for a, b in zip(before, weights(model.backbone)))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(make_model, striped):
+    """Weights and history of the run that the killed ones must end like."""
+    model = make_model()
+    _, history = fit(model, striped)
+    return weights(model), history.history
+
+
+@pytest.mark.parametrize(
+    "killed_at", [(0, 2), (1, 1), (2, 0), (3, 3), (4, 1)], ids=lambda at: f"epoch{at[0]}"
+)
+def test_a_killed_run_resumes_to_the_same_weights(
+    make_model, striped, tmp_path, uninterrupted, killed_at
+):
+    expected_weights, expected_history = uninterrupted
+    with pytest.raises(Killed):
+        fit(make_model(), striped, callbacks=[KillAt(*killed_at)], backup_dir=tmp_path)
+    # Where there is a backup, the new model's own initialisation must play no part.
+    resumed = make_model(seed=0 if killed_at[0] == 0 else 99)
+    stages, history = fit(resumed, striped, backup_dir=tmp_path)
+    for expected, weight in zip(expected_weights, resumed.weights):
+        found = ops.convert_to_numpy(weight)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6, err_msg=weight.path)
+    assert history.epoch == list(range(5))
+    assert history.history["stage"] == expected_history["stage"] == [1, 1, 2, 2, 2]
+    assert len(stages.epoch_logs) == 5
+
+
+def test_a_kill_while_the_backup_is_written_loses_one_epoch_at_most(
+    make_model, striped, tmp_path, monkeypatch
+):
+    written = []
+
+    def killed_after_weights(path, value):
+        written.append(path)
+        if len(written) == 3:
+            raise Killed
+        write_json(path, value)
+
+    write_json = Backup.save.__globals__["files"].write_json
+    monkeypatch.setattr("tfhash.files.write_json", killed_after_weights)
+    with pytest.raises(Killed):
+        fit(make_model(), striped, backup_dir=tmp_path)
+    monkeypatch.undo()
+    assert Backup(tmp_path).read()["epochs_done"] == 2
+    _, history = fit(make_model(), striped, backup_dir=tmp_path)
+    assert history.history["stage"] == [1, 1, 2, 2, 2]
+    assert [p.name for p in tmp_path.glob("*.h5")] == ["epoch-0005.weights.h5"]
+
+
+def test_a_finished_run_has_nothing_left_to_train(make_model, striped, tmp_path):
+    model = make_model()
+    fit(model, striped, backup_dir=tmp_path)
+    again = make_model(seed=1)
+    stages, _ = fit(again, striped, backup_dir=tmp_path)
+    assert stages.epochs_done() == 5
+    np.testing.assert_array_equal(again.encode(striped[0]), model.encode(striped[0]))
+
+
+def test_a_backup_of_another_schedule_is_refused(make_model, striped, tmp_path):
+    fit(make_model(), striped, epochs=1, backup_dir=tmp_path)
+    with pytest.raises(ValueError, match="has pretrain_epochs=2. Received: pretrain_epochs=1"):
+        fit(make_model(), striped, pretrain_epochs=1, backup_dir=tmp_path)
+
+
+def test_a_broken_backup_is_named(make_model, striped, tmp_path):
+    (tmp_path / "state.json").write_text("{")
+    with pytest.raises(ValueError, match=r"state.json is no training state"):
+        fit(make_model(), striped, backup_dir=tmp_path)
+
+
+@pytest.mark.parametrize(("epochs", "stage"), [(1, "pretrain"), (0, "finetune")])
+def test_nan_stops_training_and_names_the_step(make_model, striped, epochs, stage):
+    images = striped[0].astype("float32")
+    images[40] = np.nan  # the third batch of 16
+    with pytest.raises(FloatingPointError, match=f"nan in stage {stage}, epoch 1, step 3"):
+        fit(make_model(), (images, striped[1]), pretrain_epochs=epochs)
+
+
+@pytest.mark.parametrize("pretrain_epochs", [-1, 1.5, None])
+def test_pretrain_epochs_out_of_range_are_refused(pretrain_epochs):
+    with pytest.raises(ValueError, match="`pretrain_epochs` must be an integer >= 0"):
+        TwoStageTraining(pretrain_epochs)
+
+
+def test_a_model_without_stages_is_refused():
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    with pytest.raises(ValueError, match="trains a `tfhash.models.HashingModel`"):
+        model.fit(np.zeros((4, 2)), np.zeros(4), verbose=0, callbacks=[TwoStageTraining(1)])
+
+
+def test_retrieval_evaluation_logs_what_the_metrics_give(make_model, striped):
+    model = make_model()
+    images, labels = striped
+    evaluation = RetrievalEvaluation((images[:10], labels[:10]), (images, labels))
+    _, history = fit(model, striped, callbacks=[evaluation])
+    packed = model.encode(images)
+    histograms = metrics.distance_histograms(packed[:10], packed, labels[:10], labels, model.bits)
+    assert history.history["val_map"][-1] == metrics.mean_average_precision(histograms)
+    assert history.history["val_precision_radius_2"][-1] == pytest.approx(
+        metrics.precision_within_radius(histograms, 2)
+    )
+
+
+def test_retrieval_evaluation_runs_every_few_epochs_and_after_the_last(make_model, striped):
+    evaluation = RetrievalEvaluation(striped, striped, every=2)
+    stages, _ = fit(make_model(), striped, callbacks=[evaluation])
+    assert ["val_map" in logs for logs in stages.epoch_logs] == [False, True, False, True, True]
+
+
+def test_checkpoint_and_early_stopping_work_on_val_map(make_model, striped, tmp_path):
+    callbacks = [
+        RetrievalEvaluation(striped, striped),
+        keras.callbacks.ModelCheckpoint(
+            tmp_path / "best.keras", monitor="val_map", mode="max", save_best_only=True
+        ),
+        keras.callbacks.EarlyStopping(monitor="val_map", mode="max", patience=0, min_delta=1.0),
+    ]
+    _, history = fit(make_model(), striped, callbacks=callbacks)
+    assert len(history.history["loss"]) == 2  # no epoch can be better by 1.0
+    assert (tmp_path / "best.keras").exists()
+
+
+def test_the_backup_holds_what_other_callbacks_logged(make_model, striped, tmp_path):
+    fit(make_model(), striped, callbacks=[RetrievalEvaluation(striped, striped)], backup_dir=tmp_path)
+    state = json.loads((tmp_path / "state.json").read_text())
+    assert all("val_map" in logs for logs in state["epoch_logs"])
+
+
+def test_every_below_one_is_refused(striped):
+    with pytest.raises(ValueError, match="`every` must be an integer >= 1"):
+        RetrievalEvaluation(striped, striped, every=0)

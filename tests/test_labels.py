@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from tfhash.labels import is_multi_hot, similar
+
+
+def as_numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+def test_integer_labels_are_similar_when_equal():
+    assert as_numpy(similar(np.array([1, 2]), np.array([2, 1, 2]))).tolist() == [
+        [False, True, False],
+        [True, False, True],
+    ]
+
+
+def test_a_column_of_integers_is_not_multi_hot():
+    column = np.array([[3], [5]])
+    assert not is_multi_hot(column)
+    np.testing.assert_array_equal(as_numpy(similar(column, np.array([3, 5]))), np.eye(2, dtype=bool))
+
+
+def test_multi_hot_labels_are_similar_when_any_is_shared():
+    left = np.array([[1, 1, 0], [0, 0, 1]])
+    right = np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0]])
+    assert as_numpy(similar(left, right)).tolist() == [[True, True, False], [True, False, False]]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "message"),
+    [
+        (np.zeros((2, 2, 2)), np.zeros(2), "integers of shape"),
+        (np.zeros(2), np.zeros((2, 3)), "both sides"),
+        (np.zeros((2, 3)), np.zeros((2, 4)), "same number of classes"),
+    ],
+)
+def test_labels_of_different_kinds_are_refused(left, right, message):
+    with pytest.raises(ValueError, match=message):
+        similar(left, right)

@@ -1,0 +1,106 @@
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tfhash.layers import HashingLayer, ImageScaling
+
+
+@pytest.mark.parametrize("bits", [1, 12, 65])
+def test_relaxed_codes_lie_in_the_cube(rng, bits):
+    codes = ops.convert_to_numpy(HashingLayer(bits)(rng.normal(0, 10, (9, 6)).astype("float32")))
+    assert codes.shape == (9, bits)
+    assert np.abs(codes).max() <= 1
+
+
+def test_relaxed_codes_are_tanh_of_a_dense_projection(rng):
+    layer, dense = HashingLayer(5), keras.layers.Dense(5, activation="tanh")
+    features = rng.normal(size=(4, 3)).astype("float32")
+    layer.build(features.shape)
+    dense.build(features.shape)
+    dense.set_weights(layer.get_weights())
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(layer(features)), ops.convert_to_numpy(dense(features)), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_output_is_float32_under_every_policy(rng, policy):
+    layer = HashingLayer(4, dtype=policy)
+    # A tiny product that float16 would round to zero keeps its sign.
+    codes = layer(np.full((1, 2), 1e-4, "float32"))
+    layer.set_weights([np.full((2, 4), -1e-3, "float32"), np.zeros(4, "float32")])
+    codes = layer(np.full((1, 2), 1e-4, "float32"))
+    assert keras.backend.standardize_dtype(codes.dtype) == "float32"
+    assert (ops.convert_to_numpy(codes) < 0).all()
+
+
+def test_works_in_functional_sequential_and_subclassed_models(rng):
+    features = rng.normal(size=(2, 3)).astype("float32")
+    inputs = keras.Input((3,))
+
+    class Subclassed(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.hashing = HashingLayer(7)
+
+        def call(self, x):
+            return self.hashing(x)
+
+    for model in (
+        keras.Model(inputs, HashingLayer(7)(inputs)),
+        keras.Sequential([HashingLayer(7)]),
+        Subclassed(),
+    ):
+        assert model(features).shape == (2, 7)
+
+
+def test_saved_model_gives_the_same_codes(rng, tmp_path):
+    features = rng.normal(size=(5, 3)).astype("float32")
+    model = keras.Sequential(
+        [keras.Input((3,)), HashingLayer(9, use_bias=False, kernel_regularizer="l2")]
+    )
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(
+        ops.convert_to_numpy(model(features)), ops.convert_to_numpy(restored(features))
+    )
+    assert restored.layers[-1].get_config() == model.layers[-1].get_config()
+
+
+@pytest.mark.parametrize("bits", [0, -3, 1.5, None])
+def test_bits_below_one_are_refused(bits):
+    with pytest.raises(ValueError, match="`bits` must be an integer >= 1"):
+        HashingLayer(bits)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 4, 4, 3)])
+def test_features_of_another_rank_are_refused(shape):
+    with pytest.raises(ValueError, match=r"features of shape \[n, f\]"):
+        HashingLayer(4)(np.zeros(shape, "float32"))
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float32"])
+def test_scaling_maps_0_to_255_onto_the_cube(dtype):
+    images = np.array([0, 51, 255], dtype).reshape(1, 1, 3, 1)
+    scaled = ops.convert_to_numpy(ImageScaling()(images)).ravel()
+    np.testing.assert_allclose(scaled, [-1, -0.6, 1], atol=1e-6)
+
+
+def test_scaling_repeats_grey_and_adds_the_channel_axis():
+    images = np.arange(8, dtype="uint8").reshape(2, 2, 2)
+    scaled = ops.convert_to_numpy(ImageScaling(channels=3)(images))
+    assert scaled.shape == (2, 2, 2, 3)
+    np.testing.assert_array_equal(scaled[..., 0], scaled[..., 2])
+    assert ImageScaling(channels=3).compute_output_shape((None, 2, 2)) == (None, 2, 2, 3)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 4, 4, 3), (2, 4, 4, 2)])
+def test_scaling_refuses_what_it_cannot_make_grey(shape):
+    with pytest.raises(ValueError, match="images must have shape"):
+        ImageScaling(channels=1)(np.zeros(shape, "uint8"))
+
+
+def test_scaling_refuses_an_odd_number_of_channels():
+    with pytest.raises(ValueError, match="`channels` must be None, 1 or 3"):
+        ImageScaling(channels=2)

@@ -1,0 +1,180 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tfhash import metrics
+from tfhash.metrics import DistanceHistograms
+
+BITS = 3
+
+# Up to seven items, each with a distance of 0 to 3 bits, relevant or not.
+rankings = st.lists(st.tuples(st.integers(0, BITS), st.booleans()), min_size=1, max_size=7)
+
+
+def histograms_of(ranking):
+    items, relevant = np.zeros((2, 1, BITS + 1), "int32")
+    for distance, is_relevant in ranking:
+        items[0, distance] += 1
+        relevant[0, distance] += is_relevant
+    return DistanceHistograms(items, relevant)
+
+
+def all_orders(ranking):
+    """Relevance in ranking order, for every order of the ties."""
+    groups = [[r for d, r in ranking if d == distance] for distance in range(BITS + 1)]
+    for orders in itertools.product(*map(itertools.permutations, groups)):
+        yield [r for order in orders for r in order]
+
+
+def plain_average_precision(relevance, k, total):
+    hits, value = 0, 0.0
+    for rank, is_relevant in enumerate(relevance[:k], 1):
+        hits += is_relevant
+        value += is_relevant * hits / rank
+    return value / min(total, k)
+
+
+@given(rankings, st.integers(1, 8))
+@settings(deadline=None, max_examples=150)
+def test_average_precision_is_that_of_all_tie_orders(ranking, k):
+    total = sum(r for _, r in ranking)
+    values = [
+        plain_average_precision(order, k, total) if total else np.nan
+        for order in all_orders(ranking)
+    ]
+    expected = {"expected": np.mean(values), "best": np.max(values), "worst": np.min(values)}
+    for ties, value in expected.items():
+        found = metrics.average_precision(histograms_of(ranking), k=k, ties=ties)[0]
+        np.testing.assert_allclose(found, value, atol=1e-5, err_msg=ties)
+    if k >= len(ranking):
+        full = metrics.average_precision(histograms_of(ranking))[0]
+        np.testing.assert_allclose(full, expected["expected"], atol=1e-5)
+
+
+@given(rankings, st.integers(1, 8))
+@settings(deadline=None, max_examples=100)
+def test_precision_at_k_is_the_mean_over_tie_orders(ranking, k):
+    if not any(r for _, r in ranking):
+        return
+    expected = np.mean([sum(order[:k]) / k for order in all_orders(ranking)])
+    assert metrics.precision_at_k(histograms_of(ranking), k) == pytest.approx(expected, abs=1e-5)
+
+
+@given(rankings)
+@settings(deadline=None, max_examples=100)
+def test_precision_and_recall_within_radius_count_items(ranking):
+    total = sum(r for _, r in ranking)
+    if not total:
+        return
+    for radius in range(BITS + 1):
+        inside = [r for d, r in ranking if d <= radius]
+        precision = sum(inside) / len(inside) if inside else 0.0
+        histograms = histograms_of(ranking)
+        assert metrics.precision_within_radius(histograms, radius) == pytest.approx(precision)
+        assert metrics.recall_within_radius(histograms, radius) == pytest.approx(
+            sum(inside) / total
+        )
+
+
+def test_average_precision_of_a_huge_tie_keeps_its_digits():
+    # Everything at one distance: the expectation has the closed form of a random ranking.
+    n, r = 1_000_000, 100_000
+    histograms = DistanceHistograms(np.array([[n]]), np.array([[r]]))
+    harmonic = (1 / np.arange(1, n + 1)).sum()
+    growth = (r - 1) / (n - 1)
+    expected = (growth * n + (1 - growth) * harmonic) / n
+    found = metrics.average_precision(histograms)[0]
+    assert float(found) == pytest.approx(expected, abs=1e-6)
+
+
+def test_average_precision_of_a_late_small_tie_keeps_its_digits():
+    histograms = DistanceHistograms(np.array([[100_000, 10]]), np.array([[0, 10]]))
+    expected = np.mean([t / (100_000 + t) for t in range(1, 11)])
+    assert float(metrics.average_precision(histograms)[0]) == pytest.approx(expected, abs=2e-6)
+
+
+@pytest.mark.parametrize("bits", [1, 8, 12, 65])
+@pytest.mark.parametrize("multi_hot", [False, True])
+def test_histograms_count_every_pair(rng, monkeypatch, bits, multi_hot):
+    monkeypatch.setattr(metrics, "_BLOCK_PAIRS", 64)  # several blocks, the last one smaller
+    q, n = 7, 30
+    signs = [rng.random((count, bits)) < 0.5 for count in (q, n)]
+    packed = [np.packbits(s, axis=1, bitorder="little") for s in signs]
+    if multi_hot:
+        labels = [rng.random((count, 4)) < 0.3 for count in (q, n)]
+        shared = (labels[0][:, None] & labels[1]).any(axis=2)
+    else:
+        labels = [rng.integers(0, 3, count) for count in (q, n)]
+        shared = labels[0][:, None] == labels[1]
+    distance = (signs[0][:, None] != signs[1]).sum(axis=2)
+    found = metrics.distance_histograms(*packed, *labels, bits)
+    for d in range(bits + 1):
+        np.testing.assert_array_equal(found.items[:, d], (distance == d).sum(axis=1))
+        np.testing.assert_array_equal(found.relevant[:, d], ((distance == d) & shared).sum(axis=1))
+
+
+def test_values_do_not_depend_on_the_order_of_the_database(rng):
+    packed, labels = rng.integers(0, 4, (40, 1), "uint8"), rng.integers(0, 3, 40)
+    order = rng.permutation(40)
+    straight = metrics.distance_histograms(packed[:5], packed, labels[:5], labels, bits=8)
+    shuffled = metrics.distance_histograms(
+        packed[:5], packed[order], labels[:5], labels[order], bits=8
+    )
+    assert metrics.summarize(straight) == metrics.summarize(shuffled)
+
+
+def test_queries_without_relevant_items_are_left_out_and_counted():
+    histograms = DistanceHistograms(np.array([[1, 1], [1, 1]]), np.array([[1, 0], [0, 0]]))
+    assert metrics.count_answerable_queries(histograms) == 1
+    assert metrics.mean_average_precision(histograms) == 1.0
+    assert metrics.precision_within_radius(histograms, 1) == 0.5
+    nobody = DistanceHistograms(np.array([[1, 1]]), np.array([[0, 0]]))
+    assert np.isnan(list(metrics.summarize(nobody, k=1).values())).all()
+
+
+def test_perfect_and_useless_codes_have_known_values(rng):
+    labels = np.arange(100) % 10
+    perfect = metrics.distance_histograms(
+        labels[:10, None].astype("uint8"), labels[:, None].astype("uint8"), labels[:10], labels, 4
+    )
+    assert metrics.mean_average_precision(perfect) == pytest.approx(1.0)
+    useless = metrics.distance_histograms(
+        np.zeros((10, 1), "uint8"), np.zeros((100, 1), "uint8"), labels[:10], labels, 4
+    )
+    assert metrics.mean_average_precision(useless, ties="best") == pytest.approx(1.0)
+    assert metrics.mean_average_precision(useless) < 0.15
+
+
+def test_code_health_of_hand_made_codes():
+    packed = np.array([[0b001], [0b011], [0b101], [0b111]], "uint8")
+    np.testing.assert_allclose(metrics.bit_balance(packed, 3), [1, 0.5, 0.5])
+    np.testing.assert_allclose(
+        metrics.bit_correlation(packed, 3), [[0, 0, 0], [0, 1, 0], [0, 0, 1]], atol=1e-12
+    )
+    assert metrics.count_distinct_codes(np.repeat(packed, 2, axis=0)) == 4
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda h: metrics.average_precision(h, ties="lucky"), "`ties` must be one of"),
+        (lambda h: metrics.average_precision(h, k=0), "`k` must be >= 1"),
+        (lambda h: metrics.precision_within_radius(h, 4), "`radius` must be in 0 to 3"),
+        (lambda h: metrics.precision_within_radius(h, -1), "`radius` must be in 0 to 3"),
+        (lambda h: metrics.bit_balance(np.zeros((0, 1), "uint8"), 3), "at least one code"),
+    ],
+)
+def test_arguments_out_of_range_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(histograms_of([(0, True)]))
+
+
+def test_labels_of_another_length_and_empty_sides_are_refused():
+    codes = np.zeros((3, 1), "uint8")
+    with pytest.raises(ValueError, match="Received: 3 codes and 2 labels"):
+        metrics.distance_histograms(codes, codes, [0, 1], [0, 1, 2], 8)
+    with pytest.raises(ValueError, match="`database` must hold at least one code"):
+        metrics.distance_histograms(codes, codes[:0], [0, 1, 2], [], 8)

@@ -1,0 +1,206 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from tfhash import codes
+from tfhash.models import BACKBONES, HashingModel, build_backbone
+
+
+def numpy_weights(part):
+    return [ops.convert_to_numpy(w) for w in part.weights]
+
+
+def moved(before, part):
+    return any((a != b).any() for a, b in zip(before, numpy_weights(part)))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("image_shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3), (64, 48, 3)])
+def test_backbones_end_in_features(name, image_shape):
+    backbone = build_backbone(name, image_shape, width=2)
+    assert backbone.input_shape == (None, *image_shape)
+    assert len(backbone.output_shape) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("vgg", (8, 8, 1), "`name` must be one of mlp, convnet, resnet. Received: name='vgg'"),
+        ("mlp", (7, 8, 1), "sides of 8 to 64 pixels"),
+        ("mlp", (65, 8, 1), "sides of 8 to 64 pixels"),
+        ("mlp", (8, 8), "`image_shape` must be"),
+    ],
+)
+def test_unknown_backbones_and_sizes_are_refused(name, shape, message):
+    with pytest.raises(ValueError, match=message):
+        build_backbone(name, shape)
+
+
+def test_predict_gives_relaxed_codes_and_encode_packs_them(make_model, striped):
+    model = make_model(bits=11)
+    relaxed = model.predict(striped[0], verbose=0)
+    assert relaxed.shape == (64, 11)
+    assert np.abs(relaxed).max() <= 1
+    expected = ops.convert_to_numpy(codes.pack(relaxed))
+    np.testing.assert_array_equal(model.encode(striped[0]), expected)
+
+
+def test_fit_learns_codes_that_separate_two_classes(make_model, striped):
+    model = make_model(bits=8)
+    model.fit(*striped, epochs=30, verbose=0)
+    relaxed = model.predict(striped[0], verbose=0)
+    first, second = (np.sign(relaxed[striped[1] == label]) for label in (0, 1))
+    # Every pair across the classes is farther apart than every pair within one.
+    assert (first @ second.T).max() < min((first @ first.T).min(), (second @ second.T).min())
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
+def test_images_of_any_type_with_values_0_to_255_give_the_same_codes(make_model, striped, dtype):
+    model = make_model()
+    np.testing.assert_array_equal(
+        model.encode(striped[0].astype(dtype)), model.encode(striped[0])
+    )
+    np.testing.assert_array_equal(model.encode(striped[0][..., 0]), model.encode(striped[0]))
+
+
+@pytest.mark.parametrize("count", [0, 1, 257])
+def test_encode_takes_any_number_of_images(make_model, count):
+    assert make_model(bits=9).encode(np.zeros((count, 8, 8, 1), "uint8")).shape == (count, 2)
+
+
+def test_saved_model_gives_the_same_codes_bit_for_bit(make_model, striped, tmp_path):
+    model = make_model(backbone="convnet")
+    model.fit(*striped, epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_array_equal(
+        restored.predict(striped[0], verbose=0), model.predict(striped[0], verbose=0)
+    )
+    np.testing.assert_array_equal(restored.encode(striped[0]), model.encode(striped[0]))
+    # It goes on training from where it was.
+    assert restored.optimizer.iterations == model.optimizer.iterations
+    restored.fit(*striped, verbose=0)
+
+
+def test_pretrain_moves_backbone_and_classifier_alone(make_model, striped):
+    model = make_model(optimizer=keras.optimizers.AdamW(1e-2, weight_decay=0.1))
+    model.begin_stage("pretrain")
+    before = {p: numpy_weights(getattr(model, p)) for p in ("backbone", "classifier", "hashing")}
+    model.fit(*striped, epochs=2, verbose=0)
+    assert moved(before["backbone"], model.backbone)
+    assert moved(before["classifier"], model.classifier)
+    assert not moved(before["hashing"], model.hashing)
+
+
+def test_finetune_moves_backbone_and_hashing_head_alone(make_model, striped):
+    model = make_model(optimizer=keras.optimizers.AdamW(1e-2, weight_decay=0.1))
+    model.begin_stage("pretrain")
+    model.fit(*striped, epochs=2, verbose=0)  # momentum that must not carry over
+    model.begin_stage("finetune")
+    before = {p: numpy_weights(getattr(model, p)) for p in ("backbone", "classifier", "hashing")}
+    model.fit(*striped, epochs=2, verbose=0)
+    assert moved(before["backbone"], model.backbone)
+    assert not moved(before["classifier"], model.classifier)
+    assert moved(before["hashing"], model.hashing)
+
+
+def test_a_frozen_backbone_keeps_weights_and_statistics_and_thaws_as_it_was(make_model, striped):
+    model = make_model(backbone="convnet")
+    model.backbone.layers[1].trainable = False  # a choice of the user
+    flags = [layer.trainable for layer in model.backbone.layers]
+    model.begin_stage("finetune", freeze_backbone=True)
+    before = numpy_weights(model.backbone)
+    model.fit(*striped, verbose=0)
+    assert not moved(before, model.backbone)
+    model.begin_stage("pretrain")
+    assert [layer.trainable for layer in model.backbone.layers] == flags
+
+
+def test_a_stage_begins_with_a_fresh_optimizer_and_its_own_rate(make_model, striped):
+    model = make_model(optimizer=keras.optimizers.SGD(0.5, momentum=0.9))
+    model.fit(*striped, verbose=0)
+    model.begin_stage("pretrain", learning_rate=0.125)
+    assert isinstance(model.optimizer, keras.optimizers.SGD)
+    assert model.optimizer.momentum == 0.9
+    assert int(model.optimizer.iterations) == 0
+    assert float(model.optimizer.learning_rate) == 0.125
+    model.begin_stage("finetune")
+    assert float(model.optimizer.learning_rate) == 0.5
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_trains_in_mixed_precision(striped, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = HashingModel(build_backbone("mlp", (8, 8, 1), width=4), 12, 2)
+        model.compile(keras.optimizers.Adam(1e-3))
+        model.fit(*striped, verbose=0)
+        model.begin_stage("pretrain", learning_rate=1e-3)
+        losses = model.fit(*striped, epochs=2, verbose=0).history["loss"]
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert np.isfinite(losses).all()
+    assert model.predict(striped[0], verbose=0).dtype == np.float32
+
+
+def test_multi_hot_labels_train_both_stages(make_model, striped):
+    images, labels = striped
+    multi_hot = np.eye(3)[labels] + np.eye(3)[2]
+    model = make_model(num_classes=3)
+    for stage in ("pretrain", "finetune"):
+        model.begin_stage(stage)
+        assert np.isfinite(model.fit(images, multi_hot, verbose=0).history["loss"]).all()
+
+
+def test_any_keras_backbone_works(rng):
+    images, labels = rng.integers(0, 256, (8, 32, 32, 1), "uint8"), np.arange(8) % 2
+    own = keras.Sequential([layers.Conv2D(4, 3), layers.GlobalMaxPooling2D()])
+    network = keras.applications.MobileNetV2(
+        (32, 32, 3), alpha=0.35, include_top=False, weights=None, pooling="avg"
+    )
+    for backbone in (own, network):  # the second takes RGB and is given grey
+        model = HashingModel(backbone, 16, 2)
+        model.compile()
+        model.fit(images, labels, verbose=0)
+        assert model.encode(images).shape == (8, 2)
+
+
+def test_preprocessing_of_the_users_choice_is_saved(striped, tmp_path):
+    model = HashingModel(build_backbone("mlp", (8, 8, 1)), 8, 2, keras.layers.Rescaling(1 / 255))
+    expected = model.encode(striped[0])
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    assert isinstance(restored.preprocessing, keras.layers.Rescaling)
+    np.testing.assert_array_equal(restored.encode(striped[0]), expected)
+
+
+def test_bits_and_classes_out_of_range_are_refused():
+    backbone = build_backbone("mlp", (8, 8, 1))
+    with pytest.raises(ValueError, match="`bits` must be an integer >= 1. Received: bits=0"):
+        HashingModel(backbone, 0, 2)
+    with pytest.raises(ValueError, match="`num_classes` must be an integer >= 2"):
+        HashingModel(backbone, 8, 1)
+
+
+def test_labels_that_do_not_fit_are_refused(make_model, striped):
+    with pytest.raises(ValueError, match=r"shape \[n, 2\] for num_classes=2"):
+        make_model().fit(striped[0], np.zeros((64, 5)), verbose=0)
+    with pytest.raises(ValueError, match="need labels"):
+        make_model().fit(striped[0], verbose=0)
+    with pytest.raises(ValueError, match="cardinality"):
+        make_model().fit(striped[0], striped[1][:-1], verbose=0)
+
+
+def test_encode_names_the_image_with_nan(make_model, striped):
+    images = striped[0].astype("float32")
+    images[5, 0, 0, 0] = np.nan
+    with pytest.raises(ValueError, match="1 images with codes that are not finite, .* index 5"):
+        make_model().encode(images)
+
+
+def test_an_unknown_stage_and_an_unbuilt_model_are_refused(make_model):
+    with pytest.raises(ValueError, match="`stage` must be one of"):
+        make_model().begin_stage("warmup")
+    with pytest.raises(ValueError, match="compile and build"):
+        HashingModel(keras.Sequential([layers.Flatten()]), 8, 2).begin_stage("pretrain")
