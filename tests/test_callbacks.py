@@ -239,7 +239,12 @@ def test_checkpoint_and_early_stopping_work_on_val_map(make_model, striped, tmp_
 
 
 def test_the_backup_holds_what_other_callbacks_logged(make_model, striped, tmp_path):
-    fit(make_model(), striped, callbacks=[RetrievalEvaluation(striped, striped)], backup_dir=tmp_path)
+    fit(
+        make_model(),
+        striped,
+        callbacks=[RetrievalEvaluation(striped, striped)],
+        backup_dir=tmp_path,
+    )
     state = json.loads((tmp_path / "state.json").read_text())
     assert all("val_map" in logs for logs in state["epoch_logs"])
 

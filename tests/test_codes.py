@@ -8,7 +8,9 @@ from tfhash import codes
 
 
 def relaxed_codes(max_bits=40, max_items=5):
-    shape = st.tuples(st.integers(0, max_items), st.integers(1, max_bits), st.integers(0, 2**32 - 1))
+    shape = st.tuples(
+        st.integers(0, max_items), st.integers(1, max_bits), st.integers(0, 2**32 - 1)
+    )
     return shape.map(lambda s: np.random.default_rng(s[2]).uniform(-1, 1, s[:2]).astype("float32"))
 
 

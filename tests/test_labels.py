@@ -19,7 +19,9 @@ def test_integer_labels_are_similar_when_equal():
 def test_a_column_of_integers_is_not_multi_hot():
     column = np.array([[3], [5]])
     assert not is_multi_hot(column)
-    np.testing.assert_array_equal(as_numpy(similar(column, np.array([3, 5]))), np.eye(2, dtype=bool))
+    np.testing.assert_array_equal(
+        as_numpy(similar(column, np.array([3, 5]))), np.eye(2, dtype=bool)
+    )
 
 
 def test_multi_hot_labels_are_similar_when_any_is_shared():

@@ -80,7 +80,9 @@ def test_bilinear_equals_exponentiated_at_every_vertex(rng, bits, scale):
     left, right = (rng.choice([-1.0, 1.0], (6, bits)).astype("float32") for _ in range(2))
     similar = rng.random((6, 6)) < 0.5
     bilinear = as_numpy(losses.bilinear_pair_loss(left, right, similar, scale))
-    np.testing.assert_allclose(bilinear, naive_exponentiated(left, right, similar, scale), rtol=2e-4)
+    np.testing.assert_allclose(
+        bilinear, naive_exponentiated(left, right, similar, scale), rtol=2e-4
+    )
 
 
 def test_a_pair_costs_exp_of_scale_when_all_wrong_and_of_minus_scale_when_all_right():

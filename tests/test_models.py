@@ -58,9 +58,7 @@ def test_fit_learns_codes_that_separate_two_classes(make_model, striped):
 @pytest.mark.parametrize("dtype", ["uint8", "int32", "float32"])
 def test_images_of_any_type_with_values_0_to_255_give_the_same_codes(make_model, striped, dtype):
     model = make_model()
-    np.testing.assert_array_equal(
-        model.encode(striped[0].astype(dtype)), model.encode(striped[0])
-    )
+    np.testing.assert_array_equal(model.encode(striped[0].astype(dtype)), model.encode(striped[0]))
     np.testing.assert_array_equal(model.encode(striped[0][..., 0]), model.encode(striped[0]))
 
 

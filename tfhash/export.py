@@ -24,7 +24,7 @@ def export_saved_model(model, path, version=None):
         `pathlib.Path` of the version directory.
 
     Raises:
-        ValueError: If the model is not built, or the version out of range.
+        ValueError: If the model is not built, or the version is out of range.
         FileExistsError: If the version exists.
         OSError: If writing fails; nothing is left behind.
 
@@ -40,8 +40,6 @@ def export_saved_model(model, path, version=None):
     >>> bool((served(images=images)["codes"].numpy() == codes).all())
     True
     """
-    if not model.built:
-        raise ValueError("`model` must be built: call it on images, or fit it, before the export")
     path = pathlib.Path(path)
     if version is None:
         version = 1 + max((int(d.name) for d in path.glob("*") if d.name.isdigit()), default=0)
@@ -51,10 +49,7 @@ def export_saved_model(model, path, version=None):
     if target.exists():
         raise FileExistsError(f"version {version} exists in {path}. Pass another `version`")
 
-    # A copy without optimizer and metrics, which have no place in what is served.
-    bare = type(model).from_config(model.get_config())
-    bare.build((None, *model.image_shape))
-    bare.set_weights(model.get_weights())
+    bare = model.uncompiled_copy()
 
     def images_to_codes(images):
         return {"codes": codes.pack(bare(images, training=False)["codes"])}

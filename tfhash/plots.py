@@ -94,10 +94,10 @@ def plot_training(epoch_logs):
         points = [(e, logs[name]) for e, logs in zip(epochs, epoch_logs) if name in logs]
         score_axis.plot(*zip(*points), marker="o", markersize=3, label=name)
     loss_axis.set(ylabel="loss", yscale="log")
-    loss_axis.legend(fontsize=8)
     score_axis.set(xlabel="epoch", ylabel="score")
-    if names:
-        score_axis.legend(fontsize=8, loc="lower right")
+    for axis, place in ((loss_axis, "upper right"), (score_axis, "lower right")):
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(fontsize=8, loc=place)
     score_axis.xaxis.get_major_locator().set_params(integer=True)
     return figure
 

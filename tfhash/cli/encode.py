@@ -74,15 +74,14 @@ def run(values, command_line):
 
 def _read_images(path, image_shape):
     """The array `images` of an .npz file, checked against what the model takes."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            if "images" not in arrays:
-                raise ValueError(
-                    f"{path} must hold an array `images`. Received: {', '.join(arrays.files)}"
-                )
-            images = arrays["images"]
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is no .npz file: {error}") from error
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"`images` must be a folder or an .npz file. Received: {path}")
+    with np.load(path, allow_pickle=False) as arrays:
+        if "images" not in arrays:
+            raise ValueError(
+                f"{path} must hold an array `images`. Received: {', '.join(arrays.files)}"
+            )
+        images = arrays["images"]
     if images.dtype.kind not in "uif":
         raise ValueError(f"`images` must be numbers. Received: {images.dtype} in {path}")
     shape = images.shape[1:] if images.ndim == 4 else (*images.shape[1:], 1)

@@ -4,7 +4,7 @@ import numpy as np
 
 from tfhash import metrics, plots
 
-QUERIES_SHOWN, NEIGHBOURS_SHOWN = 8, 10
+QUERIES_SHOWN, NEIGHBOURS_SHOWN = 10, 10
 
 
 def evaluate(model, splits):
@@ -77,9 +77,9 @@ def table(figures):
 
 
 def _neighbours(splits, queries, database):
-    # Evenly spaced queries: a fixed choice that no result can sway.
-    count = min(QUERIES_SHOWN, len(queries))
-    chosen = np.linspace(0, len(queries) - 1, count).astype(int)
+    # The first query of each class: a fixed choice that no result can sway.
+    _, first = np.unique(splits.queries.labels, return_index=True)
+    chosen = first[np.linspace(0, len(first) - 1, min(QUERIES_SHOWN, len(first))).astype(int)]
     apart = np.bitwise_xor(queries[chosen, None, :], database[None, :, :])
     distances = np.unpackbits(apart, axis=-1).sum(axis=-1, dtype=int)
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :NEIGHBOURS_SHOWN]

@@ -187,7 +187,7 @@ class RunDirectory:
 
     def write_model(self, model):
         with files.written_whole(self._model) as temporary:
-            model.save(temporary, include_optimizer=False)
+            model.uncompiled_copy().save(temporary)
         # A run that was stopped after its export writes it anew.
         shutil.rmtree(self._saved_model, ignore_errors=True)
         export.export_saved_model(model, self._saved_model, version=1)
@@ -265,6 +265,7 @@ def _fit(values, splits, model, backup):
         batches,
         epochs=sum(epochs.values()),
         steps_per_epoch=steps,
+        shuffle=False,
         callbacks=[validation, stages],
     )
     return stages

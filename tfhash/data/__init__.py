@@ -116,11 +116,10 @@ def _is_path(source):
 def _check_size(size):
     if size is None:
         return None
-    height_width = (size, size) if isinstance(size, (int, np.integer)) else tuple(size)
-    if len(height_width) != 2 or not all(
-        isinstance(side, (int, np.integer)) and side >= 1 for side in height_width
-    ):
+    sides = size if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2 or not all(isinstance(s, (int, np.integer)) and s >= 1 for s in sides):
         raise ValueError(
-            f"`image_size` must be a side in pixels or (height, width). Received: {size!r}"
+            "`image_size` must be a side in pixels or (height, width), of integers >= 1. "
+            f"Received: image_size={size!r}"
         )
-    return height_width
+    return tuple(sides)

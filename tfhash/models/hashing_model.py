@@ -72,10 +72,12 @@ class HashingModel(keras.Model):
         self._set_stage("finetune")
         self._accuracy = keras.metrics.Mean(name="pretrain_accuracy")
         self._saturation = keras.metrics.Mean(name="finetune_saturation")
-        self._thawed_flags = ()
+        self._thawed_flags: tuple[bool, ...] = ()
 
     def build(self, input_shape):
-        self.image_shape = tuple(input_shape[1:]) if len(input_shape) == 4 else (*input_shape[1:], 1)
+        self.image_shape = (
+            tuple(input_shape[1:]) if len(input_shape) == 4 else (*input_shape[1:], 1)
+        )
         scaled_shape = self.preprocessing.compute_output_shape(tuple(input_shape))
         if not self.backbone.built:
             self.backbone.build(scaled_shape)
@@ -134,7 +136,11 @@ class HashingModel(keras.Model):
     def get_compile_config(self):
         if not self.compiled:
             return None
-        return keras.saving.serialize_keras_object(dict(self._compile_arguments))
+        # The optimizer of the stage, to which the saved optimizer state belongs.
+        optimizer = keras.optimizers.serialize(self.optimizer)
+        return keras.saving.serialize_keras_object(
+            {**dict(self._compile_arguments), "optimizer": optimizer}
+        )
 
     def compile_from_config(self, config):
         self.compile(**keras.saving.deserialize_keras_object(config))
@@ -243,6 +249,15 @@ class HashingModel(keras.Model):
                 f"with codes that are not finite, the first at index {broken[0]}"
             )
         return ops.convert_to_numpy(codes.pack(relaxed))
+
+    def uncompiled_copy(self):
+        """A copy for inference: the same weights, without optimizer, losses and metrics."""
+        if not self.built:
+            raise ValueError("the model must be built: call it on images, or fit it, first")
+        copy_of_self = type(self).from_config(self.get_config())
+        copy_of_self.build((None, *self.image_shape))
+        copy_of_self.set_weights(self.get_weights())
+        return copy_of_self
 
     def get_config(self):
         return {

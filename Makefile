@@ -1,0 +1,27 @@
+# make demo: learn codes of handwritten digits and show what they find
+# make test: lint and run all tests
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_DIR ?= runs/demo
+
+.PHONY: demo test clean
+
+demo: $(VENV)/installed-demo
+	$(VENV)/bin/tfhash train --dataset=digits --bits=12 --output_dir=$(DEMO_DIR) --overwrite
+
+test: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m pytest
+	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest tests/test_codes.py tests/test_labels.py \
+		tests/test_losses.py tests/test_layers.py tests/test_metrics.py
+
+$(VENV)/installed-%: pyproject.toml setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --upgrade pip
+	$(VENV)/bin/python -m pip install --quiet --editable '.[$*]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

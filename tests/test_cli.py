@@ -1,0 +1,332 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfhash import data, metrics
+from tfhash.cli import main
+from tfhash.cli.main import COMMANDS
+
+QUICK = ["--dataset=digits", "--backbone=mlp", "--width=4", "--bits=9"]
+SHORT = ["--pretrain_epochs=1", "--finetune_epochs=2"]
+
+
+def error_of(capsys, *argv, status=1):
+    assert main(list(argv)) == status
+    return capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "digits"
+    assert main(["train", *QUICK, *SHORT, f"--output_dir={directory}"]) == 0
+    return directory
+
+
+@pytest.fixture
+def unfinished(tmp_path):
+    directory = tmp_path / "unfinished"
+    directory.mkdir()
+    (directory / "run.json").write_text("{}")
+    return directory
+
+
+def test_train_writes_model_saved_model_pictures_and_report(run_directory):
+    report = json.loads((run_directory / "report.json").read_text())
+    assert sorted(p.name for p in run_directory.iterdir()) == [
+        "model.keras",
+        "pictures",
+        "report.json",
+        "run.json",
+        "saved_model",
+    ]
+    assert sorted(p.name for p in (run_directory / "pictures").iterdir()) == [
+        "bit_balance.png",
+        "neighbours.png",
+        "precision_recall.png",
+        "training.png",
+    ]
+    assert report["command_line"][:3] == ["tfhash", "train", "--dataset=digits"]
+    assert report["settings"]["seed"] == 0
+    assert report["versions"]["keras"] == keras.__version__
+    assert report["seconds"]["training"] > 0
+    assert [logs["stage"] for logs in report["epochs"]] == [1, 2, 2]
+
+
+def test_the_report_holds_what_the_model_gives_on_the_queries(run_directory):
+    report = json.loads((run_directory / "report.json").read_text())
+    splits = data.load("digits")
+    assert report["protocol"]["queries"] == len(splits.queries)
+    assert report["protocol"]["database_items"] == len(splits.database)
+    model = keras.saving.load_model(run_directory / "model.keras")
+    codes = [model.encode(part.batches()) for part in (splits.queries, splits.database)]
+    histograms = metrics.distance_histograms(
+        *codes, splits.queries.labels, splits.database.labels, bits=9
+    )
+    assert report["metrics"] == pytest.approx(metrics.summarize(histograms))
+
+
+def test_keras_saved_model_and_command_line_give_the_same_codes(run_directory, tmp_path):
+    images = np.stack(
+        [image for image, _ in data.load("digits").queries.elements.as_numpy_iterator()]
+    )
+    np.savez(tmp_path / "images.npz", images=images)
+    command = ["encode", f"--model={run_directory}", f"--images={tmp_path / 'images.npz'}"]
+    assert main([*command, f"--output={tmp_path / 'codes.npz'}"]) == 0
+    written = np.load(tmp_path / "codes.npz")
+    model = keras.saving.load_model(run_directory / "model.keras")
+    served = tf.saved_model.load(run_directory / "saved_model" / "1").signatures["serving_default"]
+    np.testing.assert_array_equal(written["codes"], model.encode(images))
+    np.testing.assert_array_equal(written["codes"], served(images=images)["codes"].numpy())
+    assert written["names"].tolist() == [str(i) for i in range(len(images))]
+    assert int(written["bits"]) == 9
+
+
+def test_the_same_seed_gives_the_same_model(run_directory, tmp_path):
+    assert main(["train", *QUICK, *SHORT, f"--output_dir={tmp_path / 'again'}"]) == 0
+    first, second = (
+        json.loads((directory / "report.json").read_text())
+        for directory in (run_directory, tmp_path / "again")
+    )
+    assert first["metrics"] == second["metrics"]
+    assert first["epochs"] == second["epochs"]
+
+
+def test_evaluate_repeats_the_figures_of_the_report(run_directory, tmp_path, capsys):
+    output = tmp_path / "evaluation"
+    command = ["evaluate", f"--model={run_directory}", "--dataset=digits", f"--output_dir={output}"]
+    assert main(command) == 0
+    assert "digits: 359 queries against 1,438 items" in capsys.readouterr().out
+    first, second = (json.loads((d / "report.json").read_text()) for d in (run_directory, output))
+    assert first["metrics"] == second["metrics"]
+    assert "holds a report. Pass --overwrite" in error_of(capsys, *command)
+
+
+def test_encode_brings_a_folder_to_the_models_shape(run_directory, tmp_path, rng):
+    (tmp_path / "photos" / "deep").mkdir(parents=True)
+    for name in ("b.png", "deep/a.jpg"):
+        pixels = rng.integers(0, 256, (20, 30, 3), "uint8")
+        Image.fromarray(pixels).save(tmp_path / "photos" / name)
+    output = tmp_path / "codes.npz"
+    command = ["encode", f"--model={run_directory}", f"--images={tmp_path / 'photos'}"]
+    assert main([*command, f"--output={output}"]) == 0
+    written = np.load(output)
+    assert written["names"].tolist() == ["b.png", "deep/a.jpg"]
+    assert written["codes"].shape == (2, 2)
+
+
+def test_encode_reads_a_split_of_tensorflow_datasets(run_directory, tmp_path, shared_datasets):
+    output = tmp_path / "codes.npz"
+    command = ["encode", f"--model={run_directory}", "--dataset=mnist", "--split=test[:300]"]
+    assert main([*command, f"--data_dir={shared_datasets}", f"--output={output}"]) == 0
+    written = np.load(output)
+    assert written["codes"].shape == (300, 2)
+    assert written["names"][299] == "mnist/test[:300]/299"
+
+
+def test_export_writes_the_next_version(run_directory, tmp_path, capsys):
+    command = ["export", f"--model={run_directory}", f"--output_dir={tmp_path}"]
+    assert main(command) == 0
+    assert main(command) == 0
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2"]
+    assert "version 2 exists" in error_of(capsys, *command, "--version=2")
+
+
+def test_train_on_a_folder_of_images(tmp_path, rng):
+    for name, value in (("dark", 40), ("light", 200)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(12):
+            pixels = rng.integers(value - 40, value + 40, (12, 12, 3)).astype("uint8")
+            Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{i}.png")
+    (tmp_path / "photos" / "dark" / "broken.png").write_bytes(b"")
+    command = [
+        "train",
+        f"--dataset={tmp_path / 'photos'}",
+        "--image_size=8",
+        "--skip_broken",
+        "--pretrain_epochs=2",
+        "--finetune_epochs=20",
+        "--batch_size=8",
+        "--backbone=mlp",
+        f"--output_dir={tmp_path / 'run'}",
+    ]
+    assert main(command) == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["metrics"]["map"] == 1.0
+    assert report["protocol"]["skipped_files"] == 1
+
+
+@pytest.mark.parametrize("epochs_done", [1, 3], ids=["pretrain", "finetune"])
+def test_a_run_killed_in_either_stage_resumes_to_the_same_figures(tmp_path, epochs_done):
+    arguments = [*QUICK, "--pretrain_epochs=3", "--finetune_epochs=30", "--batch_size=32"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    program = "import sys; from tfhash.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "train", *arguments]
+    process = subprocess.Popen(
+        [*command, f"--output_dir={killed}"], stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    state = killed / "backup" / "state.json"
+    while process.poll() is None:
+        if state.exists() and json.loads(state.read_text())["epochs_done"] >= epochs_done:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        time.sleep(0.01)
+    assert process.returncode == -signal.SIGKILL
+    assert not (killed / "report.json").exists()
+
+    assert main(["train", *arguments, f"--output_dir={killed}", "--resume"]) == 0
+    assert main(["train", *arguments, f"--output_dir={whole}"]) == 0
+    resumed, uninterrupted = (
+        json.loads((directory / "report.json").read_text()) for directory in (killed, whole)
+    )
+    assert resumed["metrics"] == pytest.approx(uninterrupted["metrics"], abs=1e-6)
+    assert [logs["stage"] for logs in resumed["epochs"]] == [1] * 3 + [2] * 30
+    assert not (killed / "backup").exists()
+
+
+def test_a_finished_run_is_refused_and_left_alone_unless_overwritten(run_directory, capsys):
+    before = (run_directory / "report.json").read_bytes()
+    command = ["train", *QUICK, *SHORT, f"--output_dir={run_directory}"]
+    for extra in ([], ["--resume"]):
+        assert "holds a finished run" in error_of(capsys, *command, *extra)
+    assert (run_directory / "report.json").read_bytes() == before
+
+
+def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "report.json").write_text("{}")
+    command = ["train", *QUICK, *SHORT, f"--output_dir={tmp_path}", "--overwrite"]
+    assert main(command) == 0
+    assert json.loads((tmp_path / "report.json").read_text())["bits"] == 9
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_an_unfinished_run_asks_for_resume(unfinished, capsys):
+    message = error_of(capsys, "train", *QUICK, f"--output_dir={unfinished}")
+    assert "did not finish. Pass --resume" in message
+
+
+def test_resume_with_other_settings_names_them(unfinished, capsys):
+    (unfinished / "run.json").write_text('{"bits": 24}')
+    message = error_of(capsys, "train", *QUICK, f"--output_dir={unfinished}", "--resume")
+    assert "--bits=24" in message
+    assert "Received: " in message
+    assert "--bits=9" in message
+
+
+def test_resume_without_a_run_is_refused(tmp_path, capsys):
+    message = error_of(capsys, "train", *QUICK, f"--output_dir={tmp_path}", "--resume")
+    assert "holds no run to resume" in message
+
+
+def test_a_full_disk_ends_in_one_line_and_the_run_can_go_on(tmp_path, capsys, monkeypatch):
+    def full_disk(self, filepath, **arguments):
+        filepath.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    arguments = ["train", *QUICK, *SHORT, f"--output_dir={tmp_path}"]
+    monkeypatch.setattr(keras.Model, "save_weights", full_disk)
+    message = error_of(capsys, *arguments)
+    assert "could not write" in message
+    assert "No space left on device" in message
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["backup", "run.json"]
+    monkeypatch.undo()
+    assert main([*arguments, "--resume"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--dataset=digits", "--bits=0"], "--bits=0"),
+        (["train", "--dataset=digits", "--batch_size=1"], "--batch_size=1"),
+        (["train"], "missing --dataset"),
+        (["train", "--dataset=digits", "--resume", "--overwrite"], "exclude each other"),
+        (["train", "--dataset=digits", "--bit=12"], "Unknown command line flag 'bit'"),
+        (["train", "digits"], "flags are written --name=value"),
+        (["encode", "--model=m", "--output=o.npz"], "either --images or --dataset"),
+        (["encode", "--images=i", "--output=o.npz"], "missing --model"),
+        (["fit"], "no command 'fit'"),
+    ],
+)
+def test_wrong_usage_says_what_is_wrong(capsys, arguments, message):
+    assert message in error_of(capsys, *arguments, status=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--dataset=mnits"], "Did you mean mnist"),
+        (["train", "--dataset=no/where"], "existing folder. Received: no/where"),
+        (["train", "--dataset=digits", "--image_size=16"], "8x8 pixels"),
+        (["train", "--dataset=digits", "--scale=50"], "`scale` must be in (0, 40]"),
+        (["evaluate", "--model=nowhere", "--dataset=digits"], "a .keras file or a finished run"),
+        (["encode", "--model=m", "--images=i", "--output=codes.csv"], "must end in .npz"),
+    ],
+)
+def test_bad_input_says_what_was_expected(capsys, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert message in error_of(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"pictures": np.zeros((2, 8, 8, 1), "uint8")}, "must hold an array `images`"),
+        ({"images": np.zeros((2, 9, 8, 1), "uint8")}, "must have shape [n, 8, 8, 1]"),
+        ({"images": np.array([["a", "b"]])}, "must be numbers"),
+        ({"images": np.full((2, 8, 8, 1), np.nan, "float32")}, "finite values from 0 to 255"),
+        ({"images": np.array([None])}, "pickle"),
+        (None, "must be a folder or an .npz file"),
+    ],
+)
+def test_encode_refuses_arrays_that_are_no_images(run_directory, tmp_path, capsys, arrays, message):
+    path, output = tmp_path / "images.npz", tmp_path / "codes.npz"
+    path.write_bytes(b"PK rubbish")
+    if arrays is not None:
+        np.savez(path, **arrays)
+    command = ["encode", f"--model={run_directory}", f"--images={path}", f"--output={output}"]
+    assert message in error_of(capsys, *command)
+    assert not output.exists()
+
+
+def test_encode_keeps_an_existing_file(run_directory, tmp_path, capsys):
+    output = tmp_path / "codes.npz"
+    output.write_text("mine")
+    command = ["encode", f"--model={run_directory}", "--images=i.npz", f"--output={output}"]
+    assert "exists. Pass --overwrite" in error_of(capsys, *command)
+    assert output.read_text() == "mine"
+
+
+def test_a_file_with_another_model_is_refused(tmp_path, capsys):
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
+    message = error_of(
+        capsys, "export", f"--model={tmp_path / 'other.keras'}", f"--output_dir={tmp_path / 'out'}"
+    )
+    assert "must hold a tfhash.models.HashingModel. Received: a Sequential" in message
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_describes_every_flag(command, capsys):
+    assert main([command, "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert COMMANDS[command] in printed
+    assert f"tfhash {command} --" in printed  # an example
+    lines = printed.splitlines()
+    flags = [i for i, line in enumerate(lines) if line.startswith("  --")]
+    assert flags
+    assert all(lines[i + 1].startswith("      ") for i in flags)
+
+
+def test_without_a_command_the_commands_are_listed(capsys):
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in COMMANDS)
+    assert main([]) == 2

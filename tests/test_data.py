@@ -1,0 +1,285 @@
+import shutil
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from tfhash import data
+from tfhash.data.content import split_by_content
+from tfhash.data.images import conform, decode_image
+
+
+def colours(rng, size=(9, 7)):
+    return Image.fromarray(rng.integers(0, 256, (*size, 3), dtype="uint8"))
+
+
+@pytest.fixture
+def photos(tmp_path, rng):
+    """Three classes of twelve images, of several formats and sizes."""
+    root = tmp_path / "photos"
+    for label, name in enumerate(("ant", "bee", "cat")):
+        (root / name).mkdir(parents=True)
+        for i in range(12):
+            suffix = ("png", "jpg", "bmp", "gif", "webp")[i % 5]
+            colours(rng, (8 + label, 8 + i)).save(root / name / f"{i:02}.{suffix}")
+    return root
+
+
+def load(photos, **arguments):
+    return data.load(photos, **{"image_size": 8, **arguments})
+
+
+def contents(split):
+    return {split.names[i]: image.tobytes() for i, (image, _) in enumerate(elements(split))}
+
+
+def elements(split):
+    return list(split.elements.as_numpy_iterator())
+
+
+def test_a_folder_becomes_disjoint_splits_of_uint8_images(photos):
+    splits = load(photos, query_fraction=0.25, validation_fraction=0.2)
+    assert splits.classes == ["ant", "bee", "cat"]
+    parts = (splits.queries, splits.validation, splits.train)
+    assert [len(part) for part in parts] == [9, 6, 21]
+    assert len({name for part in parts for name in part.names}) == 36
+    assert splits.database.names == [*splits.train.names, *splits.validation.names]
+    for part in (*parts, splits.database):
+        images, labels = zip(*elements(part))
+        assert {image.shape for image in images} == {(8, 8, 3)} == {part.image_shape}
+        assert images[0].dtype == np.uint8
+        assert [splits.classes[label] for label in labels] == [n[:3] for n in part.names]
+        assert part.labels.tolist() == list(labels)
+
+
+def test_the_split_depends_on_content_and_not_on_names(photos):
+    def images_of_parts():
+        splits = load(photos)
+        parts = (splits.queries, splits.validation, splits.train)
+        return [[image.tobytes() for image, _ in elements(part)] for part in parts]
+
+    before = images_of_parts()
+    for i, path in enumerate(sorted(photos.rglob("*.*"))):
+        path.rename(path.with_name(f"renamed-{997 * i % 36}{path.suffix}"))
+    assert images_of_parts() == before
+
+
+def test_copies_stay_in_one_split(photos):
+    for path in list(photos.rglob("*.png")):
+        shutil.copy(path, path.with_stem(path.stem + "-copy"))
+    splits = load(photos)
+    for names in (set(splits.queries.names), set(splits.validation.names)):
+        assert all(
+            (n.replace(".", "-copy.") in names) for n in names if "png" in n and "copy" not in n
+        )
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (2, 3), (50, 1000)])
+def test_every_class_keeps_training_items_and_gives_queries_if_it_can(counts):
+    labels = np.repeat([0, 1], counts)
+    digests = [f"{i:05}" for i in range(len(labels))]
+    queries, validation, train = split_by_content(digests, labels, 0.2, 0.05)
+    assert sorted(np.concatenate([queries, validation, train])) == list(range(len(labels)))
+    for label, count in enumerate(counts):
+        assert (labels[train] == label).sum() >= 1
+        assert (labels[queries] == label).sum() >= min(1, count - 1)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "I;16"])
+@pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "jpeg", "webp"])
+def test_decoding_agrees_with_pillow(rng, tmp_path, suffix, mode):
+    path = tmp_path / f"image.{suffix}"
+    if mode == "I;16":
+        grey = rng.integers(0, 65536, (9, 7)).astype("uint16")
+        image, expected = Image.fromarray(grey), np.repeat((grey >> 8)[..., None], 3, axis=2)
+    else:
+        smooth = Image.fromarray(np.linspace(0, 255, 9 * 7 * 3).reshape(9, 7, 3).astype("uint8"))
+        image = smooth.convert(mode)
+        expected = np.asarray(image.convert("RGB"))
+    try:
+        image.save(path)
+    except OSError:
+        pytest.skip(f"{suffix} holds no images of mode {mode}")
+    if (suffix, mode) == ("bmp", "1"):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            decode_image(path.read_bytes())
+        return
+    decoded = decode_image(path.read_bytes()).numpy().astype(int)
+    lossy = suffix in ("jpeg", "webp")
+    if lossy or suffix == "gif":
+        expected = np.asarray(Image.open(path).convert("RGB"))
+    assert np.abs(decoded - expected).max() <= (6 if lossy else 0)
+
+
+def test_an_image_of_the_right_shape_stays_as_it_is(rng):
+    image = rng.integers(0, 256, (5, 6, 3), "uint8")
+    np.testing.assert_array_equal(conform(tf.constant(image), (5, 6, 3)).numpy(), image)
+
+
+def test_grey_survives_the_way_through_rgb():
+    grey = np.arange(256, dtype="uint8").reshape(16, 16, 1)
+    rgb = conform(tf.constant(grey), (16, 16, 3))
+    np.testing.assert_array_equal(conform(rgb, (16, 16, 1)).numpy(), grey)
+
+
+@pytest.mark.parametrize("file", ["empty.png", "torn.jpg", "text.gif"])
+def test_a_broken_file_is_named_or_skipped(photos, file):
+    torn = next(photos.rglob("*.jpg")).read_bytes()[:60]
+    broken = {"empty.png": b"", "torn.jpg": torn, "text.gif": b"hello"}[file]
+    (photos / "bee" / file).write_bytes(broken)
+    with pytest.raises(ValueError, match=rf"1 of 37 image files .* bee/{file}: .*skip_broken"):
+        load(photos)
+    splits = load(photos, skip_broken=True)
+    assert [skipped.split(":")[0] for skipped in splits.skipped] == [f"bee/{file}"]
+    assert len(splits.database) + len(splits.queries) == 36
+
+
+def test_other_files_and_hidden_ones_are_ignored(photos):
+    (photos / "ant" / "notes.txt").write_text("no image")
+    (photos / "ant" / ".hidden.png").write_bytes(b"")
+    (photos / ".cache").mkdir()
+    assert load(photos).classes == ["ant", "bee", "cat"]
+
+
+def test_an_empty_class_folder_is_named(photos):
+    (photos / "dog").mkdir()
+    with pytest.raises(ValueError, match="no images in dog"):
+        load(photos)
+
+
+def test_a_class_without_a_readable_image_is_named(photos):
+    (photos / "dog").mkdir()
+    (photos / "dog" / "a.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="no image can be read in the class folders dog"):
+        load(photos, skip_broken=True)
+
+
+def test_one_class_only_is_refused(photos):
+    for name in ("bee", "cat"):
+        shutil.rmtree(photos / name)
+    with pytest.raises(ValueError, match="one subfolder per class, two or more. Received: ant"):
+        load(photos)
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="existing folder. Received: .*nowhere"):
+        data.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("size", [0, -1, (8,), (8, 0), "8", 1.5])
+def test_image_sizes_out_of_range_are_refused(photos, size):
+    with pytest.raises(ValueError, match=r"`image_size` must be .* Received: image_size="):
+        load(photos, image_size=size)
+
+
+@pytest.mark.parametrize("argument", ["query_fraction", "validation_fraction"])
+@pytest.mark.parametrize("fraction", [-0.1, 1.0])
+def test_fractions_out_of_range_are_refused(photos, argument, fraction):
+    with pytest.raises(ValueError, match=rf"`{argument}` must be in \[0, 1\)"):
+        load(photos, **{argument: fraction})
+
+
+def test_an_unknown_dataset_gets_a_suggestion():
+    with pytest.raises(ValueError, match="Received: 'mnits'. Did you mean mnist"):
+        data.load("mnits")
+
+
+def test_a_dataset_that_cannot_be_had_says_what_to_set(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def no_network(self):
+        raise ConnectionError
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
+    with pytest.raises(FileNotFoundError, match=r"'mnist' is not prepared .*TFDS_DATA_DIR"):
+        data.load("mnist", data_dir=tmp_path)
+
+
+def test_digits_are_split_by_class():
+    splits = data.load("digits")
+    assert splits.image_shape == (8, 8, 1)
+    counts = [len(splits.train), len(splits.validation), len(splits.queries)]
+    assert sum(counts) == 1797
+    assert np.bincount(splits.queries.labels).min() >= 34
+    assert max(image.max() for image, _ in elements(splits.queries)) == 255
+
+
+def test_mnist_has_its_official_split(shared_datasets):
+    splits = data.load("mnist", data_dir=shared_datasets)
+    assert len(splits.queries) == 10_000
+    assert len(splits.database) == 60_000
+    assert len(splits.train) == 57_000
+    images = {image.tobytes() for image, _ in elements(splits.train.take(100))}
+    assert not images & {image.tobytes() for image, _ in elements(splits.validation)}
+    first, label = elements(splits.queries.take(1))[0]
+    assert first.shape == (28, 28, 1)
+    assert label == splits.queries.labels[0]
+
+
+def test_a_slice_of_a_dataset_is_brought_to_the_models_shape(shared_datasets):
+    split, skipped = data.load_images(
+        "cifar10", (16, 16, 1), split="test[:5]", data_dir=shared_datasets
+    )
+    assert [image.shape for image, _ in elements(split)] == [(16, 16, 1)] * 5
+    assert split.names[0] == "cifar10/test[:5]/0"
+    assert skipped == []
+    with pytest.raises(ValueError, match="`split` must be one of .*test.* Received: split='tset'"):
+        data.load_images("cifar10", (16, 16, 1), split="tset", data_dir=shared_datasets)
+
+
+def test_flat_images_come_in_the_order_of_their_paths(photos):
+    split, _ = data.load_images(photos, (8, 8, 3))
+    assert split.names == sorted(split.names)
+    assert len(split) == 36
+    (photos / "bee" / "empty.png").write_bytes(b"")
+    with pytest.raises(ValueError, match="bee/empty.png: the file is empty"):
+        data.load_images(photos, (8, 8, 3))
+    _, skipped = data.load_images(photos, (8, 8, 3), skip_broken=True)
+    assert len(skipped) == 1
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="no images"):
+        data.load_images(tmp_path, (8, 8, 3))
+
+
+def stream(split, count, **arguments):
+    batches = split.shuffled_batches(batch_size=4, seed=7, **arguments).take(count)
+    return [(images.tobytes(), labels.tolist()) for images, labels in batches.as_numpy_iterator()]
+
+
+@pytest.mark.parametrize("global_seed", [0, 5])
+def test_training_order_depends_on_seed_and_epoch_alone(photos, global_seed):
+    split = load(photos).train  # 27 items: six batches of four an epoch
+    tf.random.set_seed(global_seed)
+    run = stream(split, 18, max_shift=1)
+    assert stream(split, 6, first_epoch=2, max_shift=1) == run[12:]
+    assert run[:6] != run[6:12]
+
+
+def test_an_epoch_holds_every_item_once_but_for_the_rest(photos):
+    split = load(photos).train
+    seen = [image for images, _ in split.shuffled_batches(4, seed=0).take(6) for image in images]
+    assert len({image.numpy().tobytes() for image in seen}) == 24
+    assert split.steps_per_epoch(4) == 6
+
+
+def test_a_batch_larger_than_the_split_is_the_split(photos):
+    split = load(photos).validation
+    (images, _) = next(iter(split.shuffled_batches(1000, seed=0)))
+    assert len(images) == len(split)
+    assert split.steps_per_epoch(1000) == 1
+
+
+def test_a_shift_moves_images_by_whole_pixels(rng):
+    image = np.zeros((1, 5, 5, 1), "uint8")
+    image[0, 2, 2] = 255
+    split = data.Split.create(
+        tf.data.Dataset.from_tensor_slices((image, [0])), ["dot"], [0], (5, 5, 1)
+    )
+    spots = set()
+    for images, _ in split.shuffled_batches(1, seed=0, max_shift=1).take(60).as_numpy_iterator():
+        assert (images == 255).sum() == 1
+        spots.add(tuple(np.argwhere(images[0, ..., 0])[0]))
+    assert spots == {(r, c) for r in (1, 2, 3) for c in (1, 2, 3)}

@@ -1,0 +1,77 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfhash.export import export_saved_model
+from tfhash.models import HashingModel
+
+
+def serve(directory):
+    return tf.saved_model.load(directory).signatures["serving_default"]
+
+
+@pytest.mark.parametrize("backbone", ["mlp", "convnet", "resnet"])
+def test_the_saved_model_gives_the_codes_of_keras(make_model, striped, tmp_path, backbone):
+    model = make_model(bits=12, backbone=backbone)
+    model.fit(*striped, verbose=0)
+    served = serve(export_saved_model(model, tmp_path))
+    for count in (1, 64):
+        images = striped[0][:count]
+        found = served(images=tf.constant(images))["codes"].numpy()
+        np.testing.assert_array_equal(found, model.encode(images))
+
+
+def test_the_signature_is_images_to_packed_codes(make_model, tmp_path):
+    served = serve(export_saved_model(make_model(bits=9), tmp_path))
+    (images,) = served.structured_input_signature[1].values()
+    assert images.name == "images"
+    assert images.dtype == tf.uint8
+    assert images.shape.as_list() == [None, 8, 8, 1]
+    assert served.structured_outputs["codes"].dtype == tf.uint8
+    assert served.structured_outputs["codes"].shape.as_list() == [None, 2]
+
+
+def test_versions_count_up_and_are_never_replaced(make_model, tmp_path):
+    model = make_model()
+    assert export_saved_model(model, tmp_path).name == "1"
+    assert export_saved_model(model, tmp_path).name == "2"
+    assert export_saved_model(model, tmp_path, version=7).name == "7"
+    with pytest.raises(FileExistsError, match="version 7 exists"):
+        export_saved_model(model, tmp_path, version=7)
+    with pytest.raises(ValueError, match="`version` must be an integer >= 1"):
+        export_saved_model(model, tmp_path, version=0)
+
+
+def test_no_optimizer_is_exported(make_model, striped, tmp_path):
+    model = make_model()
+    model.fit(*striped, verbose=0)
+    directory = export_saved_model(model, tmp_path)
+    stored = tf.train.list_variables(str(directory / "variables" / "variables"))
+    count = sum(np.prod(shape) for name, shape in stored if "_CHECKPOINTABLE" not in name)
+    # Keras lists every weight twice; Adam would add two more of each.
+    assert count <= 2 * model.count_params()
+
+
+def test_only_stock_ops_are_exported(make_model, tmp_path):
+    directory = export_saved_model(make_model(), tmp_path)
+    graph = tf.saved_model.load(directory).signatures["serving_default"].graph
+    known = tf.raw_ops.__dict__
+    assert {op.type for op in graph.get_operations()} <= set(known)
+
+
+def test_a_failed_export_leaves_nothing_behind(make_model, tmp_path, monkeypatch):
+    def full_disk(model, directory, *arguments, **options):
+        tf.io.gfile.makedirs(directory)
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", full_disk)
+    with pytest.raises(OSError, match="could not write .*/1: No space left on device"):
+        export_saved_model(make_model(), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_not_built_is_refused(tmp_path):
+    model = HashingModel(keras.Sequential([keras.layers.Flatten()]), 8, 2)
+    with pytest.raises(ValueError, match="the model must be built"):
+        export_saved_model(model, tmp_path)

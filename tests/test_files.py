@@ -1,0 +1,62 @@
+import errno
+import json
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from tfhash import files
+
+
+def test_a_failure_leaves_the_old_file_and_no_temporary_one(tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), files.written_whole(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_directory_appears_whole_or_not_at_all(tmp_path):
+    with pytest.raises(RuntimeError), files.written_whole(tmp_path / "model") as temporary:
+        temporary.mkdir()
+        (temporary / "part").write_text("")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+    with files.written_whole(tmp_path / "model") as temporary:
+        temporary.mkdir()
+        (temporary / "part").write_text("")
+    assert [p.name for p in (tmp_path / "model").iterdir()] == ["part"]
+
+
+def test_a_write_error_names_the_file(tmp_path):
+    path = tmp_path / "report.json"
+    expected = pytest.raises(OSError, match=f"could not write {path}: No space left")
+    with expected as caught, files.written_whole(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_has_null_for_nan(tmp_path):
+    files.write_json(tmp_path / "a.json", {"map": float("nan"), "epochs": [1.5, float("nan")]})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"map": None, "epochs": [1.5, None]}
+
+
+def test_a_file_system_that_takes_no_more_keeps_the_old_file(tmp_path):
+    """The kernel refuses bytes past a limit, as a full disk does in the middle of a file."""
+    path = tmp_path / "data.json"
+    files.write_json(path, "old")
+    program = f"from tfhash import files; files.write_json({str(path)!r}, 'x' * 100_000)"
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000)),
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 1
+    assert f"could not write {path}" in finished.stderr
+    assert json.loads(path.read_text()) == "old"
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,59 @@
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from tfhash import plots
+
+EPOCH_LOGS = [
+    {"stage": 1.0, "loss": 2.0, "pretrain_accuracy": 0.5},
+    {"stage": 2.0, "loss": 1.5, "finetune_saturation": 0.6},
+    {"stage": 2.0, "loss": 1.2, "finetune_saturation": 0.7, "val_map": 0.9},
+]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_neighbours_are_framed_green_if_right_and_red_if_wrong(rng, channels):
+    queries = rng.integers(0, 256, (2, 8, 8, channels), "uint8")
+    neighbours = rng.integers(0, 256, (2, 3, 8, 8, channels), "uint8")
+    relevant = np.array([[True, True, False], [False, True, True]])
+    figure = plots.plot_neighbours(queries, neighbours, relevant, [[0, 1, 2], [3, 4, 5]])
+    axes = np.array(figure.axes).reshape(2, 5)[:, 2:]
+    for axis, right in zip(axes.ravel(), relevant.ravel()):
+        frame = to_hex(axis.spines["left"].get_edgecolor())
+        assert frame == (plots.RIGHT if right else plots.WRONG)
+    assert [axis.get_xlabel() for axis in axes[0]] == ["0", "1", "2 ✗"]
+
+
+def test_training_curves_shade_the_stages():
+    loss_axis, score_axis = plots.plot_training(EPOCH_LOGS).axes
+    labels = [text.get_text() for text in loss_axis.get_legend().get_texts()]
+    assert labels == ["pretrain", "finetune"]
+    names = {line.get_label(): line.get_xdata().tolist() for line in score_axis.get_lines()}
+    assert names == {"pretrain_accuracy": [1], "finetune_saturation": [2, 3], "val_map": [3]}
+
+
+def test_precision_recall_marks_radii_that_are_apart():
+    precision, recall = np.array([1.0, 1.0, 0.5, 0.1]), np.array([0.5, 0.51, 0.9, 1.0])
+    figure = plots.plot_precision_recall({"codes": (precision, recall)})
+    assert [text.get_text() for text in figure.axes[0].texts] == ["r=0", "r=2", "r=3"]
+
+
+@pytest.mark.parametrize("bits", [1, 12, 64])
+def test_bit_balance_has_a_bar_for_each_bit(bits):
+    (axis,) = plots.plot_bit_balance(np.full(bits, 0.5)).axes
+    assert len(axis.patches) == bits
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        plots.plot_training(EPOCH_LOGS[:1]),
+        plots.plot_training([]),
+        plots.plot_precision_recall({"codes": (np.ones(2), np.ones(2))}),
+        plots.plot_bit_balance(np.ones(3)),
+    ],
+)
+def test_a_figure_is_saved_as_a_picture(figure, tmp_path):
+    plots.save_figure(figure, tmp_path / "new" / "figure.png")
+    assert matplotlib.image.imread(tmp_path / "new" / "figure.png").std() > 0
