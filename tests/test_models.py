@@ -4,6 +4,7 @@ import pytest
 from keras import layers, ops
 
 from tfhash import codes
+from tfhash.callbacks import TwoStageTraining
 from tfhash.models import BACKBONES, HashingModel, build_backbone
 
 
@@ -162,6 +163,31 @@ def test_any_keras_backbone_works(rng):
         model.compile()
         model.fit(images, labels, verbose=0)
         assert model.encode(images).shape == (8, 2)
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, images, labels):
+        super().__init__()
+        self.data = images, labels
+
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        return self.data
+
+
+@pytest.mark.parametrize("kind", ["arrays", "PyDataset", "tf.data"])
+def test_fit_builds_the_model_before_a_stage_begins(striped, kind):
+    model = HashingModel(build_backbone("mlp", (8, 8, 1), width=4), 8, 2)
+    model.compile()
+    data = {"arrays": striped, "PyDataset": (Batches(*striped),)}.get(kind)
+    if data is None:
+        tf = pytest.importorskip("tensorflow")
+        data = (tf.data.Dataset.from_tensor_slices(striped).batch(16),)
+    history = model.fit(*data, epochs=2, verbose=0, callbacks=[TwoStageTraining(1)])
+    assert history.history["stage"] == [1, 2]
+    assert model.image_shape == (8, 8, 1)
 
 
 def test_preprocessing_of_the_users_choice_is_saved(striped, tmp_path):

@@ -54,7 +54,7 @@ def load(
 
     >>> splits = load("digits")
     >>> len(splits.train), len(splits.validation), len(splits.queries), len(splits.database)
-    (1365, 72, 360, 1437)
+    (1368, 70, 359, 1438)
     """
     size = _check_size(image_size)
     if source == "digits":

@@ -164,7 +164,10 @@ class HashingModel(keras.Model):
         if stage not in STAGES:
             raise ValueError(f"`stage` must be one of {STAGES}. Received: stage={stage!r}")
         if not (self.compiled and self.built):
-            raise ValueError("compile and build the model before `begin_stage`")
+            raise ValueError(
+                "compile and build the model before `begin_stage`, as "
+                "model.build((None, height, width, channels))"
+            )
         arguments = dict(self._compile_arguments)
         optimizer = _fresh_optimizer(arguments.pop("optimizer"), learning_rate)
         self._set_stage(stage)
@@ -212,6 +215,15 @@ class HashingModel(keras.Model):
             self._accuracy.update_state(_hits(y, y_pred["logits"]), sample_weight)
             metric = self._accuracy
         return {"loss": self._loss_tracker.result(), metric.name: metric.result()}
+
+    def fit(self, x=None, *args, **kwargs):
+        """Trains the current stage; arguments as in `keras.Model.fit`, labels included."""
+        if not self.built:
+            # Callbacks that begin a stage need the weights before the first batch makes them.
+            shape = _shape_of_images(x)
+            if shape is not None:
+                self.build((None, *shape[1:]))
+        return super().fit(x, *args, **kwargs)
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """Relaxed codes, float32 `[n, bits]` in [-1, 1]; arguments as in `keras.Model`."""
@@ -283,6 +295,15 @@ class HashingModel(keras.Model):
                 f"multi-hot labels must have shape [n, {self.num_classes}] for "
                 f"num_classes={self.num_classes}. Received: labels of shape {tuple(y.shape)}"
             )
+
+
+def _shape_of_images(x):
+    """Shape of the batches `fit` will see, or `None` where that takes reading them."""
+    if isinstance(x, keras.utils.PyDataset):
+        x = x[0][0]
+    elif hasattr(x, "element_spec"):  # a tf.data.Dataset
+        x = x.element_spec[0] if isinstance(x.element_spec, tuple) else x.element_spec
+    return tuple(x.shape) if hasattr(x, "shape") else None
 
 
 def _fresh_optimizer(config, learning_rate):

@@ -1,0 +1,76 @@
+"""Memory that the hashing loss adds to training, by batch size and bits.
+
+Each cell trains the same small network for a few steps in a process of its own, once as a plain
+classifier and once by the hashing loss, and compares the peaks of resident memory.
+
+    python benchmarks/loss_memory.py
+"""
+
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+
+from absl import app, flags
+
+from tfhash import files
+from tfhash.cli import environment
+
+FLAGS = flags.FLAGS
+flags.DEFINE_multi_integer("batch_sizes", [256, 1024, 2048], "Images in a batch.")
+flags.DEFINE_multi_integer("bits", [12, 64], "Lengths of the codes.")
+flags.DEFINE_integer("steps", 5, "Training steps of a cell.")
+flags.DEFINE_string("output", "benchmarks/results/loss_memory.json", "Where results are kept.")
+
+
+def main(argv):
+    if len(argv) > 1:
+        print(json.dumps(_train(*argv[1:])))
+        return
+    cells = []
+    print(f"{'batch':>6}{'bits':>6}{'classifier MB':>15}{'hashing MB':>12}{'added MB':>10}")
+    for batch_size in FLAGS.batch_sizes:
+        for bits in FLAGS.bits:
+            peaks = {stage: _measure(stage, batch_size, bits) for stage in ("pretrain", "finetune")}
+            cell = {
+                "batch_size": batch_size,
+                "bits": bits,
+                "classifier_peak_mb": peaks["pretrain"],
+                "hashing_peak_mb": peaks["finetune"],
+                "added_mb": peaks["finetune"] - peaks["pretrain"],
+            }
+            cells.append(cell)
+            print(
+                f"{batch_size:6}{bits:6}{cell['classifier_peak_mb']:15}"
+                f"{cell['hashing_peak_mb']:12}{cell['added_mb']:10}",
+                flush=True,
+            )
+    report = {"unit": "MB = 10^6 bytes, peak resident memory", "cells": cells}
+    files.write_json(pathlib.Path(FLAGS.output), {**report, **environment.describe()})
+
+
+def _measure(stage, batch_size, bits):
+    arguments = [stage, str(batch_size), str(bits), f"--steps={FLAGS.steps}"]
+    command = [sys.executable, __file__, *arguments]
+    finished = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def _train(stage, batch_size, bits):
+    import numpy as np
+
+    from tfhash.models import HashingModel, build_backbone
+
+    images = np.zeros((int(batch_size) * FLAGS.steps, 8, 8, 1), "uint8")
+    labels = np.arange(len(images)) % 10
+    model = HashingModel(build_backbone("mlp", (8, 8, 1)), int(bits), 10)
+    model.build((None, 8, 8, 1))
+    model.compile("adam")
+    model.begin_stage(stage)
+    model.fit(images, labels, batch_size=int(batch_size), verbose=0)
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6)
+
+
+if __name__ == "__main__":
+    app.run(main)
