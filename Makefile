@@ -19,7 +19,6 @@ test: $(VENV)/installed-dev
 
 $(VENV)/installed-%: pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --upgrade pip
 	$(VENV)/bin/python -m pip install --quiet --editable '.[$*]'
 	touch $@
 

@@ -100,10 +100,16 @@ def test_each_stage_counts_the_steps_of_its_own_schedule(make_model, striped):
     assert rates == [0.125, 0.125, 0.5, 0.25, 0.25]  # four steps an epoch
 
 
-@pytest.mark.parametrize(("pretrain_epochs", "stages"), [(0, [2, 2]), (2, [1, 1]), (7, [1, 1])])
-def test_a_stage_may_be_empty(make_model, striped, pretrain_epochs, stages):
-    _, history = fit(make_model(), striped, epochs=2, pretrain_epochs=pretrain_epochs)
-    assert history.history["stage"] == stages
+def test_pretraining_may_be_left_out(make_model, striped):
+    _, history = fit(make_model(), striped, epochs=2, pretrain_epochs=0)
+    assert history.history["stage"] == [2, 2]
+
+
+@pytest.mark.parametrize("pretrain_epochs", [2, 7])
+def test_pretraining_alone_warns_that_no_codes_are_learned(make_model, striped, pretrain_epochs):
+    with pytest.warns(UserWarning, match="the hashing head stays untrained"):
+        _, history = fit(make_model(), striped, epochs=2, pretrain_epochs=pretrain_epochs)
+    assert history.history["stage"] == [1, 1]
 
 
 def test_a_frozen_backbone_stays_in_finetune(make_model, striped):
@@ -168,15 +174,23 @@ def test_a_finished_run_has_nothing_left_to_train(make_model, striped, tmp_path)
     model = make_model()
     fit(model, striped, backup_dir=tmp_path)
     again = make_model(seed=1)
-    stages, _ = fit(again, striped, backup_dir=tmp_path)
+    stages, history = fit(again, striped, backup_dir=tmp_path)
     assert stages.epochs_done() == 5
+    assert history.history["stage"] == [1, 1, 2, 2, 2]
+    # A later fit is a training of its own.
+    assert len(again.fit(*striped, epochs=3, verbose=0).history["loss"]) == 3
     np.testing.assert_array_equal(again.encode(striped[0]), model.encode(striped[0]))
 
 
+@pytest.mark.filterwarnings("ignore:.*stays untrained")
 def test_a_backup_of_another_schedule_is_refused(make_model, striped, tmp_path):
     fit(make_model(), striped, epochs=1, backup_dir=tmp_path)
     with pytest.raises(ValueError, match="has pretrain_epochs=2. Received: pretrain_epochs=1"):
         fit(make_model(), striped, pretrain_epochs=1, backup_dir=tmp_path)
+    with pytest.raises(ValueError, match="has freeze_backbone=False. Received: freeze_backbone=T"):
+        fit(make_model(), striped, freeze_backbone=True, backup_dir=tmp_path)
+    with pytest.raises(ValueError, match="has bits=12. Received: bits=9"):
+        fit(make_model(bits=9), striped, backup_dir=tmp_path)
 
 
 def test_a_broken_backup_is_named(make_model, striped, tmp_path):

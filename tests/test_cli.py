@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,7 +105,7 @@ def test_evaluate_repeats_the_figures_of_the_report(run_directory, tmp_path, cap
     output = tmp_path / "evaluation"
     command = ["evaluate", f"--model={run_directory}", "--dataset=digits", f"--output_dir={output}"]
     assert main(command) == 0
-    assert "digits: 359 queries against 1,438 items" in capsys.readouterr().out
+    assert "digits: 387 queries against 1,410 items" in capsys.readouterr().out
     first, second = (json.loads((d / "report.json").read_text()) for d in (run_directory, output))
     assert first["metrics"] == second["metrics"]
     assert "holds a report. Pass --overwrite" in error_of(capsys, *command)
@@ -130,6 +131,24 @@ def test_encode_reads_a_split_of_tensorflow_datasets(run_directory, tmp_path, sh
     written = np.load(output)
     assert written["codes"].shape == (300, 2)
     assert written["names"][299] == "mnist/test[:300]/299"
+
+
+def test_encode_reads_the_digits(run_directory, tmp_path):
+    output = tmp_path / "codes.npz"
+    assert (
+        main(["encode", f"--model={run_directory}", "--dataset=digits", f"--output={output}"]) == 0
+    )
+    assert np.load(output)["codes"].shape == (1797, 2)
+
+
+def test_evaluate_brings_a_dataset_to_the_models_shape(run_directory, tmp_path, rng, capsys):
+    for name in ("dark", "light"):
+        (tmp_path / name).mkdir()
+        for i in range(6):
+            pixels = rng.integers(0, 256, (12, 12, 3)).astype("uint8")
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+    assert main(["evaluate", f"--model={run_directory}", f"--dataset={tmp_path}"]) == 0
+    assert "queries against" in capsys.readouterr().out
 
 
 def test_export_writes_the_next_version(run_directory, tmp_path, capsys):
@@ -207,6 +226,19 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     assert main(command) == 0
     assert json.loads((tmp_path / "report.json").read_text())["bits"] == 9
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("mistake", ["--scale=50", "--max_shift=9", "--dataset=no/where"])
+def test_a_mistake_costs_neither_an_old_run_nor_a_new_directory(
+    run_directory, tmp_path, capsys, mistake
+):
+    old = tmp_path / "old"
+    shutil.copytree(run_directory, old)
+    before = sorted(p.name for p in old.rglob("*"))
+    error_of(capsys, "train", *QUICK, mistake, f"--output_dir={old}", "--overwrite")
+    assert sorted(p.name for p in old.rglob("*")) == before
+    error_of(capsys, "train", *QUICK, mistake, f"--output_dir={tmp_path / 'new'}")
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_unfinished_run_asks_for_resume(unfinished, capsys):

@@ -6,7 +6,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfhash import data
-from tfhash.data.content import split_by_content
+from tfhash.data.content import digest, split_by_content
 from tfhash.data.images import conform, decode_image
 
 
@@ -30,10 +30,6 @@ def load(photos, **arguments):
     return data.load(photos, **{"image_size": 8, **arguments})
 
 
-def contents(split):
-    return {split.names[i]: image.tobytes() for i, (image, _) in enumerate(elements(split))}
-
-
 def elements(split):
     return list(split.elements.as_numpy_iterator())
 
@@ -42,7 +38,7 @@ def test_a_folder_becomes_disjoint_splits_of_uint8_images(photos):
     splits = load(photos, query_fraction=0.25, validation_fraction=0.2)
     assert splits.classes == ["ant", "bee", "cat"]
     parts = (splits.queries, splits.validation, splits.train)
-    assert [len(part) for part in parts] == [9, 6, 21]
+    assert all(set(part.labels) == {0, 1, 2} for part in parts)
     assert len({name for part in parts for name in part.names}) == 36
     assert splits.database.names == [*splits.train.names, *splits.validation.names]
     for part in (*parts, splits.database):
@@ -66,24 +62,52 @@ def test_the_split_depends_on_content_and_not_on_names(photos):
 
 
 def test_copies_stay_in_one_split(photos):
-    for path in list(photos.rglob("*.png")):
-        shutil.copy(path, path.with_stem(path.stem + "-copy"))
+    for path in list(photos.rglob("*.*")):
+        shutil.copy(path, photos / "bee" / f"copy-{path.parent.name}-{path.name}")
     splits = load(photos)
-    for names in (set(splits.queries.names), set(splits.validation.names)):
-        assert all(
-            (n.replace(".", "-copy.") in names) for n in names if "png" in n and "copy" not in n
-        )
+    contents = [
+        {(photos / name).read_bytes() for name in part.names}
+        for part in (splits.queries, splits.validation, splits.train)
+    ]
+    assert sum(map(len, contents)) == len(set.union(*contents)) == 36
+    assert all(contents)
 
 
-@pytest.mark.parametrize("counts", [(1, 1), (2, 3), (50, 1000)])
-def test_every_class_keeps_training_items_and_gives_queries_if_it_can(counts):
+@pytest.mark.parametrize("counts", [(1, 1), (2, 3), (3, 4), (50, 1000)])
+def test_every_class_has_training_items_then_queries_then_validation(counts):
     labels = np.repeat([0, 1], counts)
-    digests = [f"{i:05}" for i in range(len(labels))]
+    digests = [digest(bytes([i % 256, i // 256])) for i in range(len(labels))]
     queries, validation, train = split_by_content(digests, labels, 0.2, 0.05)
     assert sorted(np.concatenate([queries, validation, train])) == list(range(len(labels)))
     for label, count in enumerate(counts):
-        assert (labels[train] == label).sum() >= 1
-        assert (labels[queries] == label).sum() >= min(1, count - 1)
+        parts = [(labels[part] == label).any() for part in (train, queries, validation)]
+        assert parts == [count >= 1, count >= 2, count >= 3]
+
+
+def test_the_shares_are_those_asked_for():
+    digests = [digest(i.to_bytes(4, "little")) for i in range(20_000)]
+    queries, validation, train = split_by_content(digests, np.zeros(20_000), 0.2, 0.05)
+    assert len(queries) / 20_000 == pytest.approx(0.2, abs=0.01)
+    assert len(validation) / (20_000 - len(queries)) == pytest.approx(0.05, abs=0.01)
+    assert len(queries) + len(validation) + len(train) == 20_000
+
+
+def test_items_stay_where_they_are_when_a_dataset_grows():
+    digests = [digest(i.to_bytes(4, "little")) for i in range(400)]
+    small = split_by_content(digests[:300], np.arange(300) % 3, 0.2, 0.05)
+    large = split_by_content(digests, np.arange(400) % 3, 0.2, 0.05)
+    for before, after in zip(small, large):
+        assert set(before) <= set(after)
+
+
+@pytest.mark.parametrize("fraction", ["query_fraction", "validation_fraction"])
+def test_a_part_of_no_share_is_empty(photos, fraction):
+    digests = [digest(bytes([i])) for i in range(30)]
+    fractions = {"query_fraction": 0.3, "validation_fraction": 0.3, fraction: 0}
+    queries, validation, _ = split_by_content(digests, np.zeros(30), **fractions)
+    assert len(queries if fraction == "query_fraction" else validation) == 0
+    if fraction == "validation_fraction":
+        assert len(load(photos, **fractions).validation) == 0
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "I;16"])
@@ -180,6 +204,17 @@ def test_fractions_out_of_range_are_refused(photos, argument, fraction):
         load(photos, **{argument: fraction})
 
 
+def test_names_of_tensorflow_datasets_may_hold_a_slash(tmp_path, monkeypatch):
+    import tensorflow_datasets as tfds
+
+    def no_network(self):
+        raise ConnectionError
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", no_network)
+    with pytest.raises(FileNotFoundError, match="'emnist/letters' is not prepared"):
+        data.load("emnist/letters", data_dir=tmp_path)
+
+
 def test_an_unknown_dataset_gets_a_suggestion():
     with pytest.raises(ValueError, match="Received: 'mnits'. Did you mean mnist"):
         data.load("mnits")
@@ -201,7 +236,7 @@ def test_digits_are_split_by_class():
     assert splits.image_shape == (8, 8, 1)
     counts = [len(splits.train), len(splits.validation), len(splits.queries)]
     assert sum(counts) == 1797
-    assert np.bincount(splits.queries.labels).min() >= 34
+    assert np.bincount(splits.queries.labels).min() >= 20
     assert max(image.max() for image, _ in elements(splits.queries)) == 255
 
 
@@ -263,6 +298,12 @@ def test_an_epoch_holds_every_item_once_but_for_the_rest(photos):
     seen = [image for images, _ in split.shuffled_batches(4, seed=0).take(6) for image in images]
     assert len({image.numpy().tobytes() for image in seen}) == 24
     assert split.steps_per_epoch(4) == 6
+
+
+@pytest.mark.parametrize("max_shift", [-1, 9])
+def test_a_shift_beyond_the_image_is_refused(photos, max_shift):
+    with pytest.raises(ValueError, match="`max_shift` must be in 0 to 8"):
+        load(photos).train.shuffled_batches(4, seed=0, max_shift=max_shift)
 
 
 def test_a_batch_larger_than_the_split_is_the_split(photos):

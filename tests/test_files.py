@@ -1,6 +1,7 @@
 import errno
 import json
 import resource
+import shutil
 import subprocess
 import sys
 
@@ -33,11 +34,26 @@ def test_a_directory_appears_whole_or_not_at_all(tmp_path):
 
 def test_a_write_error_names_the_file(tmp_path):
     path = tmp_path / "report.json"
-    expected = pytest.raises(OSError, match=f"could not write {path}: No space left")
-    with expected as caught, files.written_whole(path):
-        raise OSError(errno.ENOSPC, "No space left on device")
-    assert caught.value.errno == errno.ENOSPC
+    expected = pytest.raises(OSError, match=f"^could not write {path}: No space left on device")
+    with expected, files.written_whole(path):
+        raise OSError(errno.ENOSPC, "what a library says")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_not_mixed_in_and_can_be_removed(tmp_path):
+    with files.written_whole(tmp_path / "model") as temporary:
+        temporary.mkdir()
+    left = temporary
+    left.mkdir()
+    (left / "stale").write_text("")
+    shutil.rmtree(tmp_path / "model")
+    with files.written_whole(tmp_path / "model") as temporary:
+        assert not temporary.exists()
+        temporary.mkdir()
+    assert list((tmp_path / "model").iterdir()) == []
+    left.mkdir()
+    files.remove_partial(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
 def test_json_has_null_for_nan(tmp_path):

@@ -143,6 +143,21 @@ def test_trains_in_mixed_precision(striped, policy):
     assert model.predict(striped[0], verbose=0).dtype == np.float32
 
 
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_a_model_saved_in_a_stage_goes_on_in_it(make_model, striped, tmp_path, stage):
+    model = make_model(bits=3, num_classes=2)
+    schedule = keras.optimizers.schedules.CosineDecay(1e-2, 100)
+    model.begin_stage(stage, learning_rate=schedule, freeze_backbone=stage == "finetune")
+    model.fit(*striped, verbose=0)
+    model.save(tmp_path / "model.keras")
+    restored = keras.saving.load_model(tmp_path / "model.keras")
+    assert restored.stage == stage
+    for expected, found in zip(model.optimizer.variables, restored.optimizer.variables):
+        np.testing.assert_array_equal(ops.convert_to_numpy(found), ops.convert_to_numpy(expected))
+    restored.begin_stage("pretrain")
+    assert restored.backbone.trainable_variables
+
+
 def test_multi_hot_labels_train_both_stages(make_model, striped):
     images, labels = striped
     multi_hot = np.eye(3)[labels] + np.eye(3)[2]
@@ -210,6 +225,8 @@ def test_bits_and_classes_out_of_range_are_refused():
 def test_labels_that_do_not_fit_are_refused(make_model, striped):
     with pytest.raises(ValueError, match=r"shape \[n, 2\] for num_classes=2"):
         make_model().fit(striped[0], np.zeros((64, 5)), verbose=0)
+    with pytest.raises(ValueError, match="integer labels must be in 0 to 1 .* from 0 to 2"):
+        make_model().fit(striped[0], np.arange(64) % 3, verbose=0)
     with pytest.raises(ValueError, match="need labels"):
         make_model().fit(striped[0], verbose=0)
     with pytest.raises(ValueError, match="cardinality"):

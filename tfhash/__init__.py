@@ -7,4 +7,18 @@ Modules, each of which imports only from those before it: `labels`, `files`, `co
 `data`, `layers`, `metrics`, `models`, `callbacks`, `export`, `plots`, `cli`.
 """
 
+import importlib
+
 __version__ = "0.1.0"
+
+_MODULES = (
+    "callbacks", "codes", "data", "export", "files", "labels", "layers", "losses", "metrics",
+    "models", "plots",
+)  # fmt: skip
+
+
+def __getattr__(name):
+    # On first use, so that layers and losses do not import TensorFlow for a user of JAX.
+    if name in _MODULES:
+        return importlib.import_module(f"tfhash.{name}")
+    raise AttributeError(f"module 'tfhash' has no attribute {name!r}")

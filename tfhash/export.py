@@ -63,5 +63,5 @@ def export_saved_model(model, path, version=None):
             archive.write_out(temporary, verbose=False)
         except tf.errors.OpError as error:
             # TensorFlow's own file writer reports a full disk this way.
-            raise OSError(None, error.message) from error
+            raise OSError(error.message.split("}} ")[-1]) from error
     return target

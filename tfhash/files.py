@@ -6,6 +6,8 @@ import os
 import pathlib
 import shutil
 
+_PREFIX = ".partial-"
+
 
 @contextlib.contextmanager
 def written_whole(path):
@@ -28,9 +30,10 @@ def written_whole(path):
     'whole'
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)  # of a process that was killed and had the same number
         yield temporary
         if temporary.is_file():
             # A full disk may show only now.
@@ -38,14 +41,16 @@ def written_whole(path):
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise OSError(
-            error.errno, f"could not write {path}: {error.strerror or error}; left as it was"
-        ) from error
+        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+        raise OSError(f"could not write {path}: {reason}; it is left as it was") from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def remove_partial(directory):
+    """Removes what `written_whole` left in a directory when its process was killed."""
+    for path in pathlib.Path(directory).glob(f"{_PREFIX}*"):
+        _remove(path)
 
 
 def write_json(path, value):
@@ -53,6 +58,13 @@ def write_json(path, value):
     text = json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _remove(path):
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _without_nan(value):

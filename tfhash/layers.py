@@ -10,9 +10,9 @@ from tfhash import codes
 class HashingLayer(keras.layers.Layer):
     """Maps features to relaxed codes in [-1, 1], one coordinate a bit.
 
-    A dense projection followed by tanh. The projection runs in the layer's compute type
-    and the output is float32 under every dtype policy, so that tiny values keep their sign.
-    The sign of the output is the binary code (see `tfhash.codes`).
+    A dense projection followed by tanh. The projection runs in the layer's compute type; the
+    output is float32 under every dtype policy, for the loss and for all who read its sign,
+    which is the binary code (see `tfhash.codes`).
 
     Args:
         bits: Length of the code, an integer >= 1.

@@ -25,7 +25,7 @@ from tfhash import labels as labels_lib
 MAX_SCALE = 40.0
 
 # Longest series that is still cheaper than a loop over the bits (see `_series_length`).
-MAX_SERIES_LENGTH = 64
+MAX_SERIES_LENGTH = 128
 
 
 def exponentiated_pair_loss(left, right, similar, scale):
@@ -164,7 +164,8 @@ class ExponentiatedHashingLoss(keras.losses.Loss):
 
     The value of a sample is the mean loss of its similar pairs plus the mean loss of its
     dissimilar pairs in the batch, so batches should hold several items of a class (256
-    images of ten classes do). Memory is O(n^2 + n B) for a batch of n.
+    images of ten classes do). Memory is O(n^2 + n B) for a batch of n; only where `scale / B` is
+    above about 1.4 (a large scale on few bits) is it O(n^2 B).
 
     Args:
         scale: Sharpness in (0, 40]. A pair of binary codes costs exp(-scale) when it is

@@ -23,7 +23,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         batch_size: Images encoded at a time, where arrays are given.
 
     Raises:
-        ValueError: If `every` is below 1.
+        ValueError: If `every` is below 1, or there are no queries or no database items.
 
     Example:
 
@@ -73,4 +73,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
 def _labels_of(data):
     if isinstance(data, (tuple, list)):
         return np.asarray(data[1])
-    return np.concatenate([np.asarray(labels) for _, labels in data])
+    batches = [np.asarray(labels) for _, labels in data]
+    if not batches:
+        raise ValueError("`queries` and `database` must hold items. Received: an empty dataset")
+    return np.concatenate(batches)

@@ -1,5 +1,7 @@
 """Pre-training and fine-tuning in one `fit`."""
 
+import warnings
+
 import keras
 import numpy as np
 
@@ -87,6 +89,12 @@ class TwoStageTraining(keras.callbacks.Callback):
                 "`TwoStageTraining` trains a `tfhash.models.HashingModel`. "
                 f"Received: a {type(self.model).__name__}"
             )
+        if self.params["epochs"] <= self.pretrain_epochs:
+            warnings.warn(
+                f"`fit` runs {self.params['epochs']} epochs and pre-training takes "
+                f"{self.pretrain_epochs}: the hashing head stays untrained",
+                stacklevel=2,
+            )
         self._stage = None
         self.epoch_logs = []
         state = self._backup.read() if self._backup else None
@@ -95,8 +103,7 @@ class TwoStageTraining(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
-        if self.epoch_logs and not self.model.history.epoch:
-            self._restore_history()
+        self._end_restoring()
         if self.stage_of(epoch) != self._stage:
             self._begin(self.stage_of(epoch))
 
@@ -113,12 +120,19 @@ class TwoStageTraining(keras.callbacks.Callback):
         logs["stage"] = self._stage_number()
         self.epoch_logs.append({name: float(value) for name, value in logs.items()})
         if self._backup:
-            state = {
-                "epochs_done": epoch + 1,
-                "pretrain_epochs": self.pretrain_epochs,
-                "epoch_logs": self.epoch_logs,
-            }
+            state = {"epochs_done": epoch + 1, "epoch_logs": self.epoch_logs, **self._schedule()}
             self._backup.save(self.model, state)
+
+    def on_train_end(self, logs=None):
+        self._end_restoring()
+
+    def _schedule(self):
+        """What a run must share with its backup to go on from it."""
+        return {
+            "pretrain_epochs": self.pretrain_epochs,
+            "freeze_backbone": self.freeze_backbone,
+            "bits": self.model.bits,
+        }
 
     def _begin(self, stage):
         if self.params.get("verbose"):
@@ -131,19 +145,24 @@ class TwoStageTraining(keras.callbacks.Callback):
         self._stage = stage
 
     def _restore(self, backup, state):
-        if state["pretrain_epochs"] != self.pretrain_epochs:
-            raise ValueError(
-                f"the run in {backup.directory} has pretrain_epochs="
-                f"{state['pretrain_epochs']}. Received: pretrain_epochs={self.pretrain_epochs}"
-            )
+        for name, value in self._schedule().items():
+            if state[name] != value:
+                raise ValueError(
+                    f"the run in {backup.directory} has {name}={state[name]}. "
+                    f"Received: {name}={value}"
+                )
         self._begin(self.stage_of(state["epochs_done"] - 1))
         backup.load_weights(self.model, state)
         self.epoch_logs = state["epoch_logs"]
         # What `keras.callbacks.BackupAndRestore` does to let `fit` go on from an epoch.
         self.model._initial_epoch = state["epochs_done"]
 
-    def _restore_history(self):
+    def _end_restoring(self):
+        # `fit` has read this; left in place, it would cut later calls of `fit` short.
+        self.model._initial_epoch = None
         history = self.model.history
+        if history.epoch or not self.epoch_logs:
+            return
         history.epoch = list(range(len(self.epoch_logs)))
         for logs in self.epoch_logs:
             for name, value in logs.items():

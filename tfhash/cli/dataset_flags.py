@@ -17,23 +17,26 @@ def define_flags(values):
         "Where tensorflow-datasets finds or puts prepared data; by default TFDS_DATA_DIR.",
         flag_values=values,
     )  # fmt: skip
-    flags.DEFINE_integer(
-        "image_size", None,
-        "Side that images are resized to; by default the dataset's own size, 64 for folders.",
-        lower_bound=8, flag_values=values,
-    )  # fmt: skip
     flags.DEFINE_bool(
         "skip_broken", False, "Leave out image files that cannot be read, and list them.",
         flag_values=values,
     )  # fmt: skip
 
 
-def load(values, image_size=None):
+def define_image_size(values):
+    flags.DEFINE_integer(
+        "image_size", None,
+        "Side that images are resized to; by default the dataset's own size, 64 for folders.",
+        lower_bound=8, flag_values=values,
+    )  # fmt: skip
+
+
+def load(values, image_size):
     """Loads the splits the flags name, and says what they are."""
     splits = data.load(
         values.dataset,
         data_dir=values.data_dir,
-        image_size=image_size or values.image_size,
+        image_size=image_size,
         skip_broken=values.skip_broken,
     )
     report_skipped(splits.skipped)

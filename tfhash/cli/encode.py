@@ -26,7 +26,7 @@ def define_flags(values):
     model_file.define_flags(values)
     string = functools.partial(flags.DEFINE_string, flag_values=values)
     string("images", None, "Folder of images, or .npz file.")
-    string("dataset", None, "Dataset of tensorflow-datasets.")
+    string("dataset", None, "digits, or a dataset of tensorflow-datasets.")
     string("split", "test", "Split of --dataset, as test or train[:1000].")
     string("data_dir", None, "Where tensorflow-datasets finds or puts prepared data.")
     string("output", None, "File to write, ending in .npz.")
@@ -76,12 +76,14 @@ def _read_images(path, image_shape):
     """The array `images` of an .npz file, checked against what the model takes."""
     if not zipfile.is_zipfile(path):
         raise ValueError(f"`images` must be a folder or an .npz file. Received: {path}")
-    with np.load(path, allow_pickle=False) as arrays:
-        if "images" not in arrays:
-            raise ValueError(
-                f"{path} must hold an array `images`. Received: {', '.join(arrays.files)}"
-            )
-        images = arrays["images"]
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = arrays.files
+            images = arrays["images"] if "images" in names else None
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if images is None:
+        raise ValueError(f"{path} must hold an array `images`. Received: {', '.join(names)}")
     if images.dtype.kind not in "uif":
         raise ValueError(f"`images` must be numbers. Received: {images.dtype} in {path}")
     shape = images.shape[1:] if images.ndim == 4 else (*images.shape[1:], 1)

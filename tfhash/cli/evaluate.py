@@ -36,7 +36,7 @@ def run(values, command_line):
         raise ValueError(f"`output_dir` {directory} holds a report. Pass --overwrite to replace it")
     model = model_file.load(values)
     own_size = None if values.dataset == "digits" else model.image_shape[:2]
-    splits = dataset_flags.load(values, own_size)
+    splits = dataset_flags.load(values, own_size).conform(model.image_shape)
     figures, encoded = evaluation.evaluate(model, splits)
     print(f"\n{evaluation.table(figures)}")
     if directory:

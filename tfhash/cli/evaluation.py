@@ -40,7 +40,6 @@ def evaluate(model, splits):
             "relevant": "items that share a label with the query",
             "average_precision": "over the whole ranking, divided by all relevant items",
             "ties": "expectation over random orders; best and worst order beside it",
-            "model_selection": "none: the weights after the last epoch",
         },
     }
     return figures, (queries, database, histograms)

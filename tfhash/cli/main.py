@@ -14,7 +14,7 @@ COMMANDS = {
     "export": "write a model as a SavedModel for TensorFlow Serving",
 }
 
-# What a user can set right; everything else is a defect and keeps its traceback.
+# Errors that a user can mostly set right end in one line; others keep their traceback.
 EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError, ImportError)
 
 
@@ -52,7 +52,10 @@ def main(argv=None):
     except EXPECTED_ERRORS as error:
         if values.traceback:
             raise
-        print(f"\ntfhash {name}: error: {error}", file=sys.stderr)
+        print(
+            f"\ntfhash {name}: error: {error}\n(--traceback shows where in the code)",
+            file=sys.stderr,
+        )
         return 1
     except KeyboardInterrupt:
         print(f"\ntfhash {name}: interrupted", file=sys.stderr)

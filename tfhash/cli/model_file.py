@@ -1,6 +1,7 @@
 """Loading the model that a command works on."""
 
 import pathlib
+import zipfile
 
 import keras
 from absl import flags
@@ -28,7 +29,10 @@ def load(values):
         raise FileNotFoundError(
             f"`model` must be a .keras file or a finished run. Received: {path}"
         )
-    model = keras.saving.load_model(path, compile=False)
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
     if not isinstance(model, HashingModel):
         raise ValueError(
             f"`model` must hold a tfhash.models.HashingModel. Received: a {type(model).__name__}"

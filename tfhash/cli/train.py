@@ -47,6 +47,7 @@ NOT_PART_OF_RUN = ("output_dir", "data_dir", "resume", "overwrite", "traceback")
 
 def define_flags(values):
     dataset_flags.define_flags(values)
+    dataset_flags.define_image_size(values)
     string, integer, number, boolean, choice = (
         functools.partial(define, flag_values=values)
         for define in (
@@ -117,12 +118,17 @@ def run(values, command_line):
     run_directory = RunDirectory(
         values.output_dir or f"runs/{pathlib.Path(values.dataset).name}-{values.bits}"
     )
-    run_directory.prepare(_settings(values), values.resume, values.overwrite)
+    settings = _settings(values)
+    run_directory.check(settings, values.resume, values.overwrite)
     started = time.time()
     keras.utils.set_random_seed(values.seed)
-    splits = dataset_flags.load(values)
+    splits = dataset_flags.load(values, values.image_size)
     model = _build(values, splits)
-    stages = _fit(values, splits, model, run_directory.backup)
+    max_shift = _given_or(values.max_shift, round(splits.image_shape[0] / 14))
+    splits.train.check_shift(max_shift)
+    # Only now that the input is known to be good, the directory is touched.
+    run_directory.begin(settings, values.overwrite)
+    stages = _fit(values, splits, model, max_shift, run_directory.backup)
     trained = time.time()
     figures, encoded = evaluation.evaluate(model, splits)
     evaluated = time.time()
@@ -133,14 +139,15 @@ def run(values, command_line):
     )
     report = {
         "command_line": command_line,
-        "settings": _settings(values),
+        "settings": settings,
+        "resumed": values.resume,
+        "model_selection": "none: the weights after the last epoch",
         "bits": model.bits,
         "parameters": model.count_params(),
         **figures,
         "seconds": {
-            "training": round(trained - started, 1),
+            "loading_and_training": round(trained - started, 1),
             "evaluation": round(evaluated - trained, 1),
-            "resumed": values.resume,
         },
         **environment.describe(),
         "epochs": stages.epoch_logs,
@@ -167,22 +174,28 @@ class RunDirectory:
         self._settings = self.path / "run.json"
         self._report = self.path / "report.json"
 
-    def prepare(self, settings, resume, overwrite):
-        """Makes the directory ready for a run, or raises `ValueError` if it must not be touched."""
+    def check(self, settings, resume, overwrite):
+        """Raises `ValueError` if a run must not write here; changes nothing."""
         if overwrite:
-            self._remove()
-        elif self._report.exists():
+            return
+        if self._report.exists():
             raise ValueError(
                 f"`output_dir` {self.path} holds a finished run. Name another with --output_dir, "
                 "or pass --overwrite to replace it"
             )
-        elif self._settings.exists() and not resume:
+        if self._settings.exists() and not resume:
             raise ValueError(
                 f"`output_dir` {self.path} holds a run that did not finish. Pass --resume to go "
                 "on with it, or --overwrite to start over"
             )
-        elif resume:
+        if resume:
             self._check_same_run(settings)
+
+    def begin(self, settings, overwrite):
+        """Makes the directory ready for a run that `check` has allowed."""
+        if overwrite:
+            self._remove()
+        files.remove_partial(self.path)
         files.write_json(self._settings, settings)
 
     def write_model(self, model):
@@ -210,11 +223,12 @@ class RunDirectory:
             )
 
     def _remove(self):
-        # What a run writes, and nothing else that may lie in the directory.
-        for directory in (self.backup, self.pictures, self._saved_model):
-            shutil.rmtree(directory, ignore_errors=True)
+        # What a run writes, and nothing else that may lie in the directory. The report goes first,
+        # for it says that the rest is whole.
         for file in (self._report, self._model, self._settings):
             file.unlink(missing_ok=True)
+        for directory in (self.backup, self.pictures, self._saved_model):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
 def _settings(values):
@@ -232,7 +246,7 @@ def _build(values, splits):
     return model
 
 
-def _fit(values, splits, model, backup):
+def _fit(values, splits, model, max_shift, backup):
     batch_size = values.batch_size or (64 if len(splits.train) < FEW_ITEMS else 256)
     steps = splits.train.steps_per_epoch(batch_size)
     epochs = {
@@ -255,18 +269,20 @@ def _fit(values, splits, model, backup):
         batch_size,
         values.seed,
         first_epoch=stages.epochs_done(),
-        max_shift=_given_or(values.max_shift, round(splits.image_shape[0] / 14)),
+        max_shift=max_shift,
     )
-    # The pair of splits that choices may rest on; the queries are for the report alone.
-    validation = RetrievalEvaluation(
-        splits.validation.batches(), splits.train.take(VALIDATION_DATABASE).batches()
-    )
+    callbacks: list[keras.callbacks.Callback] = [stages]
+    if len(splits.validation):
+        # The splits that choices may rest on; the queries are for the report alone.
+        database = splits.train.take(VALIDATION_DATABASE)
+        evaluation_callback = RetrievalEvaluation(splits.validation.batches(), database.batches())
+        callbacks.insert(0, evaluation_callback)
     model.fit(
         batches,
         epochs=sum(epochs.values()),
         steps_per_epoch=steps,
         shuffle=False,
-        callbacks=[validation, stages],
+        callbacks=callbacks,
     )
     return stages
 

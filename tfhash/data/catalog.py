@@ -6,32 +6,20 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tfhash.data.content import digest, split_by_content
+from tfhash.data.content import check_fractions, digest, split_by_content
 from tfhash.data.images import conform
 from tfhash.data.split import Split, Splits
 
 
 def load_digits(query_fraction, validation_fraction):
-    """The 1,797 handwritten digits of 8x8 pixels that scikit-learn carries."""
-    try:
-        from sklearn.datasets import load_digits as sklearn_digits
-    except ImportError as error:
-        raise ImportError(
-            "the dataset 'digits' comes with scikit-learn. Install it with "
-            "`pip install 'tfhash[demo]'`"
-        ) from error
-    bunch = sklearn_digits()
-    # Stored as 0 to 16.
-    images = np.clip(bunch.images[..., None] * 16, 0, 255).astype("uint8")
-    labels = bunch.target.astype("int64")
+    """Splits of the 1,797 handwritten digits of 8x8 pixels that scikit-learn carries."""
+    images, labels = _digits()
     queries, validation, train = split_by_content(
         [digest(image.tobytes()) for image in images], labels, query_fraction, validation_fraction
     )
 
     def pick(indices):
-        elements = tf.data.Dataset.from_tensor_slices((images[indices], labels[indices]))
-        names = [f"digits/{i}" for i in indices]
-        return Split.create(elements, names, labels[indices], images.shape[1:])
+        return _digits_split(images[indices], labels[indices], indices)
 
     return Splits(
         source="digits",
@@ -42,8 +30,34 @@ def load_digits(query_fraction, validation_fraction):
     )
 
 
+def load_all_digits(image_shape):
+    """All of scikit-learn's digits as one split, in its order."""
+    images, labels = _digits()
+    return _digits_split(images, labels, range(len(images))).conform(image_shape)
+
+
+def _digits_split(images, labels, indices):
+    elements = tf.data.Dataset.from_tensor_slices((images, labels))
+    return Split.create(elements, [f"digits/{i}" for i in indices], labels, images.shape[1:])
+
+
+def _digits():
+    try:
+        from sklearn.datasets import load_digits as sklearn_digits
+    except ImportError as error:
+        raise ImportError(
+            "the dataset 'digits' comes with scikit-learn. Install it with "
+            "`pip install 'tfhash[demo]'`"
+        ) from error
+    bunch = sklearn_digits()
+    # Stored as 0 to 16.
+    images = np.clip(bunch.images[..., None] * 16, 0, 255).astype("uint8")
+    return images, bunch.target.astype("int64")
+
+
 def load_tfds(name, data_dir, image_size, query_fraction, validation_fraction):
     """Splits of an image classification dataset of tensorflow-datasets."""
+    check_fractions(query_fraction, validation_fraction)
     builder = _prepared_builder(name, data_dir)
     train = "train"
     if train not in builder.info.splits:
@@ -56,9 +70,9 @@ def load_tfds(name, data_dir, image_size, query_fraction, validation_fraction):
     if known:
         queries, database_count = known[0], total
     else:
-        database_count = total - max(1, round(total * query_fraction))
+        database_count = total - round(total * query_fraction)
         queries = f"{train}[{database_count}:]"
-    train_count = database_count - max(1, round(database_count * validation_fraction))
+    train_count = database_count - round(database_count * validation_fraction)
     # tensorflow-datasets shuffles the items when it prepares them, so a slice is a sample.
     pick = {
         "train": f"{train}[:{train_count}]",
@@ -75,7 +89,14 @@ def load_tfds(name, data_dir, image_size, query_fraction, validation_fraction):
 
 def load_tfds_split(name, data_dir, split, image_shape):
     """One split of tensorflow-datasets by its expression, as `test` or `train[:10%]`."""
-    return _read(_prepared_builder(name, data_dir), split, image_shape)
+    return _read(_prepared_builder(name, data_dir), split, image_shape, read_once=True)
+
+
+def is_tfds_name(name):
+    """Whether tensorflow-datasets knows `name`, or the part before its first slash."""
+    import tensorflow_datasets as tfds
+
+    return name.split("/")[0].split(":")[0] in tfds.list_builders()
 
 
 def _prepared_builder(name, data_dir):
@@ -102,13 +123,13 @@ def _prepared_builder(name, data_dir):
             # Whatever goes wrong on the way, what helps is the same.
             raise FileNotFoundError(
                 f"the dataset {name!r} is not prepared in {builder.data_path} and could not be "
-                f"downloaded ({type(error).__name__}). Set `data_dir` or TFDS_DATA_DIR to where "
-                "it is, or connect to the network"
+                f"downloaded ({type(error).__name__}: {str(error)[:200]}). Set `data_dir` or "
+                "TFDS_DATA_DIR to where it is, or make its download possible"
             ) from error
     return builder
 
 
-def _read(builder, split, image_shape):
+def _read(builder, split, image_shape, read_once=False):
     import tensorflow_datasets as tfds
 
     try:
@@ -135,4 +156,4 @@ def _read(builder, split, image_shape):
     names = [f"{builder.name}/{split}/{i}" for i in range(count)]
     labels = read(decoders={"image": tfds.decode.SkipDecoding()}).map(lambda _, label: label)
     labels = np.fromiter(labels.as_numpy_iterator(), "int64", count)
-    return Split.create(elements, names, labels, image_shape)
+    return Split.create(elements, names, labels, image_shape, read_once)

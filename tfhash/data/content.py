@@ -4,6 +4,8 @@ import hashlib
 
 import numpy as np
 
+QUERY, VALIDATION, TRAIN = range(3)
+
 
 def digest(contents):
     """SHA-256 of bytes, in hexadecimal.
@@ -16,51 +18,73 @@ def digest(contents):
     return hashlib.sha256(contents).hexdigest()
 
 
-def split_by_content(digests, labels, query_fraction, validation_fraction):
-    """Divides items into queries, validation and training by their digests alone.
-
-    Within each class the items are ordered by digest; the first ones become queries, the next
-    ones validation. File names, their order and the seed of a run play no part, and copies of an
-    item within a class stay together.
-
-    Args:
-        digests: Hexadecimal digest of each item.
-        labels: Integer label of each item.
-        query_fraction: Share of each class that becomes queries, at least one item of a class
-            that has two or more different ones.
-        validation_fraction: Share of what remains that becomes validation, likewise.
-
-    Returns:
-        Three NumPy arrays of indices, `(queries, validation, train)`, each ordered by digest.
-
-    Raises:
-        ValueError: If a fraction is outside [0, 1), or no training items remain in a class.
-
-    Example:
-
-    >>> [part.tolist() for part in split_by_content(list("cabd"), [0] * 4, 0.25, 0.3)]
-    [[1], [2], [0, 3]]
-    """
+def check_fractions(query_fraction, validation_fraction):
+    """Raises `ValueError` unless both fractions are in [0, 1)."""
     for name, fraction in (
         ("query_fraction", query_fraction),
         ("validation_fraction", validation_fraction),
     ):
         if not 0 <= fraction < 1:
             raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={fraction!r}")
+
+
+def split_by_content(digests, labels, query_fraction, validation_fraction):
+    """Divides items into queries, validation and training by their digests.
+
+    A digest is a random number that belongs to the content: those below a threshold become queries,
+    and of the rest those whose next digits are below another threshold become validation. File
+    names, the order of items, other items and the seed of a run play no part, so copies stay
+    together, also across classes, and items stay where they are when a dataset grows. A small class
+    that would be left without queries, validation or training items gives up one content for each
+    if it has enough different ones, training first.
+
+    Args:
+        digests: Hexadecimal digest of each item, 16 digits or more.
+        labels: Integer label of each item.
+        query_fraction: Share that becomes queries, in [0, 1).
+        validation_fraction: Share of the rest that becomes validation, in [0, 1).
+
+    Returns:
+        Three NumPy arrays of indices, `(queries, validation, train)`, each ordered by digest.
+
+    Raises:
+        ValueError: If a fraction is out of range.
+
+    Example:
+
+    >>> digests = [digest(bytes([i])) for i in range(10)]
+    >>> [part.tolist() for part in split_by_content(digests, [0] * 10, 0.3, 0.2)]
+    [[3, 9, 1], [2], [6, 0, 8, 7, 4, 5]]
+    """
+    check_fractions(query_fraction, validation_fraction)
     digests, labels = np.asarray(digests), np.asarray(labels)
-    order = np.argsort(digests, kind="stable")
-    parts = np.full(len(digests), 2)
+    part_of = {
+        content: _draw(content, query_fraction, validation_fraction)
+        for content in np.unique(digests).tolist()
+    }
+    wanted = [TRAIN]
+    wanted += [QUERY] if query_fraction else []
+    wanted += [VALIDATION] if validation_fraction else []
     for label in np.unique(labels):
-        members = order[labels[order] == label]
-        different = np.unique(digests[members])
-        queries = _share(len(different), query_fraction)
-        validation = _share(len(different) - queries, validation_fraction)
-        rank = np.searchsorted(different, digests[members])
-        parts[members] = np.where(rank < queries, 0, np.where(rank < queries + validation, 1, 2))
-    return tuple(order[parts[order] == part] for part in range(3))
+        _give_each_part_one(part_of, np.unique(digests[labels == label]).tolist(), wanted)
+    order = np.argsort(digests, kind="stable")
+    parts = np.array([part_of[content] for content in digests[order].tolist()], int)
+    return tuple(order[parts == part] for part in (QUERY, VALIDATION, TRAIN))
 
 
-def _share(count, fraction):
-    if count < 2 or fraction == 0:
-        return 0
-    return min(max(1, round(count * fraction)), count - 1)
+def _draw(content, query_fraction, validation_fraction):
+    first, second = (int(content[start : start + 8], 16) / 2**32 for start in (0, 8))
+    if first < query_fraction:
+        return QUERY
+    return VALIDATION if second < validation_fraction else TRAIN
+
+
+def _give_each_part_one(part_of, contents, wanted):
+    """Moves contents of a class so that each wanted part gets one, as far as they go round."""
+    for part in wanted[: len(contents)]:
+        if any(part_of[content] == part for content in contents):
+            continue
+        counts = {p: sum(part_of[content] == p for content in contents) for p in set(wanted)}
+        fullest = max(counts, key=lambda p: (counts[p], p))
+        mover = next(content for content in contents if part_of[content] == fullest)
+        part_of[mover] = part

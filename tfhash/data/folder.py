@@ -37,15 +37,15 @@ def load_classes(path, image_shape, query_fraction, validation_fraction, skip_br
             f"{root} must have one subfolder per class, two or more. "
             f"Received: {_listing([folder.name for folder in folders]) or 'no subfolders'}"
         )
-    empty = [folder.name for folder in folders if not _image_files(folder)]
+    files_of = {folder.name: _image_files(folder) for folder in folders}
+    empty = [name for name, files in files_of.items() if not files]
     if empty:
         raise ValueError(
             f"each class folder of {root} must hold images ({', '.join(EXTENSIONS)}). "
             f"Received: no images in {_listing(empty)}"
         )
-    files = [file for folder in folders for file in _image_files(folder)]
-    scan = _scan(root, files, skip_broken)
-    classes = [folder.name for folder in folders]
+    scan = _scan(root, [file for files in files_of.values() for file in files], skip_broken)
+    classes = list(files_of)
     label_of = {name: label for label, name in enumerate(classes)}
     labels = np.array([label_of[path.relative_to(root).parts[0]] for path in scan.paths])
     unreadable = sorted(set(classes) - {classes[label] for label in set(labels.tolist())})
@@ -83,7 +83,8 @@ def load_flat(path, image_shape, skip_broken):
     scan = _scan(root, files, skip_broken)
     labels = np.full(len(scan.paths), -1)
     images = _images(scan.paths, labels, image_shape)
-    return Split.create(images, scan.names(), labels, image_shape), scan.skipped
+    split = Split.create(images, scan.names(), labels, image_shape, read_once=True)
+    return split, scan.skipped
 
 
 def _image_files(folder):
@@ -131,9 +132,8 @@ def _examine(path):
 
 def _images(paths, labels, image_shape):
     # Names as bytes, for a file system may hold names that are no valid UTF-8.
-    files = tf.data.Dataset.from_tensor_slices(
-        ([os.fsencode(p) for p in paths], np.asarray(labels, "int64"))
-    )
+    names = tf.constant([os.fsencode(path) for path in paths], tf.string)
+    files = tf.data.Dataset.from_tensor_slices((names, np.asarray(labels, "int64")))
 
     def read(path, label):
         return conform(decode_image(tf.io.read_file(path)), image_shape), label

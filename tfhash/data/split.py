@@ -7,11 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from tfhash.data.images import conform
+
 # A split whose decoded images take less is kept in memory after its first pass.
 CACHE_BYTES = 2**31
 
-# Images a shuffle holds at a time; a larger split is shuffled within a moving window.
-_SHUFFLE_WINDOW = 2**16
+# Decoded images a shuffle holds at a time; a larger split is shuffled within a moving window.
+SHUFFLE_BYTES = 2**30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +34,9 @@ class Split:
     image_shape: tuple[int, int, int]
 
     @classmethod
-    def create(cls, elements, names, labels, image_shape):
-        """Makes a split; keeps its images in memory if they are small."""
-        if len(names) * np.prod(image_shape) <= CACHE_BYTES:
+    def create(cls, elements, names, labels, image_shape, read_once=False):
+        """Makes a split; keeps its images in memory if they are small and read more than once."""
+        if not read_once and len(names) * np.prod(image_shape) <= CACHE_BYTES:
             elements = elements.cache()
         elements = elements.apply(tf.data.experimental.assert_cardinality(len(names)))
         return cls(elements, names, np.asarray(labels, "int64"), tuple(image_shape))
@@ -45,6 +47,16 @@ class Split:
     def batches(self, batch_size=256):
         """`tf.data.Dataset` of `(images, labels)` batches in order, the last one smaller."""
         return self.elements.batch(batch_size).prefetch(2)
+
+    def conform(self, image_shape):
+        """The same items brought to another shape; see `tfhash.data.images.conform`."""
+        if self.image_shape == tuple(image_shape):
+            return self
+        elements = self.elements.map(
+            lambda image, label: (conform(image, image_shape), label),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        return Split(elements, self.names, self.labels, tuple(image_shape))
 
     def take(self, count):
         """The first `count` items as a split of their own."""
@@ -65,6 +77,15 @@ class Split:
         """Whole batches in an epoch, at least 1."""
         return max(1, len(self) // batch_size)
 
+    def check_shift(self, max_shift):
+        """Raises `ValueError` unless images can be moved by `max_shift` pixels."""
+        side = min(self.image_shape[:2])
+        if not 0 <= max_shift <= side:
+            raise ValueError(
+                f"`max_shift` must be in 0 to {side}, the smaller side of the images. "
+                f"Received: max_shift={max_shift}"
+            )
+
     def shuffled_batches(self, batch_size, seed, first_epoch=0, max_shift=0):
         """Endless training batches.
 
@@ -80,17 +101,20 @@ class Split:
 
         Returns:
             `tf.data.Dataset` of `(images, labels)`; `steps_per_epoch` batches make an epoch.
+
+        Raises:
+            ValueError: If `max_shift` is negative or larger than the images.
         """
+        self.check_shift(max_shift)
         batch_size = min(batch_size, len(self))
+        window = min(len(self), max(1000, SHUFFLE_BYTES // int(np.prod(self.image_shape))))
 
         def epoch_batches(epoch):
             # This function is traced into a graph of its own and seeds that graph alone, so that
             # the global seed plays no part in the order.
             tf.random.set_seed(1)
             epoch_seed = seed * 1_000_003 + epoch
-            items = self.elements.shuffle(
-                min(len(self), _SHUFFLE_WINDOW), seed=epoch_seed, reshuffle_each_iteration=False
-            )
+            items = self.elements.shuffle(window, seed=epoch_seed, reshuffle_each_iteration=False)
             if max_shift:
                 items = items.enumerate().map(
                     lambda i, item: (_shift(item[0], max_shift, (epoch_seed, i)), item[1]),
@@ -130,6 +154,14 @@ class Splits:
     @property
     def image_shape(self):
         return self.train.image_shape
+
+    def conform(self, image_shape):
+        """The same splits with images brought to another shape."""
+        parts = {
+            name: getattr(self, name).conform(image_shape)
+            for name in ("train", "validation", "queries")
+        }
+        return dataclasses.replace(self, **parts)
 
 
 def _shift(image, max_shift, seed):

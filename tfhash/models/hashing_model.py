@@ -139,11 +139,19 @@ class HashingModel(keras.Model):
         # The optimizer of the stage, to which the saved optimizer state belongs.
         optimizer = keras.optimizers.serialize(self.optimizer)
         return keras.saving.serialize_keras_object(
-            {**dict(self._compile_arguments), "optimizer": optimizer}
+            {
+                **dict(self._compile_arguments),
+                "optimizer": optimizer,
+                "stage": self.stage,
+                "thawed_flags": list(self._thawed_flags),
+            }
         )
 
     def compile_from_config(self, config):
-        self.compile(**keras.saving.deserialize_keras_object(config))
+        config = keras.saving.deserialize_keras_object(config)
+        self._set_stage(config.pop("stage"))
+        self._thawed_flags = tuple(config.pop("thawed_flags"))
+        self.compile(**config)
         if self.built:
             self.optimizer.build(self.trainable_variables)
 
@@ -218,6 +226,9 @@ class HashingModel(keras.Model):
 
     def fit(self, x=None, *args, **kwargs):
         """Trains the current stage; arguments as in `keras.Model.fit`, labels included."""
+        y = args[0] if args else kwargs.get("y")
+        if isinstance(y, np.ndarray) and not labels.is_multi_hot(y):
+            self._check_class_range(y)
         if not self.built:
             # Callbacks that begin a stage need the weights before the first batch makes them.
             shape = _shape_of_images(x)
@@ -230,7 +241,13 @@ class HashingModel(keras.Model):
         if hasattr(x, "shape") and len(x.shape) == 3:
             # Keras keeps one traced function for all calls, which takes a single rank.
             x = x[..., None]
-        return super().predict(x, batch_size, verbose, steps, callbacks)["codes"]
+        return super().predict(x, batch_size, verbose, steps, callbacks)
+
+    def predict_step(self, *args):
+        outputs = super().predict_step(*args)
+        if isinstance(outputs, tuple):  # the JAX trainer returns its state beside the outputs
+            return (outputs[0]["codes"], *outputs[1:])
+        return outputs["codes"]
 
     def encode(self, images, batch_size=256, verbose=0):
         """Packed binary codes of images.
@@ -286,6 +303,13 @@ class HashingModel(keras.Model):
         for part in ("backbone", "preprocessing"):
             config[part] = keras.saving.deserialize_keras_object(config[part], custom_objects)
         return cls(**config)
+
+    def _check_class_range(self, y):
+        if y.size and not 0 <= y.min() <= y.max() < self.num_classes:
+            raise ValueError(
+                f"integer labels must be in 0 to {self.num_classes - 1} for num_classes="
+                f"{self.num_classes}. Received: labels from {y.min()} to {y.max()}"
+            )
 
     def _check_labels(self, y):
         if y is None:
