@@ -19,7 +19,7 @@ test: $(VENV)/installed-dev
 
 $(VENV)/installed-%: pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --editable '.[$*]'
+	$(VENV)/bin/python -m pip install --quiet --no-compile --editable '.[$*]'
 	touch $@
 
 clean:
