@@ -38,8 +38,9 @@ LEARNING_RATES = {"pretrain": 2e-3, "finetune": 1e-3}
 # Below this many training items, smaller batches make more steps.
 FEW_ITEMS = 10_000
 
-# Items of the training split that the validation queries search after every epoch.
+# Items of the training split that the validation queries search, and how often at most.
 VALIDATION_DATABASE = 10_000
+VALIDATIONS = 20
 
 # Flags that may differ when a run is resumed: they do not change what is learned.
 NOT_PART_OF_RUN = ("output_dir", "data_dir", "resume", "overwrite", "traceback")
@@ -274,9 +275,14 @@ def _fit(values, splits, model, max_shift, backup):
     callbacks: list[keras.callbacks.Callback] = [stages]
     if len(splits.validation):
         # The splits that choices may rest on; the queries are for the report alone.
-        database = splits.train.take(VALIDATION_DATABASE)
-        evaluation_callback = RetrievalEvaluation(splits.validation.batches(), database.batches())
-        callbacks.insert(0, evaluation_callback)
+        callbacks.insert(
+            0,
+            RetrievalEvaluation(
+                splits.validation.batches(),
+                splits.train.take(VALIDATION_DATABASE).batches(),
+                every=math.ceil(sum(epochs.values()) / VALIDATIONS),
+            ),
+        )
     model.fit(
         batches,
         epochs=sum(epochs.values()),
