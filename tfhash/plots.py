@@ -39,7 +39,10 @@ def plot_neighbours(query_images, neighbour_images, relevant, distances):
             mark = "" if right else " ✗"
             axis.set_xlabel(f"{distances[row, column]}{mark}", fontsize=8, labelpad=2)
     axes[0, 0].set_title("query", fontsize=9)
-    title = axes[0, 2].set_title("nearest items, with distance in bits", fontsize=9, loc="left")
+    first = axes[0, 2]
+    title = first.text(
+        0, 1.08, "nearest items, with distance in bits", fontsize=9, transform=first.transAxes
+    )
     title.set_in_layout(False)  # it is wider than its column
     return figure
 
