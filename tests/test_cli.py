@@ -247,11 +247,23 @@ def test_an_unfinished_run_asks_for_resume(unfinished, capsys):
 
 
 def test_resume_with_other_settings_names_them(unfinished, capsys):
-    (unfinished / "run.json").write_text('{"bits": 24}')
+    (unfinished / "run.json").write_text('{"settings": {"bits": 24}, "items": ""}')
     message = error_of(capsys, "train", *QUICK, f"--output_dir={unfinished}", "--resume")
     assert "--bits=24" in message
     assert "Received: " in message
     assert "--bits=9" in message
+
+
+def test_resume_on_other_items_is_refused(tmp_path, capsys):
+    arguments = ["train", *QUICK, *SHORT, f"--output_dir={tmp_path}"]
+    assert main(arguments) == 0
+    capsys.readouterr()
+    (tmp_path / "report.json").unlink()
+    recorded = json.loads((tmp_path / "run.json").read_text())
+    assert recorded["items"] == data.load("digits").fingerprint()
+    (tmp_path / "run.json").write_text(json.dumps({**recorded, "items": "others"}))
+    message = error_of(capsys, *arguments, "--resume")
+    assert "the items of the dataset have changed" in message
 
 
 def test_resume_without_a_run_is_refused(tmp_path, capsys):

@@ -61,6 +61,16 @@ def test_the_split_depends_on_content_and_not_on_names(photos):
     assert images_of_parts() == before
 
 
+def test_the_fingerprint_tells_when_an_item_changes_its_name_or_leaves(photos):
+    before = load(photos).fingerprint()
+    assert load(photos).fingerprint() == before
+    path = photos / "ant" / "00.png"
+    path.rename(path.with_name("renamed.png"))
+    renamed = load(photos).fingerprint()
+    path.with_name("renamed.png").unlink()
+    assert len({before, renamed, load(photos).fingerprint()}) == 3
+
+
 def test_copies_stay_in_one_split(photos):
     for path in list(photos.rglob("*.*")):
         shutil.copy(path, photos / "bee" / f"copy-{path.parent.name}-{path.name}")

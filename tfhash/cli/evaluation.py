@@ -31,6 +31,7 @@ def evaluate(model, splits):
         },
         "protocol": {
             "dataset": splits.source,
+            "fingerprint": splits.fingerprint(),
             "queries": len(splits.queries),
             "answerable_queries": metrics.count_answerable_queries(histograms),
             "database_items": len(splits.database),

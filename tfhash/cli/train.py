@@ -120,7 +120,7 @@ def run(values, command_line):
         values.output_dir or f"runs/{pathlib.Path(values.dataset).name}-{values.bits}"
     )
     settings = _settings(values)
-    run_directory.check(settings, values.resume, values.overwrite)
+    run_directory.check_state(values.resume, values.overwrite)
     started = time.time()
     keras.utils.set_random_seed(values.seed)
     splits = dataset_flags.load(values, values.image_size)
@@ -128,7 +128,7 @@ def run(values, command_line):
     max_shift = _given_or(values.max_shift, round(splits.image_shape[0] / 14))
     splits.train.check_shift(max_shift)
     # Only now that the input is known to be good, the directory is touched.
-    run_directory.begin(settings, values.overwrite)
+    run_directory.begin(settings, splits.fingerprint(), values.resume, values.overwrite)
     stages = _fit(values, splits, model, max_shift, run_directory.backup)
     trained = time.time()
     figures, encoded = evaluation.evaluate(model, splits)
@@ -175,8 +175,8 @@ class RunDirectory:
         self._settings = self.path / "run.json"
         self._report = self.path / "report.json"
 
-    def check(self, settings, resume, overwrite):
-        """Raises `ValueError` if a run must not write here; changes nothing."""
+    def check_state(self, resume, overwrite):
+        """Raises `ValueError` if what is here does not suit `resume` and `overwrite`."""
         if overwrite:
             return
         if self._report.exists():
@@ -189,15 +189,21 @@ class RunDirectory:
                 f"`output_dir` {self.path} holds a run that did not finish. Pass --resume to go "
                 "on with it, or --overwrite to start over"
             )
-        if resume:
-            self._check_same_run(settings)
+        if resume and not self._settings.exists():
+            raise ValueError(f"`output_dir` {self.path} holds no run to resume")
 
-    def begin(self, settings, overwrite):
-        """Makes the directory ready for a run that `check` has allowed."""
+    def begin(self, settings, items, resume, overwrite):
+        """Makes the directory ready for a run with these settings on these items.
+
+        Raises:
+            ValueError: If the run to resume had other settings or items; nothing is changed.
+        """
+        if resume:
+            self._check_same_run(settings, items)
         if overwrite:
             self._remove()
         files.remove_partial(self.path)
-        files.write_json(self._settings, settings)
+        files.write_json(self._settings, {"settings": settings, "items": items})
 
     def write_model(self, model):
         with files.written_whole(self._model) as temporary:
@@ -210,10 +216,9 @@ class RunDirectory:
         files.write_json(self._report, report)
         shutil.rmtree(self.backup, ignore_errors=True)
 
-    def _check_same_run(self, settings):
-        if not self._settings.exists():
-            raise ValueError(f"`output_dir` {self.path} holds no run to resume")
-        before = json.loads(self._settings.read_text(encoding="utf-8"))
+    def _check_same_run(self, settings, items):
+        recorded = json.loads(self._settings.read_text(encoding="utf-8"))
+        before = recorded["settings"]
         changed = [name for name in settings if settings[name] != before.get(name)]
         if changed:
             raise ValueError(
@@ -221,6 +226,11 @@ class RunDirectory:
                 + ", ".join(f"--{name}={before.get(name)}" for name in changed)
                 + ". Received: "
                 + ", ".join(f"--{name}={settings[name]}" for name in changed)
+            )
+        if recorded["items"] != items:
+            raise ValueError(
+                f"the items of the dataset have changed since the run in {self.path} was started. "
+                "Restore them, or pass --overwrite to start over"
             )
 
     def _remove(self):

@@ -2,11 +2,13 @@
 
 import dataclasses
 import functools
+import json
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
+from tfhash.data.content import digest
 from tfhash.data.images import conform
 
 # A split whose decoded images take less is kept in memory after its first pass.
@@ -154,6 +156,12 @@ class Splits:
     @property
     def image_shape(self):
         return self.train.image_shape
+
+    def fingerprint(self):
+        """SHA-256 of the names and labels of the items of every split, in hexadecimal."""
+        parts = (self.train, self.validation, self.queries)
+        lists = [[list(part.names), part.labels.tolist()] for part in parts]
+        return digest(json.dumps(lists).encode())
 
     def conform(self, image_shape):
         """The same splits with images brought to another shape."""
