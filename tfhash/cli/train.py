@@ -32,7 +32,7 @@ from tfhash.models import BACKBONES, HashingModel, build_backbone
 
 # A stage lasts this many epochs, or longer where a small dataset makes few steps of them.
 EPOCHS = {"pretrain": 3, "finetune": 10}
-LEAST_STEPS = {"pretrain": 300, "finetune": 1000}
+LEAST_STEPS = {"pretrain": 200, "finetune": 800}
 LEARNING_RATES = {"pretrain": 2e-3, "finetune": 1e-3}
 
 # Below this many training items, smaller batches make more steps.
@@ -40,7 +40,7 @@ FEW_ITEMS = 10_000
 
 # Items of the training split that the validation queries search, and how often at most.
 VALIDATION_DATABASE = 10_000
-VALIDATIONS = 20
+VALIDATIONS = 12
 
 # Flags that may differ when a run is resumed: they do not change what is learned.
 NOT_PART_OF_RUN = ("output_dir", "data_dir", "resume", "overwrite", "traceback")
