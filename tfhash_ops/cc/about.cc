@@ -1,0 +1,28 @@
+#include "about.h"
+
+#include <string>
+
+#include "kernel.h"
+
+#ifndef TFHASH_TENSORFLOW_VERSION
+#define TFHASH_TENSORFLOW_VERSION ""
+#endif
+
+const char* TfhashTensorflowVersion() { return TFHASH_TENSORFLOW_VERSION; }
+
+const char* TfhashCpuKernel() {
+  std::string error;
+  const tfhash::Kernel* kernel = tfhash::ChooseKernel(&error);
+  return kernel == nullptr ? nullptr : kernel->name;
+}
+
+const char* TfhashSupportedCpuKernels() {
+  static const std::string names = [] {
+    std::string names;
+    for (const tfhash::Kernel* kernel : tfhash::SupportedKernels()) {
+      names += names.empty() ? kernel->name : std::string(" ") + kernel->name;
+    }
+    return names;
+  }();
+  return names.c_str();
+}

@@ -1,0 +1,231 @@
+// The searches as typed-FFI handlers of XLA, for platform "Host". No TensorFlow here: the same
+// symbols serve TensorFlow's XLA and JAX.
+//
+// Sizes come with the buffers: k and bits are read off the shapes of the results. Indices and
+// counts may be int64 or int32, for JAX has no int64 unless asked for it.
+
+#include "ffi_handlers.h"
+
+#include <algorithm>
+#include <exception>
+#include <limits>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "checks.h"
+#include "hamming.h"
+#include "kernel.h"
+#include "xla/ffi/api/ffi.h"
+
+namespace tfhash {
+namespace {
+
+namespace ffi = xla::ffi;
+
+Dims DimsOf(const ffi::AnyBuffer& buffer) {
+  return {buffer.dimensions().begin(), buffer.dimensions().end()};
+}
+
+Codes CodesOf(const ffi::AnyBuffer& buffer) {
+  const Dims dims = DimsOf(buffer);
+  return {static_cast<const uint8_t*>(buffer.untyped_data()), dims[0], dims[1]};
+}
+
+Executor ExecutorOf(ffi::ThreadPool& threads) {
+  return {std::max<int64_t>(1, threads.num_threads()),
+          [&threads](std::function<void()> run) { threads.Schedule(std::move(run)); }};
+}
+
+// Thrown with a message for the user.
+struct InvalidArgument {
+  std::string message;
+};
+
+void Require(const std::string& error) {
+  if (!error.empty()) throw InvalidArgument{error};
+}
+
+const Kernel& RequireKernel() {
+  std::string error;
+  const Kernel* kernel = ChooseKernel(&error);
+  if (kernel == nullptr) throw InvalidArgument{error};
+  return *kernel;
+}
+
+template <typename Run>
+ffi::Error Guarded(const Run& run) {
+  try {
+    run();
+    return ffi::Error::Success();
+  } catch (const InvalidArgument& error) {
+    return ffi::Error::InvalidArgument(error.message);
+  } catch (const std::bad_alloc&) {
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory left for a Hamming search");
+  } catch (const std::exception& error) {
+    return ffi::Error::Internal(error.what());
+  }
+}
+
+// A result of integers, written as int64 and handed over as what the caller asked for.
+class IntegerResult {
+ public:
+  // REQUIRES: nothing written will be above `largest`
+  IntegerResult(ffi::Result<ffi::AnyBuffer> buffer, int64_t largest) : buffer_(buffer) {
+    if (buffer->element_type() == ffi::S64) return;
+    if (buffer->element_type() != ffi::S32 || largest > std::numeric_limits<int32_t>::max()) {
+      throw InvalidArgument{"indices and counts up to " + std::to_string(largest) +
+                            " need a result of int64, or of int32 where that is enough"};
+    }
+    wide_.resize(buffer->element_count());
+  }
+
+  int64_t* data() {
+    return wide_.empty() ? static_cast<int64_t*>(buffer_->untyped_data()) : wide_.data();
+  }
+
+  void Finish() {
+    std::copy(wide_.begin(), wide_.end(), static_cast<int32_t*>(buffer_->untyped_data()));
+  }
+
+ private:
+  ffi::Result<ffi::AnyBuffer> buffer_;
+  std::vector<int64_t> wide_;
+};
+
+ffi::Error Distance(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer database,
+                    ffi::Result<ffi::Buffer<ffi::S32>> distances) {
+  return Guarded([&] {
+    Require(CheckCodes(DimsOf(queries), DimsOf(database)));
+    HammingDistance(RequireKernel(), CodesOf(queries), CodesOf(database), distances->typed_data(),
+                    ExecutorOf(threads));
+  });
+}
+
+ffi::Error TopK(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer database,
+                ffi::Result<ffi::BufferR2<ffi::S32>> distances,
+                ffi::Result<ffi::AnyBuffer> indices) {
+  return Guarded([&] {
+    Require(CheckCodes(DimsOf(queries), DimsOf(database)));
+    const Codes items = CodesOf(database);
+    const int64_t k = distances->dimensions()[1];
+    Require(CheckK(k, items.count));
+    IntegerResult wide_indices(indices, items.count);
+    HammingTopK(RequireKernel(), CodesOf(queries), items, k, distances->typed_data(),
+                wide_indices.data(), ExecutorOf(threads));
+    wide_indices.Finish();
+  });
+}
+
+// Results have a place for `size` neighbours; those that find none are left out, though
+// row_splits counts them, and what is left over holds -1.
+ffi::Error Within(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer database,
+                  ffi::BufferR0<ffi::S32> radius, ffi::Result<ffi::AnyBuffer> row_splits,
+                  ffi::Result<ffi::BufferR1<ffi::S32>> distances,
+                  ffi::Result<ffi::AnyBuffer> indices, ffi::Result<ffi::BufferR0<ffi::S32>> total,
+                  bool fill) {
+  return Guarded([&] {
+    Require(CheckCodes(DimsOf(queries), DimsOf(database)));
+    Require(CheckRadius(*radius.typed_data()));
+    const Codes items = CodesOf(database);
+    const Neighbors neighbors = HammingWithin(RequireKernel(), CodesOf(queries), items,
+                                              *radius.typed_data(), ExecutorOf(threads));
+    const int64_t size = distances->element_count();
+    const int64_t found = neighbors.row_splits.back();
+    const int64_t kept = std::min(size, found);
+    IntegerResult wide_splits(row_splits, found);
+    std::copy(neighbors.row_splits.begin(), neighbors.row_splits.end(), wide_splits.data());
+    wide_splits.Finish();
+    std::copy_n(neighbors.distances.begin(), kept, distances->typed_data());
+    IntegerResult wide_indices(indices, items.count);
+    std::copy_n(neighbors.indices.begin(), kept, wide_indices.data());
+    if (fill) {
+      std::fill(distances->typed_data() + kept, distances->typed_data() + size, -1);
+      std::fill(wide_indices.data() + kept, wide_indices.data() + size, -1);
+    }
+    wide_indices.Finish();
+    *total->typed_data() = static_cast<int32_t>(kept);
+  });
+}
+
+std::vector<int64_t> IntegersOf(const ffi::AnyBuffer& buffer) {
+  std::vector<int64_t> integers(buffer.element_count());
+  if (buffer.element_type() == ffi::S32) {
+    std::copy_n(static_cast<const int32_t*>(buffer.untyped_data()), integers.size(),
+                integers.data());
+  } else if (buffer.element_type() == ffi::S64) {
+    std::copy_n(static_cast<const int64_t*>(buffer.untyped_data()), integers.size(),
+                integers.data());
+  } else {
+    throw InvalidArgument{"integer labels must be int32 or int64"};
+  }
+  return integers;
+}
+
+ffi::Error Histogram(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer database,
+                     ffi::AnyBuffer query_labels, ffi::AnyBuffer database_labels,
+                     ffi::Result<ffi::AnyBuffer> items, ffi::Result<ffi::AnyBuffer> relevant) {
+  return Guarded([&] {
+    Require(CheckCodes(DimsOf(queries), DimsOf(database)));
+    const Codes query_codes = CodesOf(queries);
+    const Codes item_codes = CodesOf(database);
+    const int64_t bits = items->dimensions()[1] - 1;
+    Require(CheckBits(bits, item_codes.bytes));
+    const bool is_multi_hot = query_labels.element_type() == ffi::U8;
+    Require(CheckLabels(DimsOf(query_labels), DimsOf(database_labels), is_multi_hot,
+                        query_codes.count, item_codes.count));
+    Require(CheckPaddingBits(query_codes, item_codes, bits));
+    IntegerResult wide_items(items, item_codes.count), wide_relevant(relevant, item_codes.count);
+    if (is_multi_hot) {
+      HammingHistogram(RequireKernel(), query_codes, item_codes, CodesOf(query_labels),
+                       CodesOf(database_labels), bits, wide_items.data(), wide_relevant.data(),
+                       ExecutorOf(threads));
+    } else {
+      HammingHistogram(RequireKernel(), query_codes, item_codes, IntegersOf(query_labels).data(),
+                       IntegersOf(database_labels).data(), bits, wide_items.data(),
+                       wide_relevant.data(), ExecutorOf(threads));
+    }
+    wide_items.Finish();
+    wide_relevant.Finish();
+  });
+}
+
+}  // namespace
+}  // namespace tfhash
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(TfhashHammingDistance, tfhash::Distance,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Ret<xla::ffi::Buffer<xla::ffi::S32>>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(TfhashHammingTopK, tfhash::TopK,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Ret<xla::ffi::BufferR2<xla::ffi::S32>>()
+                                  .Ret<xla::ffi::AnyBuffer>());
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(TfhashHammingWithin, tfhash::Within,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::BufferR0<xla::ffi::S32>>()
+                                  .Ret<xla::ffi::AnyBuffer>()
+                                  .Ret<xla::ffi::BufferR1<xla::ffi::S32>>()
+                                  .Ret<xla::ffi::AnyBuffer>()
+                                  .Ret<xla::ffi::BufferR0<xla::ffi::S32>>()
+                                  .Attr<bool>("fill"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(TfhashHammingHistogram, tfhash::Histogram,
+                              xla::ffi::Ffi::Bind()
+                                  .Ctx<xla::ffi::ThreadPool>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Arg<xla::ffi::AnyBuffer>()
+                                  .Ret<xla::ffi::AnyBuffer>()
+                                  .Ret<xla::ffi::AnyBuffer>());

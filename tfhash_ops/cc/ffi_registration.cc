@@ -1,0 +1,9 @@
+// Makes the handlers known to TensorFlow's XLA.
+
+#include "ffi_handlers.h"
+#include "xla/ffi/api/ffi.h"
+
+XLA_FFI_REGISTER_HANDLER(XLA_FFI_GetApi(), "TfhashHammingTopK", "Host", TfhashHammingTopK);
+XLA_FFI_REGISTER_HANDLER(XLA_FFI_GetApi(), "TfhashHammingWithin", "Host", TfhashHammingWithin);
+XLA_FFI_REGISTER_HANDLER(XLA_FFI_GetApi(), "TfhashHammingHistogram", "Host",
+                         TfhashHammingHistogram);

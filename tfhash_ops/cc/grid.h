@@ -1,0 +1,56 @@
+// Division of all pairs of queries and items among tasks.
+
+#ifndef TFHASH_OPS_CC_GRID_H_
+#define TFHASH_OPS_CC_GRID_H_
+
+#include <algorithm>
+#include <cstdint>
+
+namespace tfhash {
+
+struct Range {
+  int64_t begin;
+  int64_t end;
+
+  int64_t size() const { return end - begin; }
+};
+
+// The i-th of `parts` ranges of nearly equal size that cover [0, count).
+inline Range Part(int64_t count, int64_t parts, int64_t i) {
+  const int64_t size = count / parts;
+  const int64_t longer = count % parts;
+  const int64_t begin = i * size + std::min(i, longer);
+  return {begin, begin + size + (i < longer ? 1 : 0)};
+}
+
+// Work that is too small to share pays for no thread.
+constexpr int64_t kMinQueriesOfTask = 64;
+constexpr int64_t kMinItemsOfTask = 16384;
+
+struct Grid {
+  int64_t queries;
+  int64_t items;
+  int64_t query_parts;
+  int64_t item_parts;
+
+  int64_t tasks() const { return query_parts * item_parts; }
+  Range query_range(int64_t task) const { return Part(queries, query_parts, task / item_parts); }
+  Range item_range(int64_t task) const { return Part(items, item_parts, task % item_parts); }
+};
+
+// Shares the queries among the threads first, since what is prepared for a block of items
+// serves all queries of a task, and the items where queries are few. No task gets more than
+// `max_queries`.
+inline Grid MakeGrid(int64_t queries, int64_t items, int64_t threads, int64_t max_queries) {
+  const int64_t at_least = (queries + max_queries - 1) / max_queries;
+  int64_t query_parts = std::max(at_least, std::min(threads, queries / kMinQueriesOfTask));
+  if (query_parts > threads) query_parts = (query_parts + threads - 1) / threads * threads;
+  query_parts = std::clamp<int64_t>(query_parts, 1, std::max<int64_t>(queries, 1));
+  const int64_t wanted = (threads + query_parts - 1) / query_parts;
+  const int64_t item_parts = std::clamp<int64_t>(items / kMinItemsOfTask, 1, wanted);
+  return {queries, items, query_parts, item_parts};
+}
+
+}  // namespace tfhash
+
+#endif  // TFHASH_OPS_CC_GRID_H_

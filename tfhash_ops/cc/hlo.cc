@@ -1,0 +1,216 @@
+#include "hlo.h"
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "xla/hlo/builder/lib/arithmetic.h"
+#include "xla/hlo/builder/lib/comparators.h"
+#include "xla/hlo/builder/lib/constants.h"
+#include "xla/hlo/builder/lib/loops.h"
+#include "xla/hlo/builder/lib/slicing.h"
+
+namespace tfhash::hlo {
+namespace {
+
+using xla::XlaBuilder;
+using xla::XlaOp;
+
+// Items met at a time by the search for the nearest.
+constexpr int64_t kChunk = 16384;
+
+// Float32 holds all integers up to here.
+constexpr int64_t kExactFloat = int64_t{1} << 24;
+
+// Indices are narrow where they can be: 64-bit arithmetic is slow on a GPU.
+xla::PrimitiveType IndexType(int64_t items) {
+  return items <= std::numeric_limits<int32_t>::max() ? xla::S32 : xla::S64;
+}
+
+XlaOp Sum(XlaOp operand, xla::PrimitiveType type, int64_t dimension) {
+  return xla::Reduce(operand, xla::Zero(operand.builder(), type),
+                     xla::CreateScalarAddComputation(type, operand.builder()), {dimension});
+}
+
+// Codes as 32-bit words with zeros behind, u32 [count, words].
+XlaOp Words(const Codes& codes) {
+  const int64_t words = (codes.bytes + 3) / 4;
+  const XlaOp padded = xla::PadInDim(codes.data, xla::Zero(codes.data.builder(), xla::U8), 1, 0,
+                                     4 * words - codes.bytes);
+  return xla::BitcastConvertType(xla::Reshape(padded, {codes.count, words, 4}), xla::U32);
+}
+
+// Both sides of every pair, [q, n, width].
+struct Pairs {
+  XlaOp left;
+  XlaOp right;
+};
+
+Pairs AllPairs(XlaOp left, XlaOp right, int64_t queries, int64_t items, int64_t width) {
+  return {xla::BroadcastInDim(left, {queries, items, width}, {0, 2}),
+          xla::BroadcastInDim(right, {queries, items, width}, {1, 2})};
+}
+
+XlaOp DistanceOfWords(XlaOp query_words, XlaOp item_words, int64_t queries, int64_t items,
+                      int64_t words) {
+  const Pairs pairs = AllPairs(query_words, item_words, queries, items, words);
+  const XlaOp counts = xla::PopulationCount(xla::Xor(pairs.left, pairs.right));
+  return Sum(xla::ConvertElementType(counts, xla::S32), xla::S32, 2);
+}
+
+// Positions of the k smallest values of each row [q, width], equal values by position.
+XlaOp PositionsOfSmallest(XlaOp values, int64_t rows, int64_t width, int64_t k, int64_t largest) {
+  XlaBuilder* builder = values.builder();
+  const XlaOp positions =
+      xla::Iota(builder, xla::ShapeUtil::MakeShape(xla::S32, {rows, width}), 1);
+  if ((largest + 1) * width <= kExactFloat) {
+    // One number that orders by (value, position); top-k is fast for floats alone.
+    const XlaOp key = xla::ConvertElementType(
+        xla::Add(xla::Mul(values, xla::ConstantR0<int32_t>(builder, width)), positions), xla::F32);
+    return xla::GetTupleElement(xla::TopK(xla::Neg(key), k, /*largest=*/true), 1);
+  }
+  const XlaOp sorted = xla::Sort(
+      {values, positions}, xla::CreateScalarLtComputation({xla::S32, xla::S32}, builder), 1,
+      /*is_stable=*/true);
+  return xla::SliceInDim(xla::GetTupleElement(sorted, 1), 0, k, 1, 1);
+}
+
+}  // namespace
+
+XlaOp Distance(const Codes& queries, const Codes& database) {
+  return DistanceOfWords(Words(queries), Words(database), queries.count, database.count,
+                         (queries.bytes + 3) / 4);
+}
+
+// Keeps the k nearest so far and meets the items in chunks: the nearest so far come first in
+// what is compared, so that position decides among equal distances as the index would.
+TopKResult TopK(const Codes& queries, const Codes& database, int64_t k) {
+  XlaBuilder* builder = queries.data.builder();
+  const int64_t q = queries.count, n = database.count, words = (queries.bytes + 3) / 4;
+  const xla::PrimitiveType index_type = IndexType(n);
+  // Farther than any item.
+  const int64_t nowhere = 8 * queries.bytes + 1;
+  const int64_t exact_width = kExactFloat / (nowhere + 1);
+  int64_t chunk = std::min(n, std::max(k, kChunk));
+  if (k < exact_width) chunk = std::min(chunk, exact_width - k);
+  const int64_t chunks = (n + chunk - 1) / chunk;
+  const XlaOp item_words = xla::PadInDim(Words(database), xla::Zero(builder, xla::U32), 0, 0,
+                                         chunks * chunk - n);
+
+  auto meet = [&](XlaOp step, absl::Span<const XlaOp> state,
+                  XlaBuilder* body) -> absl::StatusOr<std::vector<XlaOp>> {
+    const XlaOp first = xla::Mul(xla::ConvertElementType(step, index_type),
+                                 xla::ConstantR0WithType(body, index_type, chunk));
+    const XlaOp chunk_words =
+        xla::DynamicSlice(state[3], {first, xla::Zero(body, index_type)}, {chunk, words});
+    const XlaOp indices = xla::Add(
+        xla::Iota(body, xla::ShapeUtil::MakeShape(index_type, {q, chunk}), 1), first);
+    const XlaOp is_item = xla::Lt(indices, xla::ConstantR0WithType(body, index_type, n));
+    const XlaOp distances = xla::Select(
+        is_item, DistanceOfWords(state[2], chunk_words, q, chunk, words),
+        xla::Broadcast(xla::ConstantR0<int32_t>(body, nowhere), {q, chunk}));
+    const XlaOp all_distances = xla::ConcatInDim(body, {state[0], distances}, 1);
+    const XlaOp all_indices = xla::ConcatInDim(body, {state[1], indices}, 1);
+    const XlaOp nearest = PositionsOfSmallest(all_distances, q, k + chunk, k, nowhere);
+    return std::vector<XlaOp>{xla::TorchGather(all_distances, nearest, 1),
+                              xla::TorchGather(all_indices, nearest, 1), state[2], state[3]};
+  };
+  const std::vector<XlaOp> start = {
+      xla::Broadcast(xla::ConstantR0<int32_t>(builder, nowhere), {q, k}),
+      xla::Broadcast(xla::Zero(builder, index_type), {q, k}), Words(queries), item_words};
+  const auto end = xla::ForEachIndex(chunks, xla::S32, meet, start, "hamming_top_k", builder);
+  if (!end.ok()) {
+    const XlaOp error = builder->ReportError(end.status());
+    return {error, error};
+  }
+  return {(*end)[0], xla::ConvertElementType((*end)[1], xla::S64)};
+}
+
+// One query at a time: its items are sorted and written behind those of the query before it;
+// what lies beyond its radius is overwritten by the next.
+WithinResult Within(const Codes& queries, const Codes& database, XlaOp radius) {
+  XlaBuilder* builder = queries.data.builder();
+  const int64_t q = queries.count, n = database.count, words = (queries.bytes + 3) / 4;
+  if (q == 0 || n == 0) {
+    return {xla::Broadcast(xla::Zero(builder, xla::S64), {q + 1}),
+            xla::Broadcast(xla::Zero(builder, xla::S32), {0}),
+            xla::Broadcast(xla::Zero(builder, xla::S64), {0})};
+  }
+  const int32_t nowhere = 8 * queries.bytes + 1;
+  auto meet = [&](XlaOp step, absl::Span<const XlaOp> state,
+                  XlaBuilder* body) -> absl::StatusOr<std::vector<XlaOp>> {
+    const XlaOp zero = xla::Zero(body, xla::S32);
+    const XlaOp one = xla::One(body, xla::S32);
+    const XlaOp query = xla::DynamicSlice(state[4], {step, zero}, {1, words});
+    const XlaOp distances =
+        xla::Reshape(DistanceOfWords(query, state[5], 1, n, words), {n});
+    const XlaOp is_near = xla::Le(distances, state[6]);
+    const XlaOp found = xla::Select(
+        is_near, distances, xla::Broadcast(xla::ConstantR0<int32_t>(body, nowhere), {n}));
+    const XlaOp sorted =
+        xla::Sort({found, xla::Iota(body, xla::S32, n)},
+                  xla::CreateScalarLtComputation({xla::S32, xla::S32}, body), 0,
+                  /*is_stable=*/true);
+    const XlaOp end = xla::Add(state[3], Sum(xla::ConvertElementType(is_near, xla::S32), xla::S32, 0));
+    return std::vector<XlaOp>{
+        xla::DynamicUpdateSlice(state[0], xla::Reshape(end, {1}), {xla::Add(step, one)}),
+        xla::DynamicUpdateSlice(state[1], xla::GetTupleElement(sorted, 0), {state[3]}),
+        xla::DynamicUpdateSlice(state[2], xla::GetTupleElement(sorted, 1), {state[3]}),
+        end, state[4], state[5], state[6]};
+  };
+  // Every row is written in full, hence a row's room behind the last.
+  const XlaOp zero = xla::Zero(builder, xla::S32);
+  const std::vector<XlaOp> start = {xla::Broadcast(zero, {q + 1}),
+                                    xla::Broadcast(zero, {q * n + n}),
+                                    xla::Broadcast(zero, {q * n + n}),
+                                    zero,
+                                    Words(queries),
+                                    Words(database),
+                                    radius};
+  const auto end = xla::ForEachIndex(q, xla::S32, meet, start, "hamming_within", builder);
+  if (!end.ok()) {
+    const XlaOp error = builder->ReportError(end.status());
+    return {error, error, error};
+  }
+  const XlaOp total = (*end)[3];
+  auto values = [&](XlaOp padded) {
+    return Shortened(xla::SliceInDim(padded, 0, q * n, 1, 0), total);
+  };
+  return {xla::ConvertElementType((*end)[0], xla::S64), values((*end)[1]),
+          xla::ConvertElementType(values((*end)[2]), xla::S64)};
+}
+
+XlaOp Shortened(XlaOp vector, XlaOp size) { return xla::SetDimensionSize(vector, size, 0); }
+
+// A comparison of every distance with every bin, summed over the items: nothing of the size
+// of all pairs is ever stored, once the compiler has fused it.
+HistogramResult Histogram(const Codes& queries, const Codes& database, XlaOp similar,
+                          int64_t bits) {
+  XlaBuilder* builder = queries.data.builder();
+  const int64_t q = queries.count, n = database.count;
+  const xla::PrimitiveType type = IndexType(n);
+  const XlaOp bins = xla::Iota(builder, xla::ShapeUtil::MakeShape(xla::S32, {q, n, bits + 1}), 2);
+  const XlaOp is_in = xla::Eq(
+      xla::BroadcastInDim(Distance(queries, database), {q, n, bits + 1}, {0, 1}), bins);
+  const XlaOp is_relevant = xla::And(is_in, xla::BroadcastInDim(similar, {q, n, bits + 1}, {0, 1}));
+  auto count = [&](XlaOp marks) {
+    return xla::ConvertElementType(Sum(xla::ConvertElementType(marks, type), type, 1), xla::S64);
+  };
+  return {count(is_in), count(is_relevant)};
+}
+
+XlaOp Equal(XlaOp query_labels, XlaOp database_labels, int64_t queries, int64_t items) {
+  return xla::Eq(xla::BroadcastInDim(query_labels, {queries, items}, {0}),
+                 xla::BroadcastInDim(database_labels, {queries, items}, {1}));
+}
+
+XlaOp ShareAny(const Codes& query_labels, const Codes& database_labels) {
+  XlaBuilder* builder = query_labels.data.builder();
+  const Pairs pairs = AllPairs(query_labels.data, database_labels.data, query_labels.count,
+                               database_labels.count, query_labels.bytes);
+  const XlaOp shared = xla::Ne(xla::And(pairs.left, pairs.right), xla::Zero(builder, xla::U8));
+  return xla::Reduce(shared, xla::ConstantR0<bool>(builder, false),
+                     xla::CreateScalarOrComputation(xla::PRED, builder), {2});
+}
+
+}  // namespace tfhash::hlo

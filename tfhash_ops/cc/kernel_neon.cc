@@ -1,0 +1,57 @@
+#include "kernel.h"
+
+#if defined(__aarch64__)
+
+#include <arm_neon.h>
+
+#include <cstring>
+#include <utility>
+
+#define TFHASH_INLINE inline __attribute__((always_inline))
+
+namespace tfhash {
+namespace {
+
+using Word = uint64x2_t;
+
+TFHASH_INLINE Word Load(const void* p) { return vld1q_u64(static_cast<const uint64_t*>(p)); }
+TFHASH_INLINE void Store(void* p, Word a) { vst1q_u64(static_cast<uint64_t*>(p), a); }
+TFHASH_INLINE Word Broadcast(uint64_t a) { return vdupq_n_u64(a); }
+TFHASH_INLINE Word Xor(Word a, Word b) { return veorq_u64(a, b); }
+TFHASH_INLINE Word And(Word a, Word b) { return vandq_u64(a, b); }
+TFHASH_INLINE Word ShiftLeft(Word a, int n) { return vshlq_u64(a, vdupq_n_s64(n)); }
+TFHASH_INLINE Word ShiftRight(Word a, int n) { return vshlq_u64(a, vdupq_n_s64(-n)); }
+TFHASH_INLINE bool IsZero(Word a) { return (vgetq_lane_u64(a, 0) | vgetq_lane_u64(a, 1)) == 0; }
+
+// Where a and b differ c decides, elsewhere either of them.
+TFHASH_INLINE void FullAdd(Word a, Word b, Word c, Word& sum, Word& carry) {
+  const Word differ = Xor(a, b);
+  const Word odd = Xor(differ, c);
+  carry = vbslq_u64(differ, c, a);
+  sum = odd;
+}
+
+TFHASH_INLINE Word NotMajority(Word a, Word b, Word c) { return vbslq_u64(Xor(a, b), b, c); }
+
+// Counting bits goes through a vector register on this architecture; the compiler knows how.
+TFHASH_INLINE int CountBits(uint64_t a) { return __builtin_popcountll(a); }
+
+#include "popcount-inl.h"
+#include "sliced-inl.h"
+
+}  // namespace
+
+const Kernel* NeonKernel() {
+  static const Kernel kernel{"neon", Distances, &kSliced};
+  return &kernel;
+}
+
+}  // namespace tfhash
+
+#else
+
+namespace tfhash {
+const Kernel* NeonKernel() { return nullptr; }
+}  // namespace tfhash
+
+#endif

@@ -1,0 +1,64 @@
+#include "parallel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <exception>
+#include <memory>
+#include <mutex>
+
+namespace tfhash {
+namespace {
+
+// Shared with the helpers: one that starts after everything is done must still find it alive.
+struct Work {
+  std::atomic<int64_t> next{0};
+  int64_t count;
+  // Dereferenced only by a thread that holds a task, and so before RunTasks returns.
+  const std::function<void(int64_t)>* task;
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  int64_t working = 0;
+  std::exception_ptr failure;
+
+  void Drain() {
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      ++working;
+    }
+    std::exception_ptr thrown;
+    for (int64_t i; (i = next.fetch_add(1)) < count;) {
+      try {
+        (*task)(i);
+      } catch (...) {
+        thrown = std::current_exception();
+        next.store(count);
+      }
+    }
+    std::lock_guard<std::mutex> lock(mutex);
+    if (thrown && !failure) failure = thrown;
+    if (--working == 0) changed.notify_all();
+  }
+};
+
+}  // namespace
+
+void RunTasks(const Executor& executor, int64_t count, const std::function<void(int64_t)>& task) {
+  const int64_t helpers = std::min(executor.threads, count) - 1;
+  if (helpers <= 0) {
+    for (int64_t i = 0; i < count; ++i) task(i);
+    return;
+  }
+  auto work = std::make_shared<Work>();
+  work->count = count;
+  work->task = &task;
+  for (int64_t i = 0; i < helpers; ++i) executor.schedule([work] { work->Drain(); });
+  work->Drain();
+  // A helper that has not begun by now will find no task left.
+  std::unique_lock<std::mutex> lock(work->mutex);
+  work->changed.wait(lock, [&] { return work->working == 0; });
+  if (work->failure) std::rethrow_exception(work->failure);
+}
+
+}  // namespace tfhash

@@ -1,0 +1,119 @@
+// Finding the pairs of queries and items that are nearer than a limit.
+
+#ifndef TFHASH_OPS_CC_SCAN_H_
+#define TFHASH_OPS_CC_SCAN_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <new>
+#include <vector>
+
+#include "grid.h"
+#include "hamming.h"
+#include "kernel.h"
+
+namespace tfhash {
+
+// Cutting a block into planes costs as much as about this many queries' comparisons with it.
+constexpr int64_t kMinSlicedQueries = 12;
+// A table should stay in the cache while queries pass by.
+constexpr int64_t kMaxTableBytes = int64_t{1} << 19;
+// Codes that one query meets before the next one, where no table is built.
+constexpr int64_t kDirectBlock = 256;
+
+// Memory aligned for any vector word.
+class AlignedBytes {
+ public:
+  explicit AlignedBytes(int64_t size) : data_(::operator new(size, kAlignment)) {}
+  ~AlignedBytes() { ::operator delete(data_, kAlignment); }
+  AlignedBytes(const AlignedBytes&) = delete;
+  AlignedBytes& operator=(const AlignedBytes&) = delete;
+
+  void* data() { return data_; }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  void* data_;
+};
+
+// limit(i): only items nearer than this matter to query i; at most 8 * bytes + 1.
+// visit(i, distance, index): an item with distance < limit(i). May lower limit(i).
+//
+// The visits of a query come in ascending order of the index.
+template <typename Limit, typename Visit>
+void ScanDirect(const Kernel& kernel, const Codes& queries, Range query_range,
+                const Codes& database, Range item_range, const Limit& limit, const Visit& visit) {
+  int32_t distances[kDirectBlock];
+  for (int64_t first = item_range.begin; first < item_range.end; first += kDirectBlock) {
+    const int64_t count = std::min(kDirectBlock, item_range.end - first);
+    for (int64_t i = query_range.begin; i < query_range.end; ++i) {
+      kernel.distances(queries[i], database[first], count, database.bytes, distances);
+      // The smallest is found at the speed of vectors, and is seldom below the limit.
+      int32_t nearest = distances[0];
+      for (int64_t j = 1; j < count; ++j) nearest = std::min(nearest, distances[j]);
+      if (nearest >= limit(i)) continue;
+      for (int64_t j = 0; j < count; ++j) {
+        if (distances[j] < limit(i)) visit(i, distances[j], first + j);
+      }
+    }
+  }
+}
+
+// The same by bit slicing.
+template <typename Limit, typename Visit>
+void ScanSliced(const Kernel& kernel, const Codes& queries, Range query_range,
+                const Codes& database, Range item_range, const Limit& limit, const Visit& visit) {
+  const SlicedKernel& sliced = *kernel.sliced;
+  const int64_t bytes = database.bytes;
+  const int64_t selector_count = sliced.selectors(bytes);
+  const int64_t limit_words = sliced.limit_words(bytes);
+  const int64_t mask_words = sliced.block / 64;
+
+  AlignedBytes table(sliced.table_bytes(bytes));
+  std::vector<uint16_t> selectors(query_range.size() * selector_count);
+  std::vector<uint64_t> limits(query_range.size() * limit_words);
+  std::vector<int32_t> found(query_range.size());
+  std::vector<uint64_t> masks(query_range.size() * mask_words);
+  for (int64_t i = 0; i < query_range.size(); ++i) {
+    const int64_t query = query_range.begin + i;
+    sliced.select(queries[query], bytes, &selectors[i * selector_count]);
+    sliced.set_limit(limit(query), bytes, &limits[i * limit_words]);
+  }
+
+  for (int64_t first = item_range.begin; first < item_range.end; first += sliced.block) {
+    const int64_t count = std::min(sliced.block, item_range.end - first);
+    sliced.build(database[first], count, bytes, table.data());
+    const int64_t found_count =
+        sliced.find(table.data(), bytes, selectors.data(), limits.data(), query_range.size(),
+                    found.data(), masks.data());
+    for (int64_t f = 0; f < found_count; ++f) {
+      const int64_t query = query_range.begin + found[f];
+      const int64_t limit_before = limit(query);
+      for (int64_t w = 0; w < mask_words; ++w) {
+        for (uint64_t mask = masks[f * mask_words + w]; mask != 0; mask &= mask - 1) {
+          const int64_t place = 64 * w + __builtin_ctzll(mask);
+          if (place >= count) break;
+          int32_t distance;
+          kernel.distances(queries[query], database[first + place], 1, bytes, &distance);
+          if (distance < limit(query)) visit(query, distance, first + place);
+        }
+      }
+      if (limit(query) != limit_before) {
+        sliced.set_limit(limit(query), bytes, &limits[found[f] * limit_words]);
+      }
+    }
+  }
+}
+
+template <typename Limit, typename Visit>
+void Scan(const Kernel& kernel, const Codes& queries, Range query_range, const Codes& database,
+          Range item_range, const Limit& limit, const Visit& visit) {
+  const bool is_sliced = kernel.sliced != nullptr && query_range.size() >= kMinSlicedQueries &&
+                         kernel.sliced->table_bytes(database.bytes) <= kMaxTableBytes;
+  auto* scan = is_sliced ? ScanSliced<Limit, Visit> : ScanDirect<Limit, Visit>;
+  scan(kernel, queries, query_range, database, item_range, limit, visit);
+}
+
+}  // namespace tfhash
+
+#endif  // TFHASH_OPS_CC_SCAN_H_

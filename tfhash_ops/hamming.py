@@ -1,0 +1,214 @@
+"""The ops for TensorFlow, eagerly, in a `tf.function`, and compiled by XLA.
+
+On the CPU they run on TensorFlow's own threads, and their results do not depend on how many
+there are. Within `tf.function(jit_compile=True)` shapes and `k` must be known when the function
+is compiled.
+"""
+
+import warnings
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfhash_ops import library, reference
+
+
+class TopK(NamedTuple):
+    """The nearest items of each query, in ascending order of (distance, index).
+
+    Attributes:
+        distances: `int32 [q, k]`.
+        indices: Rows of the database, `int64 [q, k]`.
+    """
+
+    distances: Any
+    indices: Any
+
+
+class Neighbors(NamedTuple):
+    """Rows of different lengths, each in ascending order of (distance, index).
+
+    Attributes:
+        row_splits: Row i is from `row_splits[i]` up to `row_splits[i + 1]`, `int64 [q + 1]`, as in
+            `tf.RaggedTensor.from_row_splits`.
+        distances: `int32 [row_splits[q]]`.
+        indices: Rows of the database, `int64` of the same length.
+    """
+
+    row_splits: Any
+    distances: Any
+    indices: Any
+
+
+class DistanceHistograms(NamedTuple):
+    """Items of the database by Hamming distance, for every query.
+
+    Attributes:
+        items: Number of items at distance d from query i, `int64 [q, bits + 1]`.
+        relevant: Number of those that share a label with the query, of the same shape.
+    """
+
+    items: Any
+    relevant: Any
+
+
+if library.is_compiled():
+    _ops = library.tensorflow_ops()
+    _distance = _ops.tfhash_hamming_distance
+    _top_k = _ops.tfhash_hamming_top_k
+    _within = _ops.tfhash_hamming_within
+    _histogram = _ops.tfhash_hamming_histogram
+else:
+    warnings.warn(
+        "tfhash_ops was installed without its compiled libraries (TFHASH_BUILD_OPS=0); stock "
+        "TensorFlow operations give the same results, far more slowly",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    _distance = reference.hamming_distance
+    _top_k = reference.hamming_top_k
+    _within = reference.hamming_within
+    _histogram = reference.hamming_histogram
+
+
+def hamming_distance(queries, database):
+    """Number of bits in which each query differs from each item.
+
+    Args:
+        queries: Packed codes, `uint8 [q, bytes]`, bytes >= 1.
+        database: Packed codes, `uint8 [n, bytes]`.
+
+    Returns:
+        `int32 [q, n]` in [0, 8 bytes].
+
+    Raises:
+        TypeError: If codes are not `uint8`.
+        tf.errors.InvalidArgumentError: If shapes do not fit. Within a `tf.function`, what is
+            known when it is traced gives a `ValueError` there.
+
+    Example:
+
+    >>> import numpy as np
+    >>> hamming_distance([[0b00]], [[0b00], [0b01], [0b11]]).numpy().tolist()
+    [[0, 1, 2]]
+    """
+    return _distance(_codes("queries", queries), _codes("database", database))
+
+
+def hamming_top_k(queries, database, k):
+    """The k nearest items of each query.
+
+    Items at the same distance come in the order of the database, so that the answer is one and
+    the same on every machine.
+
+    Args:
+        queries: Packed codes, `uint8 [q, bytes]`, bytes >= 1.
+        database: Packed codes, `uint8 [n, bytes]`.
+        k: Number of items, 1 <= k <= n.
+
+    Returns:
+        `TopK`: distances `int32 [q, k]` and indices `int64 [q, k]`.
+
+    Raises:
+        TypeError, tf.errors.InvalidArgumentError: As `hamming_distance`, and if `k` is out of
+            range.
+
+    Example:
+
+    >>> distances, indices = hamming_top_k([[0b00]], [[0b11], [0b01], [0b10]], k=2)
+    >>> distances.numpy().tolist(), indices.numpy().tolist()
+    ([[1, 1]], [[1, 2]])
+    """
+    k = tf.convert_to_tensor(k, tf.int64)
+    return TopK(*_top_k(_codes("queries", queries), _codes("database", database), k))
+
+
+def hamming_within(queries, database, radius):
+    """All items at most `radius` bits from each query.
+
+    Compiled by XLA, results keep room for all pairs of queries and items, of which there may
+    be 2^31 - 1 at most; only what is used of it costs memory.
+
+    Args:
+        queries: Packed codes, `uint8 [q, bytes]`, bytes >= 1.
+        database: Packed codes, `uint8 [n, bytes]`.
+        radius: Largest distance, >= 0.
+
+    Returns:
+        `Neighbors`: row_splits `int64 [q + 1]`, distances `int32` and indices `int64`.
+
+    Raises:
+        TypeError, tf.errors.InvalidArgumentError: As `hamming_distance`, and if `radius` is
+            negative (compiled by XLA for another device than the CPU, no item is then found).
+
+    Example:
+
+    >>> row_splits, distances, indices = hamming_within([[0b00], [0b11]], [[0b01], [0b00]], 1)
+    >>> row_splits.numpy().tolist(), distances.numpy().tolist(), indices.numpy().tolist()
+    ([0, 2, 3], [0, 1, 1], [1, 0, 0])
+    """
+    radius = tf.convert_to_tensor(radius, tf.int32)
+    return Neighbors(*_within(_codes("queries", queries), _codes("database", database), radius))
+
+
+def hamming_histogram(queries, database, query_labels, database_labels, bits):
+    """Counts items and relevant items at each distance from each query.
+
+    The metrics of a ranking by Hamming distance derive from these counts. Memory is in
+    proportion to q (bits + 1) and n.
+
+    Args:
+        queries: Packed codes, `uint8 [q, ceil(bits / 8)]`, padding bits zero.
+        database: Packed codes, `uint8 [n, ceil(bits / 8)]`, padding bits zero.
+        query_labels: Integers `[q]`; or packed multi-hot rows, `uint8 [q, label_bytes]`, packed
+            like codes. An item is relevant if its integer equals the query's, or if its row
+            shares any bit with the query's.
+        database_labels: Labels of the n items, of the same kind.
+        bits: Number of bits of a code, >= 1.
+
+    Returns:
+        `DistanceHistograms`: items and relevant, both `int64 [q, bits + 1]`.
+
+    Raises:
+        TypeError, tf.errors.InvalidArgumentError: As `hamming_distance`, and if labels or `bits`
+            do not fit the codes, or padding bits are set (which, compiled by XLA for another
+            device than the CPU, is not looked for).
+
+    Example:
+
+    >>> codes = [[0b00], [0b01], [0b11]]
+    >>> items, relevant = hamming_histogram(codes[:1], codes, [7], [7, 7, 8], bits=2)
+    >>> items.numpy().tolist(), relevant.numpy().tolist()
+    ([[1, 1, 1]], [[1, 1, 0]])
+    """
+    query_labels = _labels("query_labels", query_labels)
+    database_labels = _labels("database_labels", database_labels)
+    if query_labels.dtype != database_labels.dtype:
+        if tf.uint8 in (query_labels.dtype, database_labels.dtype):
+            raise TypeError(
+                "both sides must have integer labels [n], or both packed multi-hot labels [n, "
+                f"bytes]. Received: {query_labels.shape} and {database_labels.shape}"
+            )
+        query_labels = tf.cast(query_labels, tf.int64)
+        database_labels = tf.cast(database_labels, tf.int64)
+    codes = _codes("queries", queries), _codes("database", database)
+    return DistanceHistograms(*_histogram(*codes, query_labels, database_labels, bits=bits))
+
+
+def _codes(name, codes):
+    # Numbers written out in Python have no type of their own.
+    tensor = tf.convert_to_tensor(codes, None if hasattr(codes, "dtype") else tf.uint8)
+    if tensor.dtype != tf.uint8:
+        raise TypeError(f"`{name}` must be packed codes of type uint8. Received: {tensor.dtype}")
+    return tensor
+
+
+def _labels(name, labels):
+    tensor = tf.convert_to_tensor(labels)
+    if not tensor.dtype.is_integer:
+        raise TypeError(f"`{name}` must be integers. Received: {tensor.dtype}")
+    if tensor.dtype in (tf.int32, tf.int64) or (
+        tensor.dtype == tf.uint8 and len(tensor.shape) != 1
+    ):
+        return tensor
+    return tf.cast(tensor, tf.int64)

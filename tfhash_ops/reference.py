@@ -1,0 +1,138 @@
+"""The functions of `tfhash_ops` in stock TensorFlow operations: what the compiled ones must equal.
+
+One query at a time, so that memory stays in proportion to the database.
+"""
+
+import tensorflow as tf
+
+
+def hamming_distance(queries, database):
+    """As `tfhash_ops.hamming_distance`."""
+    queries, database = _check_codes(queries, database)
+    return tf.map_fn(
+        lambda query: _distances(query, database), queries, fn_output_signature=tf.int32
+    )
+
+
+def hamming_top_k(queries, database, k):
+    """As `tfhash_ops.hamming_top_k`, a pair."""
+    queries, database = _check_codes(queries, database)
+    k = tf.convert_to_tensor(k, tf.int64)
+    items = tf.shape(database, tf.int64)[0]
+    with _check(
+        tf.debugging.Assert(
+            (k >= 1) & (k <= items),
+            [
+                "k must be at least 1 and at most the number of items in the database. Received:",
+                *("k =", k, "and", items, "items"),
+            ],
+        )
+    ):
+        k = tf.cast(k, tf.int32)
+
+    def nearest(query):
+        # Of equal elements, top_k puts the one of lower index first.
+        negative, indices = tf.math.top_k(-_distances(query, database), k)
+        return -negative, tf.cast(indices, tf.int64)
+
+    return tf.map_fn(nearest, queries, fn_output_signature=(tf.int32, tf.int64))
+
+
+def hamming_within(queries, database, radius):
+    """As `tfhash_ops.hamming_within`, a triple."""
+    queries, database = _check_codes(queries, database)
+    radius = tf.convert_to_tensor(radius, tf.int32)
+    with _check(
+        tf.debugging.Assert(radius >= 0, ["radius must be at least 0. Received: radius =", radius])
+    ):
+        radius = tf.identity(radius)
+
+    def near(query):
+        distances = _distances(query, database)
+        indices = tf.where(distances <= radius)[:, 0]
+        distances = tf.gather(distances, indices)
+        order = tf.argsort(distances, stable=True)
+        return tf.gather(distances, order), tf.gather(indices, order)
+
+    distances, indices = tf.map_fn(
+        near,
+        queries,
+        fn_output_signature=(
+            tf.RaggedTensorSpec([None], tf.int32, ragged_rank=0),
+            tf.RaggedTensorSpec([None], tf.int64, ragged_rank=0),
+        ),
+    )
+    return distances.row_splits, distances.values, indices.values
+
+
+def hamming_histogram(queries, database, query_labels, database_labels, bits):
+    """As `tfhash_ops.hamming_histogram`, a pair."""
+    queries, database = _check_codes(queries, database)
+    length = queries.shape[1]
+    if bits < 1 or length not in (None, -(-bits // 8)):
+        raise _invalid(
+            f"codes of B bits must have ceil(B / 8) bytes. Received: bits = {bits} and codes of "
+            f"{length} bytes"
+        )
+    is_multi_hot = query_labels.dtype == tf.uint8
+    if is_multi_hot:
+        expected = "packed multi-hot labels must have the shapes [q, bytes] and [n, bytes]"
+    else:
+        expected = "integer labels must have the shapes [q] and [n]"
+    shapes = query_labels.shape, database_labels.shape
+    if any(shape.rank != (2 if is_multi_hot else 1) for shape in shapes):
+        raise _invalid(f"{expected}. Received: {shapes[0]} and {shapes[1]}")
+    padding = tf.constant((0xFF << ((bits - 1) % 8 + 1)) & 0xFF, tf.uint8)
+    checks = [
+        tf.debugging.Assert(
+            tf.reduce_all(tf.bitwise.bitwise_and(codes[:, -1], padding) == 0),
+            ["the padding bits of codes must be zero. Received: codes of", bits, "bits"],
+        )
+        for codes in (queries, database)
+    ] + [
+        tf.debugging.Assert(
+            tf.shape(labels)[0] == tf.shape(codes)[0],
+            [expected, "Received:", tf.shape(labels), "for", tf.shape(codes)[0], "codes"],
+        )
+        for labels, codes in ((query_labels, queries), (database_labels, database))
+    ]
+    with _check(*checks):
+        queries = tf.identity(queries)
+
+    def count(query_and_label):
+        query, label = query_and_label
+        distances = _distances(query, database)
+        if is_multi_hot:
+            similar = tf.reduce_any(tf.bitwise.bitwise_and(label, database_labels) != 0, axis=1)
+        else:
+            similar = database_labels == label
+        return tuple(
+            tf.math.bincount(values, minlength=bits + 1, maxlength=bits + 1, dtype=tf.int64)
+            for values in (distances, distances[similar])
+        )
+
+    return tf.map_fn(count, (queries, query_labels), fn_output_signature=(tf.int64, tf.int64))
+
+
+def _distances(query, database):
+    differ = tf.bitwise.bitwise_xor(query, database)
+    return tf.reduce_sum(tf.cast(tf.raw_ops.PopulationCount(x=differ), tf.int32), axis=1)
+
+
+def _check_codes(queries, database):
+    left, right = queries.shape, database.shape
+    if left.rank != 2 or right.rank != 2 or left[1] != right[1] or left[1] == 0:
+        raise _invalid(
+            "packed codes must have the shapes [q, bytes] and [n, bytes], bytes >= 1. Received: "
+            f"{left} for the queries and {right} for the database"
+        )
+    return queries, database
+
+
+def _check(*assertions):
+    # Eagerly an assertion gives None and has been made.
+    return tf.control_dependencies([a for a in assertions if a is not None])
+
+
+def _invalid(message):
+    return tf.errors.InvalidArgumentError(None, None, message)
