@@ -8,6 +8,7 @@ is compiled.
 import warnings
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfhash_ops import library, reference
@@ -196,8 +197,9 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
 
 
 def _codes(name, codes):
-    # Numbers written out in Python have no type of their own.
-    tensor = tf.convert_to_tensor(codes, None if hasattr(codes, "dtype") else tf.uint8)
+    if not hasattr(codes, "dtype"):
+        codes = np.asarray(codes, "uint8")  # Numbers written out in Python have no type.
+    tensor = tf.convert_to_tensor(codes)
     if tensor.dtype != tf.uint8:
         raise TypeError(f"`{name}` must be packed codes of type uint8. Received: {tensor.dtype}")
     return tensor

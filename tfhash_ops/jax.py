@@ -192,7 +192,7 @@ def _array(dtype, *shape):
 
 
 def _integer() -> Any:
-    return jnp.int64 if jax.config.jax_enable_x64 else jnp.int32
+    return jax.dtypes.canonicalize_dtype(jnp.int64)
 
 
 def _labels(labels):

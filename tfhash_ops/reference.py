@@ -19,15 +19,11 @@ def hamming_top_k(queries, database, k):
     queries, database = _check_codes(queries, database)
     k = tf.convert_to_tensor(k, tf.int64)
     items = tf.shape(database, tf.int64)[0]
-    with _check(
-        tf.debugging.Assert(
-            (k >= 1) & (k <= items),
-            [
-                "k must be at least 1 and at most the number of items in the database. Received:",
-                *("k =", k, "and", items, "items"),
-            ],
-        )
-    ):
+    text = (
+        "k must be at least 1 and at most the number of items in the database. Received: k = {} "
+        "and {} items"
+    )
+    with _require((k >= 1) & (k <= items), text, k, items):
         k = tf.cast(k, tf.int32)
 
     def nearest(query):
@@ -42,9 +38,7 @@ def hamming_within(queries, database, radius):
     """As `tfhash_ops.hamming_within`, a triple."""
     queries, database = _check_codes(queries, database)
     radius = tf.convert_to_tensor(radius, tf.int32)
-    with _check(
-        tf.debugging.Assert(radius >= 0, ["radius must be at least 0. Received: radius =", radius])
-    ):
+    with _require(radius >= 0, "radius must be at least 0. Received: radius = {}", radius):
         radius = tf.identity(radius)
 
     def near(query):
@@ -68,6 +62,8 @@ def hamming_within(queries, database, radius):
 def hamming_histogram(queries, database, query_labels, database_labels, bits):
     """As `tfhash_ops.hamming_histogram`, a pair."""
     queries, database = _check_codes(queries, database)
+    query_labels = tf.convert_to_tensor(query_labels)
+    database_labels = tf.convert_to_tensor(database_labels)
     length = queries.shape[1]
     if bits < 1 or length not in (None, -(-bits // 8)):
         raise _invalid(
@@ -83,21 +79,15 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
     if any(shape.rank != (2 if is_multi_hot else 1) for shape in shapes):
         raise _invalid(f"{expected}. Received: {shapes[0]} and {shapes[1]}")
     padding = tf.constant((0xFF << ((bits - 1) % 8 + 1)) & 0xFF, tf.uint8)
-    checks = [
-        tf.debugging.Assert(
-            tf.reduce_all(tf.bitwise.bitwise_and(codes[:, -1], padding) == 0),
-            ["the padding bits of codes must be zero. Received: codes of", bits, "bits"],
-        )
-        for codes in (queries, database)
-    ] + [
-        tf.debugging.Assert(
-            tf.shape(labels)[0] == tf.shape(codes)[0],
-            [expected, "Received:", tf.shape(labels), "for", tf.shape(codes)[0], "codes"],
-        )
-        for labels, codes in ((query_labels, queries), (database_labels, database))
-    ]
-    with _check(*checks):
-        queries = tf.identity(queries)
+    for labels, codes in ((query_labels, queries), (database_labels, database)):
+        is_clean = tf.reduce_all(tf.bitwise.bitwise_and(codes[:, -1], padding) == 0)
+        text = "the padding bits of codes of {} bits must be zero. Received: one that is set"
+        counts = tf.shape(labels)[0], tf.shape(codes)[0]
+        with (
+            _require(is_clean, text, bits),
+            _require(counts[0] == counts[1], expected + ". Received: {} for {} codes", *counts),
+        ):
+            queries = tf.identity(queries)
 
     def count(query_and_label):
         query, label = query_and_label
@@ -120,6 +110,7 @@ def _distances(query, database):
 
 
 def _check_codes(queries, database):
+    queries, database = tf.convert_to_tensor(queries), tf.convert_to_tensor(database)
     left, right = queries.shape, database.shape
     if left.rank != 2 or right.rank != 2 or left[1] != right[1] or left[1] == 0:
         raise _invalid(
@@ -129,9 +120,11 @@ def _check_codes(queries, database):
     return queries, database
 
 
-def _check(*assertions):
-    # Eagerly an assertion gives None and has been made.
-    return tf.control_dependencies([a for a in assertions if a is not None])
+def _require(condition, text, *values):
+    """A context for what may only be computed where the condition holds."""
+    assertion = tf.debugging.Assert(condition, [tf.strings.format(text, values)])
+    # Eagerly an assertion gives None, and has been made.
+    return tf.control_dependencies([] if assertion is None else [assertion])
 
 
 def _invalid(message):

@@ -7,14 +7,11 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstring>
-#include <map>
-#include <numeric>
 #include <random>
 #include <stdexcept>
 #include <string>
 #include <thread>
-#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "kernel.h"
@@ -35,11 +32,11 @@ Executor Threads(int64_t threads) {
 }
 
 std::vector<const Kernel*> Kernels() {
-  std::vector<const Kernel*> kernels = SupportedKernels();
 #if defined(TFHASH_EMULATED)
-  kernels.push_back(Avx512Kernel());
+  return {Avx512Kernel()};
+#else
+  return SupportedKernels();
 #endif
-  return kernels;
 }
 
 // Codes that begin one byte after an aligned address.
@@ -290,30 +287,38 @@ void PaddingBitsAreFound() {
          "bits below the number of bits are no padding");
 }
 
-int Main() {
+void AllLengthsAndSizes(const Kernel& kernel, std::mt19937& random) {
+  for (int64_t bytes = 1; bytes <= 40; ++bytes) {
+    if (kernel.sliced != nullptr) PlanesFindExactlyTheCodesBelowTheLimit(kernel, bytes, random);
+    CheckCase({&kernel, 13, 300 + bytes, bytes, 1 + bytes % 3, kLayouts[bytes % 4]}, random);
+  }
+  for (int64_t bytes : {1, 2, 3, 8, 17, 100}) {
+    for (int64_t items : {0, 1, 63, 64, 65, 255, 256, 257, 513}) {
+      for (int64_t queries : {0, 1, 12, 70}) {
+        CheckCase({&kernel, queries, items, bytes, 2, kLayouts[(items + queries) % 4]}, random);
+      }
+    }
+  }
+  // Codes too long for a table.
+  CheckCase({&kernel, 20, 30, 5000, 2, Layout::kRandom}, random);
+}
+
+// Queries and items shared among tasks, and many ties.
+void AllWaysOfSharing(const Kernel& kernel, std::mt19937& random) {
+  for (int64_t threads : {1, 2, 7}) {
+    for (Layout layout : kLayouts) CheckCase({&kernel, 3, 40000, 2, threads, layout}, random);
+    CheckCase({&kernel, 2, 40000, 8, threads, Layout::kFewDistinct}, random);
+    CheckCase({&kernel, 200, 700, 6, threads, Layout::kNearerAndNearer}, random);
+  }
+  ManyCallersGetTheAnswersOfOne(kernel);
+}
+
+int Main(bool only_threads) {
   std::mt19937 random(1);
   for (const Kernel* kernel : Kernels()) {
     std::printf("kernel %s\n", kernel->name);
-    for (int64_t bytes = 1; bytes <= 40; ++bytes) {
-      if (kernel->sliced != nullptr) PlanesFindExactlyTheCodesBelowTheLimit(*kernel, bytes, random);
-      const Layout layout = kLayouts[bytes % 4];
-      CheckCase({kernel, 13, 300 + bytes, bytes, 1 + bytes % 3, layout}, random);
-    }
-    for (int64_t bytes : {1, 2, 3, 8, 17, 100}) {
-      for (int64_t items : {0, 1, 63, 64, 65, 255, 256, 257, 513}) {
-        for (int64_t queries : {0, 1, 12, 70}) {
-          CheckCase({kernel, queries, items, bytes, 2, kLayouts[(items + queries) % 4]}, random);
-        }
-      }
-    }
-    // Shares of items and of queries among tasks, long codes without a table, many ties.
-    for (int64_t threads : {1, 2, 7}) {
-      for (Layout layout : kLayouts) CheckCase({kernel, 3, 40000, 2, threads, layout}, random);
-      CheckCase({kernel, 2, 40000, 8, threads, Layout::kFewDistinct}, random);
-      CheckCase({kernel, 200, 700, 6, threads, Layout::kNearerAndNearer}, random);
-      CheckCase({kernel, 20, 30, 5000, threads, Layout::kRandom}, random);
-    }
-    ManyCallersGetTheAnswersOfOne(*kernel);
+    if (!only_threads) AllLengthsAndSizes(*kernel, random);
+    AllWaysOfSharing(*kernel, random);
   }
   AFailedTaskIsReportedOnce();
   PaddingBitsAreFound();
@@ -324,4 +329,7 @@ int Main() {
 }  // namespace
 }  // namespace tfhash
 
-int main() { return tfhash::Main(); }
+// With the argument "threads", only what runs on several of them.
+int main(int count, char** arguments) {
+  return tfhash::Main(count > 1 && std::string(arguments[1]) == "threads");
+}

@@ -87,6 +87,10 @@ XlaOp Distance(const Codes& queries, const Codes& database) {
 TopKResult TopK(const Codes& queries, const Codes& database, int64_t k) {
   XlaBuilder* builder = queries.data.builder();
   const int64_t q = queries.count, n = database.count, words = (queries.bytes + 3) / 4;
+  if (q == 0) {
+    return {xla::Broadcast(xla::Zero(builder, xla::S32), {0, k}),
+            xla::Broadcast(xla::Zero(builder, xla::S64), {0, k})};
+  }
   const xla::PrimitiveType index_type = IndexType(n);
   // Farther than any item.
   const int64_t nowhere = 8 * queries.bytes + 1;
@@ -151,7 +155,8 @@ WithinResult Within(const Codes& queries, const Codes& database, XlaOp radius) {
         xla::Sort({found, xla::Iota(body, xla::S32, n)},
                   xla::CreateScalarLtComputation({xla::S32, xla::S32}, body), 0,
                   /*is_stable=*/true);
-    const XlaOp end = xla::Add(state[3], Sum(xla::ConvertElementType(is_near, xla::S32), xla::S32, 0));
+    const XlaOp end =
+        xla::Add(state[3], Sum(xla::ConvertElementType(is_near, xla::S32), xla::S32, 0));
     return std::vector<XlaOp>{
         xla::DynamicUpdateSlice(state[0], xla::Reshape(end, {1}), {xla::Add(step, one)}),
         xla::DynamicUpdateSlice(state[1], xla::GetTupleElement(sorted, 0), {state[3]}),

@@ -9,7 +9,9 @@
 
 #define TFHASH_INLINE inline __attribute__((always_inline))
 
-#if defined(__clang__)
+#if defined(TFHASH_EMULATED)
+// A test supplies the instructions as functions; the compiler must not use them by itself.
+#elif defined(__clang__)
 #pragma clang attribute push(                                                        \
     __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt"))),     \
     apply_to = function)
@@ -96,7 +98,8 @@ const Kernel* Avx512Kernel() {
 
 }  // namespace tfhash
 
-#if defined(__clang__)
+#if defined(TFHASH_EMULATED)
+#elif defined(__clang__)
 #pragma clang attribute pop
 #else
 #pragma GCC pop_options

@@ -6,6 +6,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 namespace tfhash {
 namespace {
@@ -37,7 +38,7 @@ struct Work {
       }
     }
     std::lock_guard<std::mutex> lock(mutex);
-    if (thrown && !failure) failure = thrown;
+    if (thrown && !failure) failure = std::move(thrown);
     if (--working == 0) changed.notify_all();
   }
 };
@@ -58,7 +59,8 @@ void RunTasks(const Executor& executor, int64_t count, const std::function<void(
   // A helper that has not begun by now will find no task left.
   std::unique_lock<std::mutex> lock(work->mutex);
   work->changed.wait(lock, [&] { return work->working == 0; });
-  if (work->failure) std::rethrow_exception(work->failure);
+  // Moved, so that a helper that is late to let go of the work does not destroy what is thrown.
+  if (work->failure) std::rethrow_exception(std::move(work->failure));
 }
 
 }  // namespace tfhash

@@ -1,0 +1,98 @@
+"""The package installs from source and from wheels, with and without compiled ops."""
+
+import importlib.metadata
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+EXAMPLE = """
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import tfhash_ops
+    distances, indices = tfhash_ops.hamming_top_k([[0], [7]], [[1], [0], [3]], k=2)
+    tfhash_ops.hamming_distance([[0]], [[1]])
+print(tfhash_ops.__file__)
+print(tfhash_ops.is_compiled(), distances.numpy().tolist(), indices.numpy().tolist())
+print([str(w.message) for w in caught if "tfhash" in str(w.message)])
+"""
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A copy of the sources, without anything built from them."""
+    left_out = shutil.ignore_patterns(
+        ".*", "build", "dist", "runs", "*.so", "*.egg-info", "__pycache__"
+    )
+    return shutil.copytree(ROOT, tmp_path / "source", ignore=left_out)
+
+
+def pip(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "pip", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def make_wheel(source, **environment):
+    folder = source.parent / "wheels"
+    options = "--no-build-isolation", "--no-deps", "--wheel-dir", str(folder)
+    result = pip("wheel", *options, str(source), **environment)
+    return result, next(folder.glob("*.whl"), None)
+
+
+def run_installed(wheel, folder):
+    """Installs a wheel into a folder of its own, and runs the example with it."""
+    assert pip("install", "--no-deps", "--target", str(folder), str(wheel)).returncode == 0
+    result = subprocess.run(
+        [sys.executable, "-c", EXAMPLE],
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    path, values, warned = result.stdout.splitlines()
+    assert pathlib.Path(path).is_relative_to(folder)
+    return values, warned
+
+
+def test_a_wheel_brings_the_compiled_ops_and_no_sources(source, tmp_path):
+    result, wheel = make_wheel(source)
+    assert result.returncode == 0, result.stderr
+    values, warned = run_installed(wheel, tmp_path / "elsewhere")
+    assert values == "True [[0, 1], [1, 2]] [[1, 0], [2, 0]]"
+    assert warned == "[]"
+    assert not list((tmp_path / "elsewhere").rglob("*.cc"))
+
+
+def test_without_compiled_ops_the_reference_serves_and_says_so_once(source, tmp_path):
+    result, wheel = make_wheel(source, TFHASH_BUILD_OPS="0", CXX="no-such-compiler")
+    assert result.returncode == 0, result.stderr
+    values, warned = run_installed(wheel, tmp_path / "elsewhere")
+    assert values == "False [[0, 1], [1, 2]] [[1, 0], [2, 0]]"
+    assert warned.count("TFHASH_BUILD_OPS=0") == 1
+
+
+def test_without_a_compiler_the_build_says_what_to_do(source):
+    result, wheel = make_wheel(source, CXX="no-such-compiler")
+    assert result.returncode != 0
+    assert wheel is None
+    message = result.stdout + result.stderr
+    assert "C++17 compiler" in message
+    assert "no-such-compiler" in message
+    assert "TFHASH_BUILD_OPS=0" in message
+
+
+def test_a_compiled_package_asks_for_the_tensorflow_it_was_compiled_against():
+    needed = importlib.metadata.requires("tfhash") or []
+    version = importlib.metadata.version("tensorflow")
+    assert any(need.startswith("tensorflow") and version[:4] in need for need in needed)

@@ -1,0 +1,415 @@
+"""The compiled ops equal the reference: eagerly, in graphs, and compiled by XLA."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfhash_ops
+from tfhash_ops import reference
+
+compiled = pytest.mark.skipif(
+    not tfhash_ops.is_compiled(), reason="tfhash was installed with TFHASH_BUILD_OPS=0"
+)
+
+BYTES = [1, 2, 3, 8, 9, 32]
+ITEMS = 515  # above a block of any kernel, and no multiple of anything
+
+
+def make_codes(rng, count, length, layout="random"):
+    if layout == "equal":
+        return np.full((count, length), 0xA5, "uint8")
+    codes = rng.integers(0, 256, (count, length), "uint8")
+    return np.where(codes < 200, 0, codes).astype("uint8") if layout == "tied" else codes
+
+
+@pytest.fixture(params=["eager", "graph", "xla", "plain HLO"])
+def run(request, monkeypatch):
+    """Calls a function in each of the ways TensorFlow can."""
+    if request.param == "plain HLO":
+        monkeypatch.setenv("TFHASH_XLA_HANDLERS", "0")
+
+    def call(function, *tensors):
+        if request.param == "eager":
+            return function(*tensors)
+        # As arguments: TensorFlow would compute a function of constants before XLA sees it.
+        compiled = tf.function(
+            function, jit_compile=request.param in ("xla", "plain HLO"), autograph=False
+        )
+        return compiled(*map(tf.constant, tensors))
+
+    return call
+
+
+def assert_equal(left, right):
+    left, right = (list(x) if isinstance(x, tuple) else [x] for x in (left, right))
+    assert len(left) == len(right)
+    for a, b in zip(left, right):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
+
+
+def test_reference_gives_hand_worked_values():
+    queries = tf.constant([[0b0000, 0], [0b1111, 1]], tf.uint8)
+    database = tf.constant([[0b0011, 0], [0b0000, 0], [0b1100, 0], [0b0000, 3]], tf.uint8)
+    assert reference.hamming_distance(queries, database).numpy().tolist() == [
+        [2, 0, 2, 2],
+        [3, 5, 3, 5],
+    ]
+    distances, indices = reference.hamming_top_k(queries, database, 3)
+    assert distances.numpy().tolist() == [[0, 2, 2], [3, 3, 5]]
+    assert indices.numpy().tolist() == [[1, 0, 2], [0, 2, 1]]
+    row_splits, distances, indices = reference.hamming_within(queries, database, 3)
+    assert row_splits.numpy().tolist() == [0, 4, 6]
+    assert distances.numpy().tolist() == [0, 2, 2, 2, 3, 3]
+    assert indices.numpy().tolist() == [1, 0, 2, 3, 0, 2]
+    items, relevant = reference.hamming_histogram(
+        queries, database, tf.constant([5, 6]), tf.constant([5, 6, 5, 6]), bits=10
+    )
+    assert items.numpy()[:, :6].tolist() == [[1, 0, 3, 0, 0, 0], [0, 0, 0, 2, 0, 2]]
+    assert relevant.numpy()[:, :6].tolist() == [[0, 0, 2, 0, 0, 0], [0, 0, 0, 0, 0, 2]]
+
+
+@pytest.mark.parametrize("length", BYTES)
+def test_distances_equal_the_reference(run, rng, length):
+    queries, database = make_codes(rng, 13, length), make_codes(rng, ITEMS, length)
+    assert_equal(
+        run(tfhash_ops.hamming_distance, queries, database),
+        reference.hamming_distance(queries, database),
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "layout", "k"),
+    [
+        (1, "random", 1),
+        (2, "equal", 7),
+        (3, "tied", ITEMS),
+        (8, "random", 100),
+        (9, "tied", 10),
+        (32, "random", ITEMS),
+    ],
+)
+def test_top_k_equals_the_reference_in_the_order_of_ties(run, rng, length, layout, k):
+    queries, database = make_codes(rng, 70, length), make_codes(rng, ITEMS, length, layout)
+    assert_equal(
+        run(lambda q, d: tfhash_ops.hamming_top_k(q, d, k), queries, database),
+        reference.hamming_top_k(queries, database, k),
+    )
+
+
+@pytest.mark.parametrize(
+    ("length", "layout", "radius"),
+    [(1, "random", 0), (2, "equal", 8), (3, "tied", 24), (8, "tied", 20), (9, "random", 1000)],
+)
+def test_within_equals_the_reference_in_the_order_of_ties(run, rng, length, layout, radius):
+    queries, database = make_codes(rng, 14, length), make_codes(rng, ITEMS, length, layout)
+    assert_equal(
+        run(
+            lambda q, d, r: tfhash_ops.hamming_within(q, d, r),
+            queries,
+            database,
+            np.int32(radius),
+        ),
+        reference.hamming_within(queries, database, radius),
+    )
+
+
+@pytest.mark.parametrize("labels", ["int32", "int64", "multi-hot"])
+@pytest.mark.parametrize("bits", [5, 12, 64, 70])
+def test_histograms_equal_the_reference(run, rng, bits, labels):
+    codes = np.packbits(rng.integers(0, 2, (ITEMS + 9, bits)), axis=1, bitorder="little")
+    if labels == "multi-hot":
+        marks = rng.integers(0, 2**16, (ITEMS + 9, 2)) & rng.integers(0, 2**16, (ITEMS + 9, 2))
+        marks = (marks & 0xFF).astype("uint8")
+    else:
+        marks = rng.integers(-3, 5, ITEMS + 9).astype(labels)
+    sides = codes[:9], codes[9:], marks[:9], marks[9:]
+    assert_equal(
+        run(lambda *sides: tfhash_ops.hamming_histogram(*sides, bits=bits), *sides),
+        reference.hamming_histogram(*sides[:2], *map(tf.constant, sides[2:]), bits=bits),
+    )
+
+
+@pytest.mark.parametrize(("queries", "items"), [(0, 0), (0, 3), (2, 0), (1, 1)])
+def test_empty_and_single_sides_give_empty_and_single_results(run, rng, queries, items):
+    codes = make_codes(rng, queries, 2), make_codes(rng, items, 2)
+    labels = np.zeros(queries, "int64"), np.zeros(items, "int64")
+    assert run(tfhash_ops.hamming_distance, *codes).shape == (queries, items)
+    row_splits, distances, indices = run(lambda q, d: tfhash_ops.hamming_within(q, d, 16), *codes)
+    assert row_splits.numpy().tolist() == [items * i for i in range(queries + 1)]
+    assert distances.shape == indices.shape == (queries * items,)
+    histograms = run(lambda *sides: tfhash_ops.hamming_histogram(*sides, bits=16), *codes, *labels)
+    assert np.sum(histograms.items) == np.sum(histograms.relevant) == queries * items
+    if items > 0:
+        top = run(lambda q, d: tfhash_ops.hamming_top_k(q, d, 1), *codes)
+        assert top.distances.shape == top.indices.shape == (queries, 1)
+
+
+def test_no_constant_mask_and_no_order_of_bits_changes_a_distance(rng):
+    bits = rng.integers(0, 2, (40, 45))
+    changed = (bits ^ rng.integers(0, 2, 45))[:, rng.permutation(45)]
+    codes, others = (np.packbits(b, axis=1, bitorder="little") for b in (bits, changed))
+    assert_equal(
+        tfhash_ops.hamming_distance(codes, codes), tfhash_ops.hamming_distance(others, others)
+    )
+    assert_equal(
+        tfhash_ops.hamming_top_k(codes, codes, 40), tfhash_ops.hamming_top_k(others, others, 40)
+    )
+
+
+def test_unaligned_and_strided_arrays_are_read_as_they_are(rng):
+    memory = make_codes(rng, 100, 9)
+    queries, database = memory[::3, 1:], memory[::-1, :-1]
+    assert_equal(
+        tfhash_ops.hamming_distance(queries, database),
+        reference.hamming_distance(queries.copy(), database.copy()),
+    )
+
+
+def test_shapes_are_known_as_far_as_they_can_be_in_graphs():
+    unknown, codes = tf.TensorSpec(None, tf.uint8), tf.TensorSpec([None, 4], tf.uint8)
+    three = tf.TensorSpec([3, 4], tf.uint8)
+    seen = {}
+
+    def trace(queries, database, k):
+        seen["distance"] = tfhash_ops.hamming_distance(queries, database).shape
+        seen["top 5"] = tfhash_ops.hamming_top_k(queries, database, 5).indices.shape
+        seen["top k"] = tfhash_ops.hamming_top_k(queries, database, k).distances.shape
+        within = tfhash_ops.hamming_within(queries, database, 1)
+        seen["within"] = within.row_splits.shape, within.indices.shape
+        zeros = tf.zeros(tf.shape(queries)[0], tf.int32), tf.zeros(tf.shape(database)[0], tf.int32)
+        items = tfhash_ops.hamming_histogram(queries, database, *zeros, bits=30).items
+        seen["histogram"] = items.shape
+
+    k = tf.TensorSpec([], tf.int64)
+    if tfhash_ops.is_compiled():
+        tf.function(trace, autograph=False).get_concrete_function(unknown, unknown, k)
+        assert seen["distance"].as_list() == [None, None]
+        assert seen["top 5"].as_list() == [None, 5]
+    tf.function(trace, autograph=False).get_concrete_function(three, codes, k)
+    assert seen["distance"].as_list() == [3, None]
+    assert seen["top 5"].as_list() == [3, 5]
+    assert seen["top k"].as_list() == [3, None]
+    if tfhash_ops.is_compiled():
+        assert [shape.as_list() for shape in seen["within"]] == [[4], [None]]
+        assert seen["histogram"].as_list() == [3, 31]
+
+
+WRONG = [
+    ("hamming_distance", {"queries": np.zeros(3, "uint8")}, "3"),
+    ("hamming_distance", {"database": np.zeros((3, 5), "uint8")}, "5"),
+    (
+        "hamming_distance",
+        {"queries": np.zeros((3, 0), "uint8"), "database": np.zeros((3, 0), "uint8")},
+        "bytes >= 1",
+    ),
+    ("hamming_top_k", {"k": 0}, "k = .*0"),
+    ("hamming_top_k", {"k": 4}, "k = .*4.* 3"),
+    ("hamming_top_k", {"k": -(2**40)}, "k = "),
+    ("hamming_within", {"radius": -1}, "radius = .*-1"),
+    ("hamming_histogram", {"bits": 25}, "25 .* 3 bytes"),
+    ("hamming_histogram", {"bits": 16}, "16 .* 3 bytes"),
+    ("hamming_histogram", {"query_labels": np.zeros(5, "int64")}, "5"),
+    ("hamming_histogram", {"database_labels": np.zeros((3, 1), "int64")}, r"3, ?1"),
+    ("hamming_histogram", {"queries": np.full((4, 3), 255, "uint8")}, "padding bits"),
+]
+
+
+@pytest.mark.parametrize(("name", "change", "message"), WRONG)
+@pytest.mark.parametrize("module", [tfhash_ops, reference])
+def test_wrong_input_is_told_with_what_was_expected_and_received(module, name, change, message):
+    arguments = {
+        "queries": np.zeros((4, 3), "uint8"),
+        "database": np.zeros((3, 3), "uint8"),
+        "k": 1,
+        "radius": 1,
+        "query_labels": np.zeros(4, "int64"),
+        "database_labels": np.zeros(3, "int64"),
+        "bits": 20,
+    } | change
+    wanted = {
+        "hamming_distance": ["queries", "database"],
+        "hamming_top_k": ["queries", "database", "k"],
+        "hamming_within": ["queries", "database", "radius"],
+        "hamming_histogram": ["queries", "database", "query_labels", "database_labels", "bits"],
+    }[name]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message) as caught:
+        getattr(module, name)(**{key: arguments[key] for key in wanted})
+    assert "eceived" in str(caught.value)
+
+
+@compiled
+@pytest.mark.parametrize(("name", "change", "message"), WRONG[3:])
+def test_xla_tells_the_same_of_wrong_input(name, change, message):
+    codes = tf.zeros([4, 3], tf.uint8), tf.zeros([3, 3], tf.uint8)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def call(queries, database, radius):
+        if name == "hamming_top_k":
+            return tfhash_ops.hamming_top_k(queries, database, change["k"])
+        if name == "hamming_within":
+            return tfhash_ops.hamming_within(queries, database, radius)
+        labels = (
+            change.get("query_labels", np.zeros(4, "int64")),
+            change.get("database_labels", np.zeros(3, "int64")),
+        )
+        return tfhash_ops.hamming_histogram(queries, database, *labels, bits=change.get("bits", 20))
+
+    queries = tf.constant(change.get("queries", codes[0]))
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError)):
+        call(queries, codes[1], tf.constant(change.get("radius", 1)))
+
+
+@pytest.mark.parametrize("codes", [np.zeros((2, 3), "int64"), np.zeros((2, 3)), [[300]]])
+def test_codes_of_another_type_are_refused(codes):
+    with pytest.raises((TypeError, OverflowError), match="uint8"):
+        tfhash_ops.hamming_distance(codes, np.zeros((2, 3), "uint8"))
+
+
+def test_labels_of_different_kinds_are_refused():
+    codes = np.zeros((2, 1), "uint8")
+    with pytest.raises(TypeError, match="both packed multi-hot"):
+        tfhash_ops.hamming_histogram(codes, codes, [1, 2], np.zeros((2, 1), "uint8"), bits=8)
+    with pytest.raises(TypeError, match="integers"):
+        tfhash_ops.hamming_histogram(codes, codes, [1.5, 2], [1.5, 2], bits=8)
+
+
+@compiled
+def test_pairs_beyond_32_bits_are_counted_right():
+    queries = np.arange(256, dtype="uint8")[:, None]
+    database = np.zeros((2**24 + 1, 1), "uint8")
+    items, relevant = tfhash_ops.hamming_histogram(
+        queries, database, np.zeros(256, "int32"), np.zeros(2**24 + 1, "int32"), bits=8
+    )
+    assert np.sum(items) == np.sum(relevant) == 256 * (2**24 + 1) > 2**32
+    row_splits, distances, _ = tfhash_ops.hamming_within(queries, database, 0)
+    assert row_splits.numpy().tolist() == [0] + [2**24 + 1] * 256
+    assert not np.any(distances)
+
+
+@compiled
+def test_xla_refuses_more_pairs_than_it_can_count():
+    @tf.function(jit_compile=True)
+    def call(queries, database):
+        return tfhash_ops.hamming_within(queries, database, 0)
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match="65536 queries and 32768 items"):
+        call(tf.zeros([2**16, 1], tf.uint8), tf.zeros([2**15, 1], tf.uint8))
+
+
+@compiled
+def test_a_result_that_does_not_fit_into_memory_is_an_error_not_a_crash():
+    codes = np.zeros((2**22, 1), "uint8")
+    with pytest.raises(tf.errors.ResourceExhaustedError):
+        tfhash_ops.hamming_distance(codes, codes)
+
+
+@compiled
+def test_many_python_threads_get_the_answers_of_one(rng):
+    queries, database = make_codes(rng, 100, 8), make_codes(rng, 40000, 8)
+    expected = [x.numpy() for x in tfhash_ops.hamming_top_k(queries, database, 5)]
+    equal = []
+
+    def search():
+        found = tfhash_ops.hamming_top_k(queries, database, 5)
+        equal.append(all(np.array_equal(a, b) for a, b in zip(found, expected)))
+
+    threads = [threading.Thread(target=search) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert equal == [True] * 16
+
+
+DIGEST = """
+import hashlib, sys
+import numpy as np, tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
+import tfhash_ops
+digest = hashlib.sha256()
+rng = np.random.default_rng(5)
+for length, queries, items in ((2, 100, 30000), (3, 300, 2000), (8, 5, 40000), (12, 70, 1000)):
+    codes = rng.integers(0, 256, (queries + items, length), "uint8") & 0x3F
+    labels = rng.integers(0, 9, queries + items)
+    sides = codes[:queries], codes[queries:]
+    results = (
+        tfhash_ops.hamming_distance(*sides),
+        *tfhash_ops.hamming_top_k(*sides, 20),
+        *tfhash_ops.hamming_within(*sides, length),
+        *tfhash_ops.hamming_histogram(*sides, labels[:queries], labels[queries:], 8 * length),
+    )
+    for result in results:
+        digest.update(result.numpy().tobytes())
+print(tfhash_ops.cpu_kernel(), digest.hexdigest())
+"""
+
+
+def run_python(code, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+@compiled
+def test_no_kernel_and_no_number_of_threads_changes_an_answer():
+    runs = [("1", ""), ("2", ""), ("7", "")]
+    runs += [("2", name) for name in tfhash_ops.supported_cpu_kernels()]
+    digests = {}
+    for threads, kernel in runs:
+        result = run_python(DIGEST, threads, TFHASH_CPU_KERNEL=kernel)
+        assert result.returncode == 0, result.stderr
+        used, digests[threads, kernel] = result.stdout.split()
+        assert kernel in ("", used)
+    assert len(set(digests.values())) == 1, digests
+
+
+@compiled
+def test_a_kernel_the_cpu_cannot_run_is_refused_by_name():
+    result = run_python(
+        "import tfhash_ops; tfhash_ops.hamming_distance([[1]], [[2]])", TFHASH_CPU_KERNEL="mmx"
+    )
+    assert result.returncode == 1
+    assert "TFHASH_CPU_KERNEL must name a kernel this CPU can run" in result.stderr
+    assert "scalar" in result.stderr
+    assert "Received: mmx" in result.stderr
+
+
+@compiled
+def test_ops_compile_whether_or_not_tensorflow_was_in_use_before_they_were_loaded():
+    code = """
+import sys, tensorflow as tf
+if sys.argv[1] == "before":
+    tf.constant(1) + 1
+import tfhash_ops
+call = tf.function(lambda q: tfhash_ops.hamming_within(q, q, 0).indices, jit_compile=True)
+print(call(tf.constant([[1], [2]], tf.uint8)).numpy().tolist())
+"""
+    for order in ("before", "after"):
+        result = run_python(code, order)
+        assert result.stdout.split("\n")[0] == "[0, 1]", result.stderr
+
+
+@compiled
+def test_a_library_for_another_tensorflow_is_refused_naming_both():
+    code = "import tensorflow as tf; tf.__version__ = '2.99.1'; import tfhash_ops as t; t.TopK"
+    result = run_python(code)
+    assert result.returncode == 1
+    assert "ImportError" in result.stderr
+    assert "2.99.1" in result.stderr
+    assert tf.__version__ in result.stderr
+
+
+def test_the_package_can_be_imported_without_importing_tensorflow():
+    code = "import sys, tfhash_ops; print(tfhash_ops.is_compiled(), 'tensorflow' in sys.modules)"
+    assert run_python(code).stdout.split()[1] == "False"
+    with pytest.raises(AttributeError, match="hamming_weight"):
+        _ = tfhash_ops.hamming_weight
