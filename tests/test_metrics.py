@@ -1,10 +1,12 @@
 import itertools
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tfhash_ops.library
 from tfhash import metrics
 from tfhash.metrics import DistanceHistograms
 
@@ -98,8 +100,14 @@ def test_average_precision_of_a_late_small_tie_keeps_its_digits():
 
 @pytest.mark.parametrize("bits", [1, 8, 12, 65])
 @pytest.mark.parametrize("multi_hot", [False, True])
-def test_histograms_count_every_pair(rng, monkeypatch, bits, multi_hot):
-    monkeypatch.setattr(metrics, "_BLOCK_PAIRS", 64)  # several blocks, the last one smaller
+@pytest.mark.parametrize("compiled", [False, True])
+def test_histograms_count_every_pair(rng, monkeypatch, bits, multi_hot, compiled):
+    if compiled:
+        if keras.backend.backend() != "tensorflow" or not tfhash_ops.is_compiled():
+            pytest.skip("needs the compiled ops for TensorFlow")
+    else:
+        monkeypatch.setattr(tfhash_ops.library, "is_compiled", lambda: False)
+        monkeypatch.setattr(metrics, "_BLOCK_PAIRS", 64)  # several blocks, the last one smaller
     q, n = 7, 30
     signs = [rng.random((count, bits)) < 0.5 for count in (q, n)]
     packed = [np.packbits(s, axis=1, bitorder="little") for s in signs]

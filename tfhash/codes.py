@@ -39,6 +39,22 @@ def packed_length(bits):
     return (check_bits(bits) + 7) // 8
 
 
+def check_packed(packed, bits):
+    """Raises `ValueError` unless packed codes `[..., bytes]` have the bytes of `bits` bits.
+
+    Example:
+
+    >>> import numpy as np
+    >>> check_packed(np.zeros((3, 2), "uint8"), bits=12)
+    """
+    length = packed_length(bits)
+    if len(packed.shape) < 1 or packed.shape[-1] != length:
+        raise ValueError(
+            f"`packed` must have shape [..., {length}] for bits={bits}. "
+            f"Received: packed of shape {tuple(packed.shape)}"
+        )
+
+
 def binarize(relaxed):
     """Applies the sign rule.
 
@@ -112,12 +128,8 @@ def unpack(packed, bits):
     array([[ 1, -1,  1,  1, -1, -1, -1, -1,  1]], dtype=int8)
     """
     packed = ops.convert_to_tensor(packed)
+    check_packed(packed, bits)
     length = packed_length(bits)
-    if len(packed.shape) < 1 or packed.shape[-1] != length:
-        raise ValueError(
-            f"`packed` must have shape [..., {length}] for bits={bits}. "
-            f"Received: packed of shape {tuple(packed.shape)}"
-        )
     as_int = ops.expand_dims(ops.cast(packed, "int32"), -1)
     ones = ops.floor_divide(as_int, _place_values()) % 2
     flat = ops.reshape(ones, (*ops.shape(packed)[:-1], 8 * length))

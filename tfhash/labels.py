@@ -24,6 +24,26 @@ def is_multi_hot(labels):
     return len(shape) == 2 and shape[1] != 1
 
 
+def check_same_kind(left, right):
+    """Raises `ValueError` unless labels of one side can be compared with those of the other.
+
+    Example:
+
+    >>> import numpy as np
+    >>> check_same_kind(np.array([3, 1]), np.array([[0], [1], [2]]))
+    """
+    if is_multi_hot(left) != is_multi_hot(right):
+        raise ValueError(
+            "both sides must have integer labels, or both multi-hot labels. "
+            f"Received: shapes {tuple(left.shape)} and {tuple(right.shape)}"
+        )
+    if is_multi_hot(left) and left.shape[1] != right.shape[1]:
+        raise ValueError(
+            "multi-hot labels must have the same number of classes on both sides. "
+            f"Received: {left.shape[1]} and {right.shape[1]}"
+        )
+
+
 def similar(left, right):
     """Marks the pairs of items that share a label.
 
@@ -46,18 +66,9 @@ def similar(left, right):
     [[False, False, True], [True, True, False]]
     """
     left, right = ops.convert_to_tensor(left), ops.convert_to_tensor(right)
-    if is_multi_hot(left) != is_multi_hot(right):
-        raise ValueError(
-            "both sides must have integer labels, or both multi-hot labels. "
-            f"Received: shapes {tuple(left.shape)} and {tuple(right.shape)}"
-        )
+    check_same_kind(left, right)
     if not is_multi_hot(left):
         return ops.equal(ops.reshape(left, (-1, 1)), ops.reshape(right, (1, -1)))
-    if left.shape[1] != right.shape[1]:
-        raise ValueError(
-            "multi-hot labels must have the same number of classes on both sides. "
-            f"Received: {left.shape[1]} and {right.shape[1]}"
-        )
     shared = ops.matmul(_marks(left), ops.transpose(_marks(right)))
     return ops.greater(shared, 0)
 
