@@ -17,25 +17,6 @@ from setuptools.command.build_ext import build_ext
 
 CC = pathlib.Path("tfhash_ops/cc")
 
-# Knows nothing of TensorFlow, but for the header of XLA's foreign function interface.
-CORE = [
-    "about.cc",
-    "buckets.cc",
-    "checks.cc",
-    "distance.cc",
-    "ffi_handlers.cc",
-    "histogram.cc",
-    "kernel_avx2.cc",
-    "kernel_avx512.cc",
-    "kernel_choice.cc",
-    "kernel_neon.cc",
-    "kernel_scalar.cc",
-    "parallel.cc",
-    "top_k.cc",
-    "within.cc",
-]
-OPS = ["cpu_kernels.cc", "ffi_registration.cc", "hlo.cc", "ops.cc", "xla_lowerings.cc"]
-
 # A library serves the TensorFlow it was compiled against and no other.
 SUPPORTED_TENSORFLOW = "tensorflow~=2.21.0"
 REQUIREMENTS = [
@@ -107,7 +88,8 @@ class BuildOps(build_ext):
             *("-O2", "-fPIC", "-DNDEBUG", f'-DTFHASH_TENSORFLOW_VERSION="{version}"'),
             # As system headers, so that their warnings stay their own.
             *("-isystem", include, "-isystem", include / "external/highwayhash"),
-            f"-I{CC / 'wheel'}",
+            f"-I{CC}",
+            f"-I{CC / 'tf' / 'wheel'}",
         ]
         self.tensorflow_flags = [*tf.sysconfig.get_link_flags(), "-l:libtensorflow_cc.so.2"]
         pathlib.Path(self.build_temp).mkdir(parents=True, exist_ok=True)
@@ -133,15 +115,24 @@ class BuildOps(build_ext):
         run(link)
 
     def object_of(self, source):
-        return pathlib.Path(self.build_temp) / pathlib.Path(source).with_suffix(".o").name
+        return pathlib.Path(self.build_temp) / source.replace("/", "-").replace(".cc", ".o")
 
 
-def library(name, sources, libraries=()):
-    sources = [str(CC / source) for source in sources]
+def library(name, folders, libraries=()):
+    sources = sorted(
+        str(path)
+        for folder in folders
+        for path in (CC / folder).glob("*.cc")
+        if not path.stem.endswith("_test")
+    )
     return Extension(f"tfhash_ops.lib{name}", sources, libraries=list(libraries))
 
 
-libraries = [library("tfhash_core", CORE), library("tfhash_ops", OPS, ["tfhash_core"])]
+# The first one knows nothing of TensorFlow, but for the header of XLA's foreign function interface.
+libraries = [
+    library("tfhash_core", ["core", "ffi"]),
+    library("tfhash_ops", ["tf"], ["tfhash_core"]),
+]
 
 if builds_ops():
     version = tensorflow_version()

@@ -8,12 +8,9 @@ import subprocess
 
 import pytest
 
-CC = pathlib.Path(__file__).parents[1] / "tfhash_ops" / "cc"
-CORE = [
-    # Those that take longest to compile first.
-    *("kernel_avx2", "kernel_avx512", "kernel_neon", "kernel_scalar", "hamming_test"),
-    *("buckets", "distance", "histogram", "kernel_choice", "parallel", "top_k", "within"),
-]
+CORE = pathlib.Path(__file__).parents[1] / "tfhash_ops" / "cc" / "core"
+# Those that take longest to compile first.
+SOURCES = sorted(CORE.glob("*.cc"), key=lambda path: not path.match("kernel_*"))
 # With these the test is compiled for instructions this CPU may lack.
 SIMDE = pathlib.Path("/usr/include/simde/x86/avx512.h")
 ARM = "aarch64-linux-gnu-g++"
@@ -23,13 +20,13 @@ def build(compiler, target, *flags):
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler} on this machine")
     command = [compiler, "-std=c++17", "-pthread", *flags]
-    objects = [target.with_name(f"{name}.o") for name in CORE]
+    objects = [target.with_name(f"{source.stem}.o") for source in SOURCES]
 
-    def compile_source(name, path):
-        run(*command, "-c", CC / f"{name}.cc", "-o", path)
+    def compile_source(source, path):
+        run(*command, "-c", source, "-o", path)
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(compile_source, CORE, objects))
+        list(pool.map(compile_source, SOURCES, objects))
     run(*command, *objects, "-o", target)
     return target
 
@@ -77,4 +74,4 @@ def test_the_core_compiles_without_warnings(tmp_path):
     flags = ["-O0", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-fsyntax-only"]
     if shutil.which("g++") is None:
         pytest.skip("no g++ on this machine")
-    run("g++", "-std=c++17", *flags, *(CC / f"{name}.cc" for name in CORE))
+    run("g++", "-std=c++17", *flags, *SOURCES)

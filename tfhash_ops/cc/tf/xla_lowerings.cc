@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "checks.h"
-#include "hlo.h"
+#include "core/checks.h"
+#include "tf/hlo.h"
 #include "tensorflow/compiler/tf2xla/xla_compiler.h"
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "tensorflow/compiler/tf2xla/xla_op_registry.h"
@@ -33,7 +33,7 @@ absl::Status ToStatus(const std::string& error) {
 }
 
 Dims DimsOf(XlaOpKernelContext* context, int input) {
-  const auto sizes = context->InputShape(input).dim_sizes();
+  const auto sizes = context->InputXlaShape(input).value().dimensions();
   return {sizes.begin(), sizes.end()};
 }
 
@@ -125,8 +125,8 @@ class WithinXlaOp : public HammingXlaOp {
              const hlo::Codes& database) override {
     const Dims radius_dims = DimsOf(context, 2);
     OP_REQUIRES(context, radius_dims.empty(),
-                absl::InvalidArgumentError("radius must be a scalar. Received: shape " +
-                                           context->InputShape(2).DebugString()));
+                absl::InvalidArgumentError("radius must be a scalar. Received: rank " +
+                                           std::to_string(radius_dims.size())));
     // The result is as long as it turns out, but XLA keeps room for the longest, and counts
     // dynamic lengths in 32 bits.
     constexpr int64_t kMaxPairs = std::numeric_limits<int32_t>::max();

@@ -1,7 +1,7 @@
 // Division of all pairs of queries and items among tasks.
 
-#ifndef TFHASH_OPS_CC_GRID_H_
-#define TFHASH_OPS_CC_GRID_H_
+#ifndef TFHASH_OPS_CC_CORE_GRID_H_
+#define TFHASH_OPS_CC_CORE_GRID_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -53,4 +53,4 @@ inline Grid MakeGrid(int64_t queries, int64_t items, int64_t threads, int64_t ma
 
 }  // namespace tfhash
 
-#endif  // TFHASH_OPS_CC_GRID_H_
+#endif  // TFHASH_OPS_CC_CORE_GRID_H_

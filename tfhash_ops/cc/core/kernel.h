@@ -1,7 +1,7 @@
 // What an instruction set provides, and the choice of one at run time.
 
-#ifndef TFHASH_OPS_CC_KERNEL_H_
-#define TFHASH_OPS_CC_KERNEL_H_
+#ifndef TFHASH_OPS_CC_CORE_KERNEL_H_
+#define TFHASH_OPS_CC_CORE_KERNEL_H_
 
 #include <cstdint>
 #include <string>
@@ -65,4 +65,4 @@ const Kernel* ChooseKernel(std::string* error);
 
 }  // namespace tfhash
 
-#endif  // TFHASH_OPS_CC_KERNEL_H_
+#endif  // TFHASH_OPS_CC_CORE_KERNEL_H_

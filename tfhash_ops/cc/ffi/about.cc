@@ -1,8 +1,8 @@
-#include "about.h"
+#include "ffi/about.h"
 
 #include <string>
 
-#include "kernel.h"
+#include "core/kernel.h"
 
 #ifndef TFHASH_TENSORFLOW_VERSION
 #define TFHASH_TENSORFLOW_VERSION ""

@@ -1,4 +1,4 @@
-#include "hlo.h"
+#include "tf/hlo.h"
 
 #include <algorithm>
 #include <limits>

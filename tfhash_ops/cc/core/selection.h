@@ -1,7 +1,7 @@
 // The nearest of a stream of items.
 
-#ifndef TFHASH_OPS_CC_SELECTION_H_
-#define TFHASH_OPS_CC_SELECTION_H_
+#ifndef TFHASH_OPS_CC_CORE_SELECTION_H_
+#define TFHASH_OPS_CC_CORE_SELECTION_H_
 
 #include <cstdint>
 #include <utility>
@@ -84,4 +84,4 @@ class Selection {
 
 }  // namespace tfhash
 
-#endif  // TFHASH_OPS_CC_SELECTION_H_
+#endif  // TFHASH_OPS_CC_CORE_SELECTION_H_

@@ -5,9 +5,9 @@
 #include <string>
 #include <utility>
 
-#include "checks.h"
-#include "hamming.h"
-#include "kernel.h"
+#include "core/checks.h"
+#include "core/hamming.h"
+#include "core/kernel.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/platform/threadpool.h"

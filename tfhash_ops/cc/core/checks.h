@@ -3,8 +3,8 @@
 //
 // Each function returns an empty string if all is well, else what was expected and received.
 
-#ifndef TFHASH_OPS_CC_CHECKS_H_
-#define TFHASH_OPS_CC_CHECKS_H_
+#ifndef TFHASH_OPS_CC_CORE_CHECKS_H_
+#define TFHASH_OPS_CC_CORE_CHECKS_H_
 
 #include <cstdint>
 #include <string>
@@ -32,4 +32,4 @@ std::string CheckPaddingBits(const Codes& queries, const Codes& database, int64_
 
 }  // namespace tfhash
 
-#endif  // TFHASH_OPS_CC_CHECKS_H_
+#endif  // TFHASH_OPS_CC_CORE_CHECKS_H_

@@ -1,7 +1,7 @@
 // Finding the pairs of queries and items that are nearer than a limit.
 
-#ifndef TFHASH_OPS_CC_SCAN_H_
-#define TFHASH_OPS_CC_SCAN_H_
+#ifndef TFHASH_OPS_CC_CORE_SCAN_H_
+#define TFHASH_OPS_CC_CORE_SCAN_H_
 
 #include <algorithm>
 #include <cstdint>
@@ -116,4 +116,4 @@ void Scan(const Kernel& kernel, const Codes& queries, Range query_range, const C
 
 }  // namespace tfhash
 
-#endif  // TFHASH_OPS_CC_SCAN_H_
+#endif  // TFHASH_OPS_CC_CORE_SCAN_H_

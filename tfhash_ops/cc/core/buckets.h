@@ -1,8 +1,8 @@
 // Short codes, of which there are few: items are kept by code, and a query visits the codes
 // themselves in the order of their distance.
 
-#ifndef TFHASH_OPS_CC_BUCKETS_H_
-#define TFHASH_OPS_CC_BUCKETS_H_
+#ifndef TFHASH_OPS_CC_CORE_BUCKETS_H_
+#define TFHASH_OPS_CC_CORE_BUCKETS_H_
 
 #include <cstdint>
 #include <vector>
@@ -41,4 +41,4 @@ inline uint32_t ShortCode(const uint8_t* code, int64_t bytes) {
 
 }  // namespace tfhash
 
-#endif  // TFHASH_OPS_CC_BUCKETS_H_
+#endif  // TFHASH_OPS_CC_CORE_BUCKETS_H_

@@ -5,8 +5,8 @@
 // each other without gaps and need no alignment. Every result is a function of the input
 // alone: the number of threads and the instruction set change nothing.
 
-#ifndef TFHASH_OPS_CC_HAMMING_H_
-#define TFHASH_OPS_CC_HAMMING_H_
+#ifndef TFHASH_OPS_CC_CORE_HAMMING_H_
+#define TFHASH_OPS_CC_CORE_HAMMING_H_
 
 #include <cstdint>
 #include <string>
@@ -76,4 +76,4 @@ int64_t FindPaddingBits(const Codes& codes, int64_t bits);
 
 }  // namespace tfhash
 
-#endif  // TFHASH_OPS_CC_HAMMING_H_
+#endif  // TFHASH_OPS_CC_CORE_HAMMING_H_

@@ -1,7 +1,7 @@
 // The searches in plain HLO, for platforms without handlers of our own.
 
-#ifndef TFHASH_OPS_CC_HLO_H_
-#define TFHASH_OPS_CC_HLO_H_
+#ifndef TFHASH_OPS_CC_TF_HLO_H_
+#define TFHASH_OPS_CC_TF_HLO_H_
 
 #include <cstdint>
 
@@ -57,4 +57,4 @@ xla::XlaOp ShareAny(const Codes& query_labels, const Codes& database_labels);
 
 }  // namespace tfhash::hlo
 
-#endif  // TFHASH_OPS_CC_HLO_H_
+#endif  // TFHASH_OPS_CC_TF_HLO_H_

@@ -4,7 +4,7 @@
 // Sizes come with the buffers: k and bits are read off the shapes of the results. Indices and
 // counts may be int64 or int32, for JAX has no int64 unless asked for it.
 
-#include "ffi_handlers.h"
+#include "ffi/handlers.h"
 
 #include <algorithm>
 #include <exception>
@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "checks.h"
-#include "hamming.h"
-#include "kernel.h"
+#include "core/checks.h"
+#include "core/hamming.h"
+#include "core/kernel.h"
 #include "xla/ffi/api/ffi.h"
 
 namespace tfhash {

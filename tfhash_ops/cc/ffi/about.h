@@ -1,7 +1,7 @@
 // What the library tells about itself, in C, for Python to ask.
 
-#ifndef TFHASH_OPS_CC_ABOUT_H_
-#define TFHASH_OPS_CC_ABOUT_H_
+#ifndef TFHASH_OPS_CC_FFI_ABOUT_H_
+#define TFHASH_OPS_CC_FFI_ABOUT_H_
 
 extern "C" {
 
@@ -15,4 +15,4 @@ const char* TfhashCpuKernel();
 const char* TfhashSupportedCpuKernels();
 }
 
-#endif  // TFHASH_OPS_CC_ABOUT_H_
+#endif  // TFHASH_OPS_CC_FFI_ABOUT_H_

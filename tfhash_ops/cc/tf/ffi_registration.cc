@@ -1,6 +1,6 @@
 // Makes the handlers known to TensorFlow's XLA.
 
-#include "ffi_handlers.h"
+#include "ffi/handlers.h"
 #include "xla/ffi/api/ffi.h"
 
 XLA_FFI_REGISTER_HANDLER(XLA_FFI_GetApi(), "TfhashHammingTopK", "Host", TfhashHammingTopK);

@@ -1,7 +1,7 @@
 // Running tasks on threads that belong to someone else: TensorFlow's, XLA's, a test's.
 
-#ifndef TFHASH_OPS_CC_PARALLEL_H_
-#define TFHASH_OPS_CC_PARALLEL_H_
+#ifndef TFHASH_OPS_CC_CORE_PARALLEL_H_
+#define TFHASH_OPS_CC_CORE_PARALLEL_H_
 
 #include <cstdint>
 #include <functional>
@@ -22,4 +22,4 @@ void RunTasks(const Executor& executor, int64_t count, const std::function<void(
 
 }  // namespace tfhash
 
-#endif  // TFHASH_OPS_CC_PARALLEL_H_
+#endif  // TFHASH_OPS_CC_CORE_PARALLEL_H_
