@@ -7,7 +7,7 @@ README = pathlib.Path(__file__).parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["model", "layer_and_loss"])
+@pytest.mark.parametrize("block", BLOCKS, ids=["model", "layer_and_loss", "search"])
 def test_the_readmes_examples_run(block):
     names = {}
     exec(compile(block, str(README), "exec"), names)

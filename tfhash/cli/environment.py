@@ -7,12 +7,12 @@ import platform
 PACKAGES = ("tfhash", "tensorflow", "keras", "numpy", "tensorflow-datasets")
 
 
-def describe():
+def describe(more_packages=()):
     """Versions of the packages, Python, and the machine, for a report."""
     return {
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
+            **{name: importlib.metadata.version(name) for name in (*PACKAGES, *more_packages)},
         },
         "machine": {
             "system": platform.platform(),

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import tfhash_ops
 from tfhash import metrics, plots
 
 QUERIES_SHOWN, NEIGHBOURS_SHOWN = 10, 10
@@ -80,14 +81,14 @@ def _neighbours(splits, queries, database):
     # The first query of each class: a fixed choice that no result can sway.
     _, first = np.unique(splits.queries.labels, return_index=True)
     chosen = first[np.linspace(0, len(first) - 1, min(QUERIES_SHOWN, len(first))).astype(int)]
-    apart = np.bitwise_xor(queries[chosen, None, :], database[None, :, :])
-    distances = np.unpackbits(apart, axis=-1).sum(axis=-1, dtype=int)
-    nearest = np.argsort(distances, axis=1, kind="stable")[:, :NEIGHBOURS_SHOWN]
+    shown = min(NEIGHBOURS_SHOWN, len(database))
+    distances, nearest = tfhash_ops.hamming_top_k(queries[chosen], database, shown)
+    nearest = nearest.numpy()
     return plots.plot_neighbours(
         _images_at(splits.queries, chosen),
         _images_at(splits.database, nearest),
         splits.queries.labels[chosen, None] == splits.database.labels[nearest],
-        np.take_along_axis(distances, nearest, axis=1),
+        distances.numpy(),
     )
 
 

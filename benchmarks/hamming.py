@@ -1,0 +1,195 @@
+"""Speed of exact search beside the other ways there are, on the same codes and threads.
+
+Engines take turns, one call each in every round, so that a noisy moment meets all of them, and a
+ratio is that of two calls of one round. Before anything is timed, all must have found the same
+distances. Those that take queries one at a time get fewer of them, for their rate stays the same.
+
+    pip install -e '.[benchmarks]'
+    python benchmarks/hamming.py
+"""
+
+import concurrent.futures
+import pathlib
+
+import faiss
+import numpy as np
+import tensorflow as tf
+import usearch.index
+from absl import app, flags
+from timing import divide, rounds, spread
+
+import tfhash_ops
+from tfhash import files
+from tfhash.cli import environment
+
+FLAGS = flags.FLAGS
+flags.DEFINE_multi_integer("bits", [12, 16, 32, 48, 64, 128, 256], "Lengths of the codes.")
+flags.DEFINE_integer("items", 1_000_000, "Codes in the database.")
+flags.DEFINE_integer("queries", 1_000, "Queries.")
+flags.DEFINE_integer("few_queries", 100, "Queries for engines that take one at a time.")
+flags.DEFINE_integer("scanned_items", 10_000_000, "64-bit codes searched for a single query.")
+flags.DEFINE_integer("threads", 2, "Threads of every engine.", lower_bound=1)
+flags.DEFINE_integer("repeats", 7, "Rounds.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Seed of the codes.")
+flags.DEFINE_string("output", "benchmarks/results/hamming.json", "Where results are kept.")
+
+SETTINGS = ("items", "queries", "few_queries", "scanned_items", "threads", "repeats", "seed")
+
+
+def main(_):
+    tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
+    faiss.omp_set_num_threads(FLAGS.threads)
+    report = {
+        "settings": {name: FLAGS[name].value for name in SETTINGS},
+        "unit": "seconds of each round; rates in 10^9 pairs of a query and an item per second",
+        "kernel": tfhash_ops.cpu_kernel(),
+        **environment.describe(["faiss-cpu", "usearch"]),
+        "search": {},
+    }
+    print(f"{report['machine']['processor']}, kernel {report['kernel']}, {FLAGS.threads} threads")
+    print(f"\n10^9 pairs/s, {FLAGS.items:,} items, k = 10: median (least to most)\n")
+    names = ["tfhash, k=100", *(name for name, _ in ENGINES)]
+    print("| bits |", " | ".join(names), "| times faiss |")
+    print("| --- " * (len(names) + 2) + "|")
+    for bits in FLAGS.bits:
+        cell = search(bits)
+        report["search"][bits] = cell
+        rates = [spread(cell["rates"][name]) for name in names]
+        print(f"| {bits} |", " | ".join(rates), "|", spread(cell["times_faiss"]), "|", flush=True)
+    report["single_query"] = cell = single_query()
+    print(f"\nOne query against {FLAGS.scanned_items:,} codes of 64 bits, k = 10, milliseconds\n")
+    for name, seconds in cell["seconds"].items():
+        print(f"| {name} | {spread([1000 * s for s in seconds])} |")
+    print(f"| tfhash, times the reading | {spread(cell['times_reading'])} |")
+    files.write_json(pathlib.Path(FLAGS.output), report)
+
+
+def search(bits):
+    """Rates of every engine, and the ratio to faiss, for codes of one length."""
+    database, queries = random_codes(bits, FLAGS.items), random_codes(bits, FLAGS.queries, 1)
+    few = queries[: FLAGS.few_queries]
+    calls, counts = {}, {}
+    for name, prepare in ENGINES:
+        asked = few if name in ONE_AT_A_TIME else queries
+        calls[name], counts[name] = prepare(asked, database), len(asked)
+    ours = calls["tfhash"]
+    expected = ours(10)
+    for name, call in calls.items():
+        np.testing.assert_array_equal(call(10), expected[: counts[name]], err_msg=name)
+    timed = {name: lambda call=call: call(10) for name, call in calls.items()}
+    timed["tfhash, k=100"], counts["tfhash, k=100"] = lambda: ours(100), len(queries)
+    seconds = rounds(timed, FLAGS.repeats)
+    rates = {
+        name: [counts[name] * len(database) / s / 1e9 for s in each]
+        for name, each in seconds.items()
+    }
+    return {
+        "queries": counts,
+        "seconds": seconds,
+        "rates": rates,
+        "times_faiss": divide(rates["tfhash"], rates["faiss"]),
+    }
+
+
+def single_query():
+    """Seconds of the search for one query, beside those of merely reading the codes."""
+    database, query = random_codes(64, FLAGS.scanned_items), random_codes(64, 1, 1)
+    ours, theirs = prepare_tfhash(query, database), prepare_faiss(query, database)
+    np.testing.assert_array_equal(ours(10), theirs(10))
+    seconds = rounds(
+        {
+            "tfhash": lambda: ours(10),
+            "faiss": lambda: theirs(10),
+            "reading": prepare_reading(database),
+        },
+        FLAGS.repeats,
+    )
+    return {
+        "bytes": database.nbytes,
+        "seconds": seconds,
+        "times_reading": divide(seconds["tfhash"], seconds["reading"]),
+    }
+
+
+def prepare_tfhash(queries, database):
+    queries, database = tf.constant(queries), tf.constant(database)
+    return lambda k: tfhash_ops.hamming_top_k(queries, database, k).distances.numpy()
+
+
+def prepare_faiss(queries, database):
+    index = faiss.IndexBinaryFlat(8 * database.shape[1])
+    index.add(database)
+    return lambda k: index.search(queries, k)[0]
+
+
+def prepare_usearch(queries, database):
+    metric = usearch.index.MetricKind.Hamming
+    options = {"exact": True, "threads": FLAGS.threads}
+    return lambda k: usearch.index.search(database, queries, k, metric, **options).distances
+
+
+def prepare_numpy(queries, database):
+    queries, database = as_words(queries), np.ascontiguousarray(as_words(database).T)
+
+    def nearest(query, k):
+        distances = np.zeros(database.shape[1], "uint16")
+        for query_word, words in zip(query, database):
+            distances += np.bitwise_count(query_word ^ words)
+        return np.sort(distances[np.argpartition(distances, k - 1)[:k]])
+
+    def search(k):
+        with concurrent.futures.ThreadPoolExecutor(FLAGS.threads) as pool:
+            return np.stack(list(pool.map(nearest, queries, [k] * len(queries))))
+
+    return search
+
+
+def prepare_tensorflow(queries, database):
+    queries, database = tf.constant(as_words(queries)), tf.constant(as_words(database))
+
+    @tf.function
+    def search(k):
+        def nearest(query):
+            differ = tf.raw_ops.PopulationCount(x=tf.bitwise.bitwise_xor(query, database))
+            return -tf.math.top_k(-tf.reduce_sum(tf.cast(differ, tf.int32), axis=1), k)[0]
+
+        return tf.map_fn(nearest, queries, fn_output_signature=tf.int32)
+
+    return lambda k: search(tf.constant(k)).numpy()
+
+
+def prepare_reading(database):
+    words = np.array_split(as_words(database).reshape(-1), FLAGS.threads)
+
+    def read():
+        with concurrent.futures.ThreadPoolExecutor(FLAGS.threads) as pool:
+            return list(pool.map(np.bitwise_or.reduce, words))
+
+    return read
+
+
+ENGINES = [
+    ("tfhash", prepare_tfhash),
+    ("faiss", prepare_faiss),
+    ("usearch", prepare_usearch),
+    ("NumPy", prepare_numpy),
+    ("TensorFlow", prepare_tensorflow),
+]
+ONE_AT_A_TIME = {"usearch", "NumPy", "TensorFlow"}
+
+
+def random_codes(bits, count, side=0):
+    signs = np.random.default_rng([FLAGS.seed, bits, side])
+    codes = signs.integers(0, 256, (count, -(-bits // 8)), "uint8")
+    codes[:, -1] >>= -bits % 8  # padding bits are zero
+    return codes
+
+
+def as_words(codes):
+    """The same bytes in the longest words that fit, so that NumPy and TensorFlow count fast."""
+    length = max(size for size in (1, 2, 4, 8) if codes.shape[1] % size == 0)
+    return codes.view(f"uint{8 * length}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,38 @@
+"""Timing calls in turn, so that a noisy moment of the machine meets all of them."""
+
+import statistics
+import time
+
+# Longer than threads that found no more work keep spinning.
+PAUSE_SECONDS = 0.2
+
+
+def rounds(calls, repeats):
+    """Seconds of each call in each round.
+
+    Args:
+        calls: Dictionary from name to function.
+        repeats: Number of rounds.
+
+    Returns:
+        Dictionary from name to a list of seconds, one for each round.
+    """
+    seconds = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            time.sleep(PAUSE_SECONDS)
+            started = time.perf_counter()
+            call()
+            seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
+def divide(left, right):
+    """Ratios of what was timed in the same round."""
+    return [a / b for a, b in zip(left, right)]
+
+
+def spread(values):
+    """Median, least and most, as text."""
+    digits = [f"{value:.3g}" for value in (statistics.median(values), min(values), max(values))]
+    return "{} ({} to {})".format(*digits)
