@@ -15,9 +15,9 @@ test: $(VENV)/installed-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest
 	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest tests/test_codes.py tests/test_labels.py \
-		tests/test_losses.py tests/test_layers.py tests/test_metrics.py
+		tests/test_losses.py tests/test_every_loss.py tests/test_layers.py tests/test_metrics.py
 
-$(VENV)/installed-%: pyproject.toml setup.py
+$(VENV)/installed-%: pyproject.toml setup.py $(wildcard tfhash_ops/cc/*/*)
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --no-compile --editable '.[$*]'
 	touch $@

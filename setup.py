@@ -72,8 +72,7 @@ class BuildOps(build_ext):
         return str(pathlib.Path(*fullname.split("."))) + ".so"
 
     def build_extensions(self):
-        version = tensorflow_version()
-        if version is None:
+        if tensorflow_version() is None:
             raise SystemExit(
                 "tfhash compiles its ops against the installed TensorFlow, and found none. "
                 f"Install {SUPPORTED_TENSORFLOW} first, or set TFHASH_BUILD_OPS=0 to install "
@@ -85,7 +84,7 @@ class BuildOps(build_ext):
         include = pathlib.Path(tf.sysconfig.get_include())
         flags = [flag for flag in tf.sysconfig.get_compile_flags() if not flag.startswith("-I")]
         flags += [
-            *("-O2", "-fPIC", "-DNDEBUG", f'-DTFHASH_TENSORFLOW_VERSION="{version}"'),
+            *("-O2", "-fPIC", "-DNDEBUG", f'-DTFHASH_TENSORFLOW_VERSION="{tf.__version__}"'),
             # As system headers, so that their warnings stay their own.
             *("-isystem", include, "-isystem", include / "external/highwayhash"),
             f"-I{CC}",

@@ -53,13 +53,13 @@ def bazel(tmp_path_factory):
 
 
 def test_bazel_builds_the_core_and_its_test_passes(bazel):
-    folder = bazel("test", "//tfhash_ops:hamming_test")
+    folder = bazel("test", "//:tests")
     log = folder.parents[1] / "testlogs" / "tfhash_ops" / "hamming_test" / "test.log"
     assert log.read_text().endswith("all claims hold\n")
 
 
 def test_the_ops_that_bazel_builds_run_in_the_tensorflow_at_hand(bazel):
-    folder = bazel("build", "//tfhash_ops:libtfhash_ops.so")
+    folder = bazel("build", "//:libtfhash_ops.so")
     result = subprocess.run([sys.executable, "-c", EXAMPLE, folder], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert result.stdout == "[[1, 0, 2], [2, 3, 1]]\n" * 2

@@ -1,6 +1,7 @@
 """The compiled ops equal the reference: eagerly, in graphs, and compiled by XLA."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -113,7 +114,7 @@ def test_within_equals_the_reference_in_the_order_of_ties(run, rng, length, layo
             lambda q, d, r: tfhash_ops.hamming_within(q, d, r),
             queries,
             database,
-            np.int32(radius),
+            np.int64(radius),
         ),
         reference.hamming_within(queries, database, radius),
     )
@@ -133,6 +134,20 @@ def test_histograms_equal_the_reference(run, rng, bits, labels):
         run(lambda *sides: tfhash_ops.hamming_histogram(*sides, bits=bits), *sides),
         reference.hamming_histogram(*sides[:2], *map(tf.constant, sides[2:]), bits=bits),
     )
+
+
+@pytest.mark.parametrize(("queries", "items"), [(0, 3), (2, 0), (1, 1)])
+def test_the_reference_knows_empty_and_single_sides_too(rng, queries, items):
+    codes = make_codes(rng, queries, 2), make_codes(rng, items, 2)
+    labels = np.zeros(queries, "int64"), np.zeros(items, "int64")
+    for name, arguments in (
+        ("hamming_distance", codes),
+        ("hamming_within", (*codes, 16)),
+        ("hamming_histogram", (*codes, *labels, 16)),
+        *([("hamming_top_k", (*codes, 1))] if items else []),
+    ):
+        found = getattr(reference, name)(*arguments)
+        assert_equal(getattr(tfhash_ops, name)(*arguments), found)
 
 
 @pytest.mark.parametrize(("queries", "items"), [(0, 0), (0, 3), (2, 0), (1, 1)])
@@ -201,8 +216,12 @@ def test_shapes_are_known_as_far_as_they_can_be_in_graphs():
 
 
 WRONG = [
-    ("hamming_distance", {"queries": np.zeros(3, "uint8")}, "3"),
-    ("hamming_distance", {"database": np.zeros((3, 5), "uint8")}, "5"),
+    (
+        "hamming_distance",
+        {"queries": np.zeros(3, "uint8")},
+        r"eceived: .*3,?[\])]? for the queries",
+    ),
+    ("hamming_distance", {"database": np.zeros((3, 5), "uint8")}, r"3, ?5[\])] for the database"),
     (
         "hamming_distance",
         {"queries": np.zeros((3, 0), "uint8"), "database": np.zeros((3, 0), "uint8")},
@@ -212,9 +231,10 @@ WRONG = [
     ("hamming_top_k", {"k": 4}, "k = .*4.* 3"),
     ("hamming_top_k", {"k": -(2**40)}, "k = "),
     ("hamming_within", {"radius": -1}, "radius = .*-1"),
+    ("hamming_within", {"radius": -(2**32) + 1}, "radius = .*-4294967295"),
     ("hamming_histogram", {"bits": 25}, "25 .* 3 bytes"),
     ("hamming_histogram", {"bits": 16}, "16 .* 3 bytes"),
-    ("hamming_histogram", {"query_labels": np.zeros(5, "int64")}, "5"),
+    ("hamming_histogram", {"query_labels": np.zeros(5, "int64")}, r"eceived: .*\b5\b"),
     ("hamming_histogram", {"database_labels": np.zeros((3, 1), "int64")}, r"3, ?1"),
     ("hamming_histogram", {"queries": np.full((4, 3), 255, "uint8")}, "padding bits"),
 ]
@@ -261,14 +281,54 @@ def test_xla_tells_the_same_of_wrong_input(name, change, message):
         return tfhash_ops.hamming_histogram(queries, database, *labels, bits=change.get("bits", 20))
 
     queries = tf.constant(change.get("queries", codes[0]))
-    with pytest.raises((tf.errors.InvalidArgumentError, ValueError)):
-        call(queries, codes[1], tf.constant(change.get("radius", 1)))
+    # What is known when the function is traced is told by the shape functions, as a ValueError.
+    by_shape = r"(Dimensions|Shapes?) must be|must be non-negative but is -1099511627776|between"
+    with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=f"{message}|{by_shape}"):
+        call(queries, codes[1], tf.constant(change.get("radius", 1), tf.int64))
 
 
-@pytest.mark.parametrize("codes", [np.zeros((2, 3), "int64"), np.zeros((2, 3)), [[300]]])
+@compiled
+def test_xla_names_the_shape_of_codes_of_any_rank():
+    unknown = tf.TensorSpec(None, tf.uint8)
+    call = tf.function(
+        tfhash_ops.hamming_distance, input_signature=[unknown, unknown], jit_compile=True
+    )
+    codes = tf.zeros(range(1, 10), tf.uint8)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[1,2,3,4,5,6,7,8,9\] for the quer"):
+        call(codes, codes)
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        np.zeros((2, 3), "int64"),
+        np.zeros((2, 3)),
+        [[300, 0, 0]],
+        [[-1, 0, 0]],
+        [[1.9, 0, 0]],
+        [np.array([300, 0, 0])],
+    ],
+)
 def test_codes_of_another_type_are_refused(codes):
-    with pytest.raises((TypeError, OverflowError), match="uint8"):
+    with pytest.raises(TypeError, match="`queries` must be packed codes of type uint8. Received"):
         tfhash_ops.hamming_distance(codes, np.zeros((2, 3), "uint8"))
+
+
+@pytest.mark.parametrize("module", [tfhash_ops, reference])
+@pytest.mark.parametrize("radius", [2**31 + 5, 2**32, 2**32 + 1])
+def test_a_radius_beyond_32_bits_finds_everything(module, radius):
+    codes = np.array([[0], [255]], "uint8")
+    row_splits, distances, _ = module.hamming_within(codes, codes, radius)
+    assert row_splits.numpy().tolist() == [0, 2, 4]
+    assert distances.numpy().tolist() == [0, 8, 0, 8]
+
+
+@compiled
+def test_codes_whose_distance_would_not_fit_are_refused():
+    codes = tf.zeros([1, 2**28], tf.uint8)
+    for module in (tfhash_ops, reference):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="fewer than 2.28 bytes"):
+            module.hamming_within(codes, codes, 5)
 
 
 def test_labels_of_different_kinds_are_refused():
@@ -280,7 +340,7 @@ def test_labels_of_different_kinds_are_refused():
 
 
 @compiled
-def test_pairs_beyond_32_bits_are_counted_right():
+def test_more_than_32_bits_of_pairs_are_searched():
     queries = np.arange(256, dtype="uint8")[:, None]
     database = np.zeros((2**24 + 1, 1), "uint8")
     items, relevant = tfhash_ops.hamming_histogram(
@@ -304,27 +364,72 @@ def test_xla_refuses_more_pairs_than_it_can_count():
 
 @compiled
 def test_a_result_that_does_not_fit_into_memory_is_an_error_not_a_crash():
-    codes = np.zeros((2**22, 1), "uint8")
+    # 2^48 bytes, more than there are addresses for.
+    codes = np.zeros((2**23, 1), "uint8")
     with pytest.raises(tf.errors.ResourceExhaustedError):
         tfhash_ops.hamming_distance(codes, codes)
 
 
 @compiled
+@pytest.mark.parametrize(
+    ("length", "items", "k"),
+    [
+        (2, 40_000, 50),  # several chunks, the last one padded
+        (8, 40_000, 20_000),  # k above a chunk
+        (4096, 1000, 300),  # chunks cut to what floats hold
+        (4096, 700, 515),  # too wide for floats
+    ],
+)
+def test_plain_hlo_meets_the_items_in_chunks(monkeypatch, rng, length, items, k):
+    monkeypatch.setenv("TFHASH_XLA_HANDLERS", "0")
+    queries, database = make_codes(rng, 3, length), make_codes(rng, items, length) & 3
+    call = tf.function(lambda q, d: tfhash_ops.hamming_top_k(q, d, k), jit_compile=True)
+    assert_equal(
+        call(*map(tf.constant, (queries, database))), tfhash_ops.hamming_top_k(queries, database, k)
+    )
+
+
+@compiled
+def test_the_plain_hlo_of_the_histogram_holds_no_tensor_of_all_pairs(monkeypatch, rng):
+    monkeypatch.setenv("TFHASH_XLA_HANDLERS", "0")
+    queries, items = 300, 20_000
+    codes = [make_codes(rng, count, 8) for count in (queries, items)]
+    labels = [rng.integers(0, 3, count) for count in (queries, items)]
+    call = tf.function(
+        lambda *sides: tfhash_ops.hamming_histogram(*sides, bits=64), jit_compile=True
+    )
+    sides = [*map(tf.constant, codes), *map(tf.constant, labels)]
+    assert_equal(call(*sides), tfhash_ops.hamming_histogram(*codes, *labels, bits=64))
+    text = call.experimental_get_compiler_ir(*sides)(stage="optimized_hlo")
+    sizes = [
+        np.prod([int(side) for side in shape.split(",")], dtype=float)
+        for shape in re.findall(r"\w+\[([\d,]+)\]", text)
+    ]
+    assert max(sizes) <= 2**26 < queries * items * 65
+
+
+@compiled
 def test_many_python_threads_get_the_answers_of_one(rng):
     queries, database = make_codes(rng, 100, 8), make_codes(rng, 40000, 8)
-    expected = [x.numpy() for x in tfhash_ops.hamming_top_k(queries, database, 5)]
+    labels = np.arange(100) % 3, np.arange(40000) % 3
+    calls = [
+        lambda: tfhash_ops.hamming_top_k(queries, database, 5),
+        lambda: tfhash_ops.hamming_within(queries, database, 20),
+        lambda: tfhash_ops.hamming_histogram(queries, database, *labels, bits=64),
+    ]
+    expected = [[x.numpy() for x in call()] for call in calls]
     equal = []
 
     def search():
-        found = tfhash_ops.hamming_top_k(queries, database, 5)
-        equal.append(all(np.array_equal(a, b) for a, b in zip(found, expected)))
+        for call, values in zip(calls, expected):
+            equal.append(all(np.array_equal(a, b) for a, b in zip(call(), values)))
 
     threads = [threading.Thread(target=search) for _ in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert equal == [True] * 16
+    assert equal == [True] * 48
 
 
 DIGEST = """

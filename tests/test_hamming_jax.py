@@ -82,6 +82,19 @@ def test_histograms_equal_the_reference(run, integer, sides, rng, labels):
     assert_equal(found, reference.hamming_histogram(*sides, *marks, bits=bits), integer)
 
 
+@pytest.mark.parametrize(("queries", "items"), [(0, 0), (0, 3), (2, 0), (1, 1)])
+def test_empty_and_single_sides_give_empty_and_single_results(run, queries, items):
+    sides = np.zeros((queries, 2), "uint8"), np.zeros((items, 2), "uint8")
+    labels = np.zeros(queries, "int32"), np.zeros(items, "int32")
+    assert run(hamming.hamming_distance, *sides).shape == (queries, items)
+    row_splits, distances, _ = run(lambda q, d: hamming.hamming_within(q, d, 1, 4), *sides)
+    assert row_splits.tolist() == [items * i for i in range(queries + 1)]
+    assert distances.tolist() == [0] * queries * items + [-1] * (4 - queries * items)
+    counts = run(lambda *inputs: hamming.hamming_histogram(*inputs, bits=16), *sides, *labels)
+    assert [part.sum() for part in counts] == [queries * items] * 2
+    assert counts[0].shape == (queries, 17)
+
+
 def test_queries_can_be_mapped_over(sides):
     queries, database = sides
     mapped = jax.vmap(lambda q: hamming.hamming_distance(q, database))(
@@ -103,6 +116,7 @@ def test_wrong_input_is_told_with_what_was_expected_and_received():
         (lambda: hamming.hamming_histogram(codes, codes, [1], [1, 2, 3], 16), r"\(1,\)"),
         (lambda: hamming.hamming_histogram(codes, codes, [1.0], [1, 2, 3], 16), "float"),
         (lambda: hamming.hamming_histogram(codes, codes, [1, 2, 3], [1, 2, 3], 17), "17"),
+        (lambda: hamming.hamming_histogram(codes, codes, [1, 2, 2**33], [1, 2, 3], 16), "from 1 t"),
     ):
         with pytest.raises(ValueError, match=message):
             call()

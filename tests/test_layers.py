@@ -18,7 +18,7 @@ def test_relaxed_codes_are_tanh_of_a_dense_projection(rng):
     features = rng.normal(size=(4, 3)).astype("float32")
     layer.build(features.shape)
     dense.build(features.shape)
-    dense.set_weights(layer.get_weights())
+    dense.set_weights([layer.kernel, layer.bias])
     np.testing.assert_allclose(
         ops.convert_to_numpy(layer(features)), ops.convert_to_numpy(dense(features)), rtol=1e-6
     )

@@ -9,7 +9,7 @@ from keras import ops
 
 from tfhash import losses
 from tfhash.layers import HashingLayer
-from tfhash.losses import ExponentiatedHashingLoss
+from tfhash.losses import ExponentiatedHashingLoss, exponentiated
 
 # float32 products over up to 64 factors.
 CLOSE = {"rtol": 2e-5, "atol": 1e-30}
@@ -66,12 +66,12 @@ def gradient(function, point):
 def test_series_and_bits_agree_with_the_definition(rng, scale, bits):
     left, right, similar = random_pairs(rng, 7, 5, bits)
     expected = naive_bilinear(left, right, similar, scale)
-    by_bits = np.exp(as_numpy(losses.log_bilinear_by_bits(left, right, similar, scale)))
+    by_bits = np.exp(as_numpy(exponentiated.log_bilinear_by_bits(left, right, similar, scale)))
     np.testing.assert_allclose(by_bits, expected, rtol=2e-4)
     chosen = as_numpy(losses.bilinear_pair_loss(left, right, similar, scale))
     np.testing.assert_allclose(chosen, expected, rtol=2e-4)
     if scale / bits <= 1:
-        series = as_numpy(losses.log_bilinear_by_series(left, right, similar, scale))
+        series = as_numpy(exponentiated.log_bilinear_by_series(left, right, similar, scale))
         np.testing.assert_allclose(np.exp(series), expected, **{**CLOSE, "rtol": 1e-4})
 
 

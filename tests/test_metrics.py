@@ -100,6 +100,7 @@ def test_average_precision_of_a_late_small_tie_keeps_its_digits():
 
 @pytest.mark.parametrize("bits", [1, 8, 12, 65])
 @pytest.mark.parametrize("multi_hot", [False, True])
+@pytest.mark.filterwarnings("ignore:tfhash_ops was installed without")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_histograms_count_every_pair(rng, monkeypatch, bits, multi_hot, compiled):
     if compiled:
@@ -122,6 +123,20 @@ def test_histograms_count_every_pair(rng, monkeypatch, bits, multi_hot, compiled
     for d in range(bits + 1):
         np.testing.assert_array_equal(found.items[:, d], (distance == d).sum(axis=1))
         np.testing.assert_array_equal(found.relevant[:, d], ((distance == d) & shared).sum(axis=1))
+
+
+@pytest.mark.filterwarnings("ignore:tfhash_ops was installed without")
+@pytest.mark.parametrize("compiled", [False, True])
+def test_labels_may_be_of_any_type_and_codes_may_not(monkeypatch, compiled):
+    monkeypatch.setattr(tfhash_ops.library, "is_compiled", lambda: compiled)
+    packed = np.array([[0], [1], [3]], "uint8")
+    expected = metrics.distance_histograms(packed, packed, [1, 2, 1], [1, 2, 1], bits=2)
+    for labels in (["a", "b", "a"], [0.5, 2.0, 0.5], [True, False, True]):
+        found = metrics.distance_histograms(packed, packed, labels, labels, bits=2)
+        np.testing.assert_array_equal(found.relevant, expected.relevant)
+    for wrong in (packed.astype("int64"), packed | 4):
+        with pytest.raises(ValueError, match="uint8 with padding bits zero. Received: u?int"):
+            metrics.distance_histograms(wrong, packed, [1, 2, 1], [1, 2, 1], bits=2)
 
 
 def test_values_do_not_depend_on_the_order_of_the_database(rng):

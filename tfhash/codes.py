@@ -40,7 +40,7 @@ def packed_length(bits):
 
 
 def check_packed(packed, bits):
-    """Raises `ValueError` unless packed codes `[..., bytes]` have the bytes of `bits` bits.
+    """Raises `ValueError` unless `packed` is `[..., ceil(bits / 8)]`.
 
     Example:
 

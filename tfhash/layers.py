@@ -10,7 +10,8 @@ from tfhash import codes
 class HashingLayer(keras.layers.Layer):
     """Maps features to relaxed codes in [-1, 1], one coordinate a bit.
 
-    A dense projection followed by tanh. The projection runs in the layer's compute type; the
+    A dense projection z followed by `tanh(sharpness z)`, with a sharpness of 1 that training can
+    raise (see `tfhash.callbacks.TanhContinuation`). The projection runs in the layer's compute type; the
     output is float32 under every dtype policy, for the loss and for all who read its sign,
     which is the binary code (see `tfhash.codes`).
 
@@ -67,13 +68,16 @@ class HashingLayer(keras.layers.Layer):
             if self.use_bias
             else None
         )
+        self.sharpness = self.add_weight(
+            name="sharpness", shape=(), initializer="ones", trainable=False, dtype="float32"
+        )
 
     def call(self, features):
         self._check_features(features.shape)
         projected = ops.matmul(features, self.kernel)
         if self.bias is not None:
             projected = projected + self.bias
-        return ops.tanh(ops.cast(projected, "float32"))
+        return ops.tanh(self.sharpness * ops.cast(projected, "float32"))
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.bits)

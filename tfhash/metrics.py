@@ -54,7 +54,8 @@ def distance_histograms(queries, database, query_labels, database_labels, bits):
         `DistanceHistograms`.
 
     Raises:
-        ValueError: If codes do not fit `bits`, labels do not fit codes, or one side is empty.
+        ValueError: If codes are no packed codes of `bits` bits, labels do not fit codes, or one
+            side is empty.
 
     Example:
 
@@ -78,20 +79,31 @@ def distance_histograms(queries, database, query_labels, database_labels, bits):
                 f"Received: {len(packed)} codes and {len(labels)} labels"
             )
         codes.check_packed(packed, bits)
+        if packed.dtype != np.uint8 or (packed[:, -1] >> ((bits - 1) % 8 + 1)).any():
+            raise ValueError(
+                f"`{name}` must be packed codes, uint8 with padding bits zero. "
+                f"Received: {packed.dtype} with the largest last byte {packed[:, -1].max()}"
+            )
     check_same_kind(query_labels, database_labels)
+    if not is_multi_hot(query_labels):
+        # Labels of any type as integers.
+        both = np.concatenate([query_labels.reshape(-1), database_labels.reshape(-1)])
+        _, numbers = np.unique(both, return_inverse=True)
+        query_labels, database_labels = np.split(numbers, [len(queries)])
     if keras.backend.backend() == "tensorflow" and tfhash_ops.is_compiled():
         count = _count_by_compiled_op
     else:
+        tfhash_ops.warn_if_not_compiled()
         count = _count_by_blocks
     return DistanceHistograms(*count(queries, database, query_labels, database_labels, bits))
 
 
 def _count_by_compiled_op(queries, database, query_labels, database_labels, bits):
     if is_multi_hot(query_labels):
-        labels = (np.packbits(side > 0, axis=1) for side in (query_labels, database_labels))
-    else:
-        labels = (side.reshape(-1) for side in (query_labels, database_labels))
-    counts = tfhash_ops.hamming_histogram(queries, database, *labels, bits=bits)
+        query_labels, database_labels = (
+            np.packbits(side > 0, axis=1) for side in (query_labels, database_labels)
+        )
+    counts = tfhash_ops.hamming_histogram(queries, database, query_labels, database_labels, bits)
     return map(ops.convert_to_numpy, counts)
 
 

@@ -19,7 +19,7 @@ _FUNCTIONS = {
     "Neighbors",
     "TopK",
 }
-_LIBRARY = {"cpu_kernel", "is_compiled", "supported_cpu_kernels"}
+_LIBRARY = {"cpu_kernel", "is_compiled", "supported_cpu_kernels", "warn_if_not_compiled"}
 
 __all__ = sorted(_FUNCTIONS | _LIBRARY)
 

@@ -5,7 +5,6 @@ there are. Within `tf.function(jit_compile=True)` shapes and `k` must be known w
 is compiled.
 """
 
-import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,12 +59,7 @@ if library.is_compiled():
     _within = _ops.tfhash_hamming_within
     _histogram = _ops.tfhash_hamming_histogram
 else:
-    warnings.warn(
-        "tfhash_ops was installed without its compiled libraries (TFHASH_BUILD_OPS=0); stock "
-        "TensorFlow operations give the same results, far more slowly",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+    library.warn_if_not_compiled()
     _distance = reference.hamming_distance
     _top_k = reference.hamming_top_k
     _within = reference.hamming_within
@@ -89,7 +83,6 @@ def hamming_distance(queries, database):
 
     Example:
 
-    >>> import numpy as np
     >>> hamming_distance([[0b00]], [[0b00], [0b01], [0b11]]).numpy().tolist()
     [[0, 1, 2]]
     """
@@ -128,7 +121,7 @@ def hamming_within(queries, database, radius):
     """All items at most `radius` bits from each query.
 
     Compiled by XLA, results keep room for all pairs of queries and items, of which there may
-    be 2^31 - 1 at most; only what is used of it costs memory.
+    be 2^31 - 1 at most; on the CPU only what is used of it costs memory.
 
     Args:
         queries: Packed codes, `uint8 [q, bytes]`, bytes >= 1.
@@ -148,7 +141,7 @@ def hamming_within(queries, database, radius):
     >>> row_splits.numpy().tolist(), distances.numpy().tolist(), indices.numpy().tolist()
     ([0, 2, 3], [0, 1, 1], [1, 0, 0])
     """
-    radius = tf.convert_to_tensor(radius, tf.int32)
+    radius = tf.cast(radius, tf.int64)
     return Neighbors(*_within(_codes("queries", queries), _codes("database", database), radius))
 
 
@@ -198,11 +191,24 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
 
 def _codes(name, codes):
     if not hasattr(codes, "dtype"):
-        codes = np.asarray(codes, "uint8")  # Numbers written out in Python have no type.
+        codes = _bytes(name, codes)
     tensor = tf.convert_to_tensor(codes)
     if tensor.dtype != tf.uint8:
         raise TypeError(f"`{name}` must be packed codes of type uint8. Received: {tensor.dtype}")
     return tensor
+
+
+def _bytes(name, codes):
+    """Numbers written out in Python, which have no type, as `uint8`."""
+    numbers = np.asarray(codes)
+    if numbers.size and (
+        numbers.dtype.kind not in "iu" or not 0 <= numbers.min() <= numbers.max() <= 255
+    ):
+        raise TypeError(
+            f"`{name}` must be packed codes of type uint8. Received: a list that holds other "
+            "values than integers from 0 to 255"
+        )
+    return numbers.astype("uint8")
 
 
 def _labels(name, labels):
@@ -210,7 +216,7 @@ def _labels(name, labels):
     if not tensor.dtype.is_integer:
         raise TypeError(f"`{name}` must be integers. Received: {tensor.dtype}")
     if tensor.dtype in (tf.int32, tf.int64) or (
-        tensor.dtype == tf.uint8 and len(tensor.shape) != 1
+        tensor.dtype == tf.uint8 and tensor.shape.rank != 1
     ):
         return tensor
     return tf.cast(tensor, tf.int64)

@@ -9,6 +9,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from tfhash_ops import library
 
@@ -121,7 +122,7 @@ def hamming_within(queries, database, radius, size):
         raise ValueError(f"`size` must be at least 0. Received: size = {size}")
     row_splits, distances, indices, _ = _call(
         "TfhashHammingWithin",
-        (queries, database, jnp.asarray(radius, jnp.int32)),
+        (queries, database, jnp.asarray(radius, _integer())),
         (
             _array(_integer(), len(queries) + 1),
             _array(jnp.int32, size),
@@ -196,12 +197,24 @@ def _integer() -> Any:
 
 
 def _labels(labels):
-    labels = jnp.asarray(labels)
+    if not isinstance(labels, jax.Array):
+        labels = np.asarray(labels)
     if labels.dtype == jnp.uint8 and labels.ndim == 2:
-        return labels
+        return jnp.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(f"labels must be integers. Received: {labels.dtype}")
-    return labels.astype(_integer())
+    # JAX would cut integers that are too long for it without a word.
+    least_and_most = jnp.iinfo(_integer())
+    if (
+        isinstance(labels, np.ndarray)
+        and labels.size
+        and not (least_and_most.min <= labels.min() <= labels.max() <= least_and_most.max)
+    ):
+        raise ValueError(
+            f"labels must fit into {jnp.dtype(_integer())}, unless JAX is told to use 64 bits "
+            f"(jax_enable_x64). Received: labels from {labels.min()} to {labels.max()}"
+        )
+    return jnp.asarray(labels).astype(_integer())
 
 
 def _check_codes(queries, database):
@@ -220,5 +233,10 @@ def _check_codes(queries, database):
         raise ValueError(
             "packed codes must have the shapes [q, bytes] and [n, bytes], bytes >= 1. Received: "
             f"{shapes[0]} for the queries and {shapes[1]} for the database"
+        )
+    if shapes[0][1] > (2**31 - 1) // 8:
+        raise ValueError(
+            "packed codes must have fewer than 2^28 bytes, for distances are 32-bit numbers. "
+            f"Received: {shapes[0]} for the queries and {shapes[1]} for the database"
         )
     return queries, database

@@ -2,7 +2,9 @@
 
 import ctypes
 import functools
+import os
 import pathlib
+import warnings
 
 _FOLDER = pathlib.Path(__file__).parent
 
@@ -16,6 +18,18 @@ def is_compiled():
     True
     """
     return (_FOLDER / "libtfhash_core.so").exists()
+
+
+@functools.cache
+def warn_if_not_compiled():
+    """Says once that other operations stand in for the compiled ones, if they do."""
+    if not is_compiled():
+        warnings.warn(
+            "tfhash_ops was installed without its compiled libraries (TFHASH_BUILD_OPS=0); stock "
+            "operations give the same results, far more slowly",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def cpu_kernel():
@@ -35,7 +49,8 @@ def cpu_kernel():
     if name is None:
         raise ValueError(
             "TFHASH_CPU_KERNEL must name a kernel this CPU can run, one of "
-            f"{', '.join(supported_cpu_kernels())}, or be unset"
+            f"{', '.join(supported_cpu_kernels())}, or be unset. "
+            f"Received: {os.environ.get('TFHASH_CPU_KERNEL')}"
         )
     return name.decode()
 

@@ -9,9 +9,10 @@ import tensorflow as tf
 def hamming_distance(queries, database):
     """As `tfhash_ops.hamming_distance`."""
     queries, database = _check_codes(queries, database)
-    return tf.map_fn(
+    distances = tf.map_fn(
         lambda query: _distances(query, database), queries, fn_output_signature=tf.int32
     )
+    return _rows(distances, queries, tf.shape(database)[0])
 
 
 def hamming_top_k(queries, database, k):
@@ -31,19 +32,20 @@ def hamming_top_k(queries, database, k):
         negative, indices = tf.math.top_k(-_distances(query, database), k)
         return -negative, tf.cast(indices, tf.int64)
 
-    return tf.map_fn(nearest, queries, fn_output_signature=(tf.int32, tf.int64))
+    found = tf.map_fn(nearest, queries, fn_output_signature=(tf.int32, tf.int64))
+    return tuple(_rows(part, queries, k) for part in found)
 
 
 def hamming_within(queries, database, radius):
     """As `tfhash_ops.hamming_within`, a triple."""
     queries, database = _check_codes(queries, database)
-    radius = tf.convert_to_tensor(radius, tf.int32)
+    radius = tf.cast(radius, tf.int64)
     with _require(radius >= 0, "radius must be at least 0. Received: radius = {}", radius):
         radius = tf.identity(radius)
 
     def near(query):
         distances = _distances(query, database)
-        indices = tf.where(distances <= radius)[:, 0]
+        indices = tf.where(tf.cast(distances, tf.int64) <= radius)[:, 0]
         distances = tf.gather(distances, indices)
         order = tf.argsort(distances, stable=True)
         return tf.gather(distances, order), tf.gather(indices, order)
@@ -101,7 +103,13 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
             for values in (distances, distances[similar])
         )
 
-    return tf.map_fn(count, (queries, query_labels), fn_output_signature=(tf.int64, tf.int64))
+    counts = tf.map_fn(count, (queries, query_labels), fn_output_signature=(tf.int64, tf.int64))
+    return tuple(_rows(part, queries, bits + 1) for part in counts)
+
+
+def _rows(values, queries, width):
+    """Rows of `width` values, also where there are no queries and so no rows to see it by."""
+    return tf.reshape(values, [tf.shape(queries)[0], width])
 
 
 def _distances(query, database):
@@ -116,6 +124,11 @@ def _check_codes(queries, database):
         raise _invalid(
             "packed codes must have the shapes [q, bytes] and [n, bytes], bytes >= 1. Received: "
             f"{left} for the queries and {right} for the database"
+        )
+    if left[1] is not None and left[1] > (2**31 - 1) // 8:
+        raise _invalid(
+            "packed codes must have fewer than 2^28 bytes, for distances are 32-bit numbers. "
+            f"Received: {left} for the queries and {right} for the database"
         )
     return queries, database
 

@@ -1,13 +1,19 @@
 #include "checks.h"
 
+#include <limits>
+
 namespace tfhash {
-namespace {
 
 std::string ToString(const Dims& dims) {
   std::string text = "[";
   for (size_t i = 0; i < dims.size(); ++i) text += (i > 0 ? "," : "") + std::to_string(dims[i]);
   return text + "]";
 }
+
+namespace {
+
+// 8 bits each of these make a distance that is still an int32.
+constexpr int64_t kMaxBytes = std::numeric_limits<int32_t>::max() / 8;
 
 std::string Both(const char* what, const Dims& queries, const Dims& database) {
   return std::string(what) + ToString(queries) + " for the queries and " + ToString(database) +
@@ -31,7 +37,19 @@ std::string CheckCodes(const Dims& queries, const Dims& database) {
                 "Received: ",
                 queries, database);
   }
+  if (queries[1] > kMaxBytes) {
+    return Both("packed codes must have fewer than 2^28 bytes, for distances are 32-bit numbers. "
+                "Received: ",
+                queries, database);
+  }
   return "";
+}
+
+std::string CheckResult(int64_t rows, int64_t columns) {
+  constexpr int64_t kMaxElements = std::numeric_limits<int64_t>::max() / sizeof(int64_t);
+  if (columns == 0 || rows <= kMaxElements / columns) return "";
+  return "the result must have fewer than 2^60 elements. Received: " +
+         ToString({rows, columns}) + "; search with fewer queries at a time";
 }
 
 std::string CheckK(int64_t k, int64_t items) {

@@ -1,5 +1,5 @@
-// What the searches require of their input, told in words. Every shell asks here, so that the
-// same mistake gets the same answer from TensorFlow, XLA and JAX.
+// What the searches require of their input, told in words: every kernel, lowering and handler
+// asks here.
 //
 // Each function returns an empty string if all is well, else what was expected and received.
 
@@ -16,7 +16,13 @@ namespace tfhash {
 
 using Dims = std::vector<int64_t>;
 
+// As "[2,3]".
+std::string ToString(const Dims& dims);
+
 std::string CheckCodes(const Dims& queries, const Dims& database);
+
+// That a result of this shape can be counted in 64 bits.
+std::string CheckResult(int64_t rows, int64_t columns);
 
 std::string CheckK(int64_t k, int64_t items);
 

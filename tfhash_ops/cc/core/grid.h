@@ -51,6 +51,15 @@ inline Grid MakeGrid(int64_t queries, int64_t items, int64_t threads, int64_t ma
   return {queries, items, query_parts, item_parts};
 }
 
+// Shares the queries alone, down to one for each thread: for work that prepares nothing for a block
+// of items.
+inline Grid MakeQueryGrid(int64_t queries, int64_t items, int64_t threads) {
+  const double pairs = static_cast<double>(queries) * static_cast<double>(items);
+  const double tasks_worth_it = pairs / (kMinQueriesOfTask * kMinItemsOfTask);
+  const int64_t parts = std::min(static_cast<double>(std::min(threads, queries)), tasks_worth_it);
+  return {queries, items, std::max<int64_t>(parts, 1), 1};
+}
+
 }  // namespace tfhash
 
 #endif  // TFHASH_OPS_CC_CORE_GRID_H_

@@ -6,6 +6,7 @@
 #include "hamming.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <random>
 #include <stdexcept>
@@ -54,7 +55,7 @@ class OwnedCodes {
   int64_t bytes_;
 };
 
-enum class Layout { kRandom, kEqual, kFewDistinct, kNearerAndNearer };
+enum class Layout { kRandom, kEqual, kFewDistinct, kNearerAndNearer, kZero };
 constexpr Layout kLayouts[] = {Layout::kRandom, Layout::kEqual, Layout::kFewDistinct,
                                Layout::kNearerAndNearer};
 
@@ -66,7 +67,9 @@ OwnedCodes MakeCodes(int64_t count, int64_t bytes, Layout layout, std::mt19937& 
         case Layout::kRandom: codes[i][byte] = random(); break;
         case Layout::kEqual: codes[i][byte] = 0xA5; break;
         case Layout::kFewDistinct: codes[i][byte] = random() % 8 == 0 ? 0xFF : 0; break;
-        case Layout::kNearerAndNearer: codes[i][byte] = 8 * i < 8 * count * byte / bytes ? 0xFF : 0;
+        case Layout::kZero: codes[i][byte] = 0; break;
+        // To a query of zeros.
+        case Layout::kNearerAndNearer: codes[i][byte] = i < count * byte / bytes ? 0xFF : 0;
       }
     }
   }
@@ -188,7 +191,7 @@ void HistogramCountsEveryPairOnce(const Case& c, const Codes& queries, const Cod
 
 void CheckCase(const Case& c, std::mt19937& random) {
   const OwnedCodes database = MakeCodes(c.items, c.bytes, c.layout, random);
-  const OwnedCodes queries = MakeCodes(c.queries, c.bytes, Layout::kRandom, random);
+  const OwnedCodes queries = MakeCodes(c.queries, c.bytes, c.layout == Layout::kNearerAndNearer ? Layout::kZero : Layout::kRandom, random);
   DistancesEqualThoseOfTheScalarKernel(c, queries, database);
   for (int64_t k : {int64_t{1}, c.items / 17, c.items / 2, c.items}) {
     if (k >= 1 && k <= c.items) TopKIsTheHeadOfTheRanking(c, queries, database, k);
@@ -264,18 +267,32 @@ void ManyCallersGetTheAnswersOfOne(const Kernel& kernel) {
          std::string("many callers get the answers of one: ") + kernel.name);
 }
 
-void AFailedTaskIsReportedOnce() {
+void AFailedTaskIsReported() {
   for (int64_t threads : {1, 2, 7}) {
     bool caught = false;
+    std::atomic<int64_t> begun{0};
     try {
-      RunTasks(Threads(threads), 100, [](int64_t i) {
+      RunTasks(Threads(threads), 100000, [&](int64_t i) {
+        ++begun;
         if (i == 37) throw std::runtime_error("task 37");
       });
     } catch (const std::runtime_error& error) {
       caught = std::string(error.what()) == "task 37";
     }
     Expect(caught, "a failed task is reported, " + std::to_string(threads) + " threads");
+    Expect(begun < 100000, "tasks not begun by then are left out");
   }
+}
+
+void AllTasksRunWhereNoMoreThreadsCanBeHad() {
+  Executor executor = Threads(3);
+  executor.schedule = [calls = 0, schedule = executor.schedule](auto run) mutable {
+    if (++calls == 2) throw std::runtime_error("no more threads");
+    schedule(std::move(run));
+  };
+  std::atomic<int64_t> begun{0};
+  RunTasks(executor, 100, [&](int64_t) { ++begun; });
+  Expect(begun == 100, "all tasks run where no more threads can be had");
 }
 
 void PaddingBitsAreFound() {
@@ -320,7 +337,8 @@ int Main(bool only_threads) {
     if (!only_threads) AllLengthsAndSizes(*kernel, random);
     AllWaysOfSharing(*kernel, random);
   }
-  AFailedTaskIsReportedOnce();
+  AFailedTaskIsReported();
+  AllTasksRunWhereNoMoreThreadsCanBeHad();
   PaddingBitsAreFound();
   if (failures == 0) std::printf("all claims hold\n");
   return failures == 0 ? 0 : 1;

@@ -88,7 +88,7 @@ Range Within(Range block, Range range) {
 void CountClasses(const Kernel& kernel, const Codes& queries, const Classes& classes,
                   const int64_t* query_labels, int64_t bits, int64_t* items, int64_t* relevant,
                   const Executor& executor) {
-  const Grid grid = MakeGrid(queries.count, 1, executor.threads, queries.count + 1);
+  const Grid grid = MakeQueryGrid(queries.count, classes.codes.count, executor.threads);
   RunTasks(executor, grid.tasks(), [&](int64_t task) {
     const Range range = grid.query_range(task);
     Counter counter(kernel, classes.codes, bits);
@@ -148,7 +148,7 @@ void CountDistinctCodes(const Codes& queries, const Classes& classes, const int6
   for (const auto& [label, range] : classes.ranges) {
     of_class[label] = distinct.Of(classes.codes, range);
   }
-  const Grid grid = MakeGrid(queries.count, 1, executor.threads, queries.count + 1);
+  const Grid grid = MakeQueryGrid(queries.count, all.size(), executor.threads);
   RunTasks(executor, grid.tasks(), [&](int64_t task) {
     const Range range = grid.query_range(task);
     for (int64_t i = range.begin; i < range.end; ++i) {
@@ -190,7 +190,7 @@ void HammingHistogram(const Kernel& kernel, const Codes& queries, const Codes& d
                       const Codes& query_labels, const Codes& database_labels, int64_t bits,
                       int64_t* items, int64_t* relevant, const Executor& executor) {
   Clear(queries, bits, items, relevant);
-  const Grid grid = MakeGrid(queries.count, 1, executor.threads, queries.count + 1);
+  const Grid grid = MakeQueryGrid(queries.count, database.count, executor.threads);
   RunTasks(executor, grid.tasks(), [&](int64_t task) {
     const Range range = grid.query_range(task);
     std::vector<int32_t> distances(kBlockItems);

@@ -8,8 +8,8 @@ const std::vector<const Kernel*>& SupportedKernels() {
   static const std::vector<const Kernel*> kernels = [] {
     std::vector<const Kernel*> kernels;
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512vpopcntdq")) {
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq")) {
       kernels.push_back(Avx512Kernel());
     }
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) {
@@ -25,11 +25,15 @@ const std::vector<const Kernel*>& SupportedKernels() {
 }
 
 const Kernel* ChooseKernel(std::string* error) {
-  const char* wanted = std::getenv("TFHASH_CPU_KERNEL");
-  if (wanted == nullptr || *wanted == '\0') return SupportedKernels().front();
+  // Read once: another thread may change the environment at any time.
+  static const std::string wanted = [] {
+    const char* value = std::getenv("TFHASH_CPU_KERNEL");
+    return std::string(value == nullptr ? "" : value);
+  }();
+  if (wanted.empty()) return SupportedKernels().front();
   std::string names;
   for (const Kernel* kernel : SupportedKernels()) {
-    if (std::string(kernel->name) == wanted) return kernel;
+    if (kernel->name == wanted) return kernel;
     names += names.empty() ? kernel->name : std::string(", ") + kernel->name;
   }
   *error = "TFHASH_CPU_KERNEL must name a kernel this CPU can run (" + names +

@@ -54,7 +54,11 @@ void RunTasks(const Executor& executor, int64_t count, const std::function<void(
   auto work = std::make_shared<Work>();
   work->count = count;
   work->task = &task;
-  for (int64_t i = 0; i < helpers; ++i) executor.schedule([work] { work->Drain(); });
+  try {
+    for (int64_t i = 0; i < helpers; ++i) executor.schedule([work] { work->Drain(); });
+  } catch (...) {
+    // Those that were scheduled and this thread can do all the work.
+  }
   work->Drain();
   // A helper that has not begun by now will find no task left.
   std::unique_lock<std::mutex> lock(work->mutex);

@@ -16,8 +16,8 @@ namespace tfhash {
 
 // Cutting a block into planes costs as much as about this many queries' comparisons with it.
 constexpr int64_t kMinSlicedQueries = 12;
-// A table should stay in the cache while queries pass by.
-constexpr int64_t kMaxTableBytes = int64_t{1} << 19;
+// Beyond this a table does not even stay in the last level of the cache while queries pass by.
+constexpr int64_t kMaxTableBytes = int64_t{1} << 23;
 // Codes that one query meets before the next one, where no table is built.
 constexpr int64_t kDirectBlock = 256;
 

@@ -15,7 +15,8 @@
 // region, after it has defined `Word` and
 //   Word Load(const void*), void Store(void*, Word), aligned;
 //   Word Broadcast(uint64_t), Xor(a, b), And(a, b);
-//   Word Majority(a, b, c), NotMajority(a, b, c) = Majority(not a, b, c);
+//   Word ShiftLeft(a, int), ShiftRight(a, int), within lanes of 64 bits;
+//   Word NotMajority(a, b, c), the majority of not a, b and c;
 //   void FullAdd(a, b, c, Word& sum, Word& carry);
 //   bool IsZero(Word).
 
@@ -29,8 +30,8 @@ constexpr int64_t kLongestUnrolled = 16;
 constexpr int64_t kChunkBytes = 15;
 constexpr int64_t kChunkGroups = 8 * kChunkBytes / 3;
 
-// Planes of any distance: codes are shorter than 2^60 bytes.
-constexpr int kMaxPlanes = 64;
+// Planes of any distance, a number of 32 bits.
+constexpr int kMaxPlanes = 32;
 
 constexpr int64_t kPairBytes = 2 * sizeof(Word);
 constexpr int64_t kGroupBytes = 8 * kPairBytes;

@@ -12,6 +12,7 @@ namespace {
 
 // Queries whose selections are alive at a time in one task: enough to make good use of a table.
 constexpr int64_t kMaxQueriesOfTask = 512;
+// Their memory, for each task.
 constexpr int64_t kMaxSelectionBytes = int64_t{1} << 27;
 
 // Sorting the items into buckets costs about as much as comparing this many queries with them.

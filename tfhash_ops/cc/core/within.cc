@@ -53,8 +53,9 @@ Neighbors HammingWithin(const Kernel& kernel, const Codes& queries, const Codes&
     for (int64_t i = 0; i < range.size(); ++i) {
       std::vector<Neighbor>& row = rows[part * grid.item_parts][i];
       for (int64_t j = 1; j < grid.item_parts; ++j) {
-        const std::vector<Neighbor>& later = rows[part * grid.item_parts + j][i];
+        std::vector<Neighbor>& later = rows[part * grid.item_parts + j][i];
         row.insert(row.end(), later.begin(), later.end());
+        later = std::vector<Neighbor>();
       }
       // Indices ascend already.
       std::stable_sort(row.begin(), row.end(), [](const Neighbor& a, const Neighbor& b) {
@@ -65,7 +66,7 @@ Neighbors HammingWithin(const Kernel& kernel, const Codes& queries, const Codes&
         neighbors.distances[begin + j] = row[j].distance;
         neighbors.indices[begin + j] = row[j].index;
       }
-      row = {};
+      row = std::vector<Neighbor>();  // Unlike {}, this frees its memory.
     }
   });
   return neighbors;

@@ -23,11 +23,17 @@ namespace {
 
 namespace ffi = xla::ffi;
 
+// Thrown with a message for the user.
+struct InvalidArgument {
+  std::string message;
+};
+
 Dims DimsOf(const ffi::AnyBuffer& buffer) {
   return {buffer.dimensions().begin(), buffer.dimensions().end()};
 }
 
 Codes CodesOf(const ffi::AnyBuffer& buffer) {
+  if (buffer.element_type() != ffi::U8) throw InvalidArgument{"packed codes must be uint8"};
   const Dims dims = DimsOf(buffer);
   return {static_cast<const uint8_t*>(buffer.untyped_data()), dims[0], dims[1]};
 }
@@ -37,13 +43,18 @@ Executor ExecutorOf(ffi::ThreadPool& threads) {
           [&threads](std::function<void()> run) { threads.Schedule(std::move(run)); }};
 }
 
-// Thrown with a message for the user.
-struct InvalidArgument {
-  std::string message;
-};
-
 void Require(const std::string& error) {
   if (!error.empty()) throw InvalidArgument{error};
+}
+
+// Whoever calls a handler chooses the shapes of its results, and nothing may be written beyond.
+template <typename Buffer>
+void RequireShape(ffi::Result<Buffer> result, const Dims& expected) {
+  const Dims dims = {result->dimensions().begin(), result->dimensions().end()};
+  if (dims != expected) {
+    throw InvalidArgument{"a result of shape " + ToString(expected) +
+                          " needs a buffer of that shape. Received: " + ToString(dims)};
+  }
 }
 
 const Kernel& RequireKernel() {
@@ -93,11 +104,27 @@ class IntegerResult {
   std::vector<int64_t> wide_;
 };
 
+std::vector<int64_t> IntegersOf(const ffi::AnyBuffer& buffer) {
+  std::vector<int64_t> integers(buffer.element_count());
+  if (buffer.element_type() == ffi::S32) {
+    std::copy_n(static_cast<const int32_t*>(buffer.untyped_data()), integers.size(),
+                integers.data());
+  } else if (buffer.element_type() == ffi::S64) {
+    std::copy_n(static_cast<const int64_t*>(buffer.untyped_data()), integers.size(),
+                integers.data());
+  } else {
+    throw InvalidArgument{"integers must be int32 or int64"};
+  }
+  return integers;
+}
+
 ffi::Error Distance(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer database,
                     ffi::Result<ffi::Buffer<ffi::S32>> distances) {
   return Guarded([&] {
     Require(CheckCodes(DimsOf(queries), DimsOf(database)));
-    HammingDistance(RequireKernel(), CodesOf(queries), CodesOf(database), distances->typed_data(),
+    const Codes query_codes = CodesOf(queries), items = CodesOf(database);
+    RequireShape(distances, {query_codes.count, items.count});
+    HammingDistance(RequireKernel(), query_codes, items, distances->typed_data(),
                     ExecutorOf(threads));
   });
 }
@@ -107,11 +134,13 @@ ffi::Error TopK(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer 
                 ffi::Result<ffi::AnyBuffer> indices) {
   return Guarded([&] {
     Require(CheckCodes(DimsOf(queries), DimsOf(database)));
-    const Codes items = CodesOf(database);
+    const Codes query_codes = CodesOf(queries), items = CodesOf(database);
     const int64_t k = distances->dimensions()[1];
     Require(CheckK(k, items.count));
+    RequireShape(distances, {query_codes.count, k});
+    RequireShape(indices, {query_codes.count, k});
     IntegerResult wide_indices(indices, items.count);
-    HammingTopK(RequireKernel(), CodesOf(queries), items, k, distances->typed_data(),
+    HammingTopK(RequireKernel(), query_codes, items, k, distances->typed_data(),
                 wide_indices.data(), ExecutorOf(threads));
     wide_indices.Finish();
   });
@@ -120,17 +149,21 @@ ffi::Error TopK(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer 
 // Results have a place for `size` neighbours; those that find none are left out, though
 // row_splits counts them, and what is left over holds -1.
 ffi::Error Within(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer database,
-                  ffi::BufferR0<ffi::S32> radius, ffi::Result<ffi::AnyBuffer> row_splits,
+                  ffi::AnyBuffer radius, ffi::Result<ffi::AnyBuffer> row_splits,
                   ffi::Result<ffi::BufferR1<ffi::S32>> distances,
                   ffi::Result<ffi::AnyBuffer> indices, ffi::Result<ffi::BufferR0<ffi::S32>> total,
                   bool fill) {
   return Guarded([&] {
     Require(CheckCodes(DimsOf(queries), DimsOf(database)));
-    Require(CheckRadius(*radius.typed_data()));
-    const Codes items = CodesOf(database);
-    const Neighbors neighbors = HammingWithin(RequireKernel(), CodesOf(queries), items,
-                                              *radius.typed_data(), ExecutorOf(threads));
+    const std::vector<int64_t> radii = IntegersOf(radius);
+    if (radii.size() != 1) throw InvalidArgument{"radius must be a scalar"};
+    Require(CheckRadius(radii[0]));
+    const Codes query_codes = CodesOf(queries), items = CodesOf(database);
     const int64_t size = distances->element_count();
+    RequireShape(row_splits, {query_codes.count + 1});
+    RequireShape(indices, {size});
+    const Neighbors neighbors =
+        HammingWithin(RequireKernel(), query_codes, items, radii[0], ExecutorOf(threads));
     const int64_t found = neighbors.row_splits.back();
     const int64_t kept = std::min(size, found);
     IntegerResult wide_splits(row_splits, found);
@@ -148,20 +181,6 @@ ffi::Error Within(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffe
   });
 }
 
-std::vector<int64_t> IntegersOf(const ffi::AnyBuffer& buffer) {
-  std::vector<int64_t> integers(buffer.element_count());
-  if (buffer.element_type() == ffi::S32) {
-    std::copy_n(static_cast<const int32_t*>(buffer.untyped_data()), integers.size(),
-                integers.data());
-  } else if (buffer.element_type() == ffi::S64) {
-    std::copy_n(static_cast<const int64_t*>(buffer.untyped_data()), integers.size(),
-                integers.data());
-  } else {
-    throw InvalidArgument{"integer labels must be int32 or int64"};
-  }
-  return integers;
-}
-
 ffi::Error Histogram(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer database,
                      ffi::AnyBuffer query_labels, ffi::AnyBuffer database_labels,
                      ffi::Result<ffi::AnyBuffer> items, ffi::Result<ffi::AnyBuffer> relevant) {
@@ -169,8 +188,10 @@ ffi::Error Histogram(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBu
     Require(CheckCodes(DimsOf(queries), DimsOf(database)));
     const Codes query_codes = CodesOf(queries);
     const Codes item_codes = CodesOf(database);
-    const int64_t bits = items->dimensions()[1] - 1;
+    const int64_t bits = items->dimensions().size() == 2 ? items->dimensions()[1] - 1 : 0;
     Require(CheckBits(bits, item_codes.bytes));
+    RequireShape(items, {query_codes.count, bits + 1});
+    RequireShape(relevant, {query_codes.count, bits + 1});
     const bool is_multi_hot = query_labels.element_type() == ffi::U8;
     Require(CheckLabels(DimsOf(query_labels), DimsOf(database_labels), is_multi_hot,
                         query_codes.count, item_codes.count));
@@ -213,7 +234,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(TfhashHammingWithin, tfhash::Within,
                                   .Ctx<xla::ffi::ThreadPool>()
                                   .Arg<xla::ffi::AnyBuffer>()
                                   .Arg<xla::ffi::AnyBuffer>()
-                                  .Arg<xla::ffi::BufferR0<xla::ffi::S32>>()
+                                  .Arg<xla::ffi::AnyBuffer>()
                                   .Ret<xla::ffi::AnyBuffer>()
                                   .Ret<xla::ffi::BufferR1<xla::ffi::S32>>()
                                   .Ret<xla::ffi::AnyBuffer>()

@@ -1,6 +1,7 @@
 // The ops on the CPU: check the input, make room for the results, search.
 
 #include <algorithm>
+#include <exception>
 #include <new>
 #include <string>
 #include <utility>
@@ -56,6 +57,8 @@ class HammingOp : public OpKernel {
       Search(context, *kernel, CodesOf(context->input(0)), CodesOf(context->input(1)));
     } catch (const std::bad_alloc&) {
       context->CtxFailure(absl::ResourceExhaustedError("no memory left for a Hamming search"));
+    } catch (const std::exception& error) {
+      context->CtxFailure(absl::InternalError(error.what()));
     }
   }
 
@@ -63,6 +66,13 @@ class HammingOp : public OpKernel {
   virtual void Search(OpKernelContext* context, const Kernel& kernel, const Codes& queries,
                       const Codes& database) = 0;
 };
+
+absl::Status AllocateMatrix(OpKernelContext* context, int output, int64_t rows, int64_t columns,
+                            Tensor** matrix) {
+  const absl::Status fits = ToStatus(CheckResult(rows, columns));
+  if (!fits.ok()) return fits;
+  return context->allocate_output(output, TensorShape({rows, columns}), matrix);
+}
 
 class DistanceOp : public HammingOp {
  public:
@@ -72,8 +82,7 @@ class DistanceOp : public HammingOp {
   void Search(OpKernelContext* context, const Kernel& kernel, const Codes& queries,
               const Codes& database) override {
     Tensor* distances;
-    OP_REQUIRES_OK(context, context->allocate_output(
-                                0, TensorShape({queries.count, database.count}), &distances));
+    OP_REQUIRES_OK(context, AllocateMatrix(context, 0, queries.count, database.count, &distances));
     HammingDistance(kernel, queries, database, distances->flat<int32_t>().data(),
                     ExecutorOf(context));
   }
@@ -92,10 +101,9 @@ class TopKOp : public HammingOp {
                                            k_tensor.shape().DebugString()));
     const int64_t k = k_tensor.scalar<int64_t>()();
     OP_REQUIRES_OK(context, ToStatus(CheckK(k, database.count)));
-    const TensorShape shape({queries.count, k});
     Tensor *distances, *indices;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &distances));
-    OP_REQUIRES_OK(context, context->allocate_output(1, shape, &indices));
+    OP_REQUIRES_OK(context, AllocateMatrix(context, 0, queries.count, k, &distances));
+    OP_REQUIRES_OK(context, AllocateMatrix(context, 1, queries.count, k, &indices));
     HammingTopK(kernel, queries, database, k, distances->flat<int32_t>().data(),
                 indices->flat<int64_t>().data(), ExecutorOf(context));
   }
@@ -112,9 +120,9 @@ class WithinOp : public HammingOp {
     OP_REQUIRES(context, radius.dims() == 0,
                 absl::InvalidArgumentError("radius must be a scalar. Received: shape " +
                                            radius.shape().DebugString()));
-    OP_REQUIRES_OK(context, ToStatus(CheckRadius(radius.scalar<int32_t>()())));
+    OP_REQUIRES_OK(context, ToStatus(CheckRadius(radius.scalar<int64_t>()())));
     const Neighbors neighbors =
-        HammingWithin(kernel, queries, database, radius.scalar<int32_t>()(), ExecutorOf(context));
+        HammingWithin(kernel, queries, database, radius.scalar<int64_t>()(), ExecutorOf(context));
     Output(context, 0, neighbors.row_splits);
     Output(context, 1, neighbors.distances);
     Output(context, 2, neighbors.indices);
@@ -147,10 +155,9 @@ class HistogramOp : public HammingOp {
                                         is_multi_hot, queries.count, database.count)));
     OP_REQUIRES_OK(context, ToStatus(CheckPaddingBits(queries, database, bits_)));
 
-    const TensorShape shape({queries.count, bits_ + 1});
     Tensor *items_tensor, *relevant_tensor;
-    OP_REQUIRES_OK(context, context->allocate_output(0, shape, &items_tensor));
-    OP_REQUIRES_OK(context, context->allocate_output(1, shape, &relevant_tensor));
+    OP_REQUIRES_OK(context, AllocateMatrix(context, 0, queries.count, bits_ + 1, &items_tensor));
+    OP_REQUIRES_OK(context, AllocateMatrix(context, 1, queries.count, bits_ + 1, &relevant_tensor));
     int64_t* items = items_tensor->flat<int64_t>().data();
     int64_t* relevant = relevant_tensor->flat<int64_t>().data();
     const Executor executor = ExecutorOf(context);

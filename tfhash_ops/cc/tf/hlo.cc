@@ -19,6 +19,10 @@ using xla::XlaOp;
 // Items met at a time by the search for the nearest.
 constexpr int64_t kChunk = 16384;
 
+// Comparisons of a distance with a bin of a histogram at a time: what a compiler that does not
+// fuse them holds in memory.
+constexpr int64_t kMaxComparisons = int64_t{1} << 26;
+
 // Float32 holds all integers up to here.
 constexpr int64_t kExactFloat = int64_t{1} << 24;
 
@@ -75,6 +79,19 @@ XlaOp PositionsOfSmallest(XlaOp values, int64_t rows, int64_t width, int64_t k, 
   return xla::SliceInDim(xla::GetTupleElement(sorted, 1), 0, k, 1, 1);
 }
 
+// Marks the pairs that share a label, pred [q, n].
+XlaOp Similar(const Labels& labels, int64_t queries, int64_t items) {
+  if (!labels.are_multi_hot) {
+    return xla::Eq(xla::BroadcastInDim(labels.queries, {queries, items}, {0}),
+                   xla::BroadcastInDim(labels.database, {queries, items}, {1}));
+  }
+  XlaBuilder* builder = labels.queries.builder();
+  const Pairs pairs = AllPairs(labels.queries, labels.database, queries, items, labels.bytes);
+  const XlaOp shared = xla::Ne(xla::And(pairs.left, pairs.right), xla::Zero(builder, xla::U8));
+  return xla::Reduce(shared, xla::ConstantR0<bool>(builder, false),
+                     xla::CreateScalarOrComputation(xla::PRED, builder), {2});
+}
+
 }  // namespace
 
 XlaOp Distance(const Codes& queries, const Codes& database) {
@@ -91,13 +108,14 @@ TopKResult TopK(const Codes& queries, const Codes& database, int64_t k) {
     return {xla::Broadcast(xla::Zero(builder, xla::S32), {0, k}),
             xla::Broadcast(xla::Zero(builder, xla::S64), {0, k})};
   }
-  const xla::PrimitiveType index_type = IndexType(n);
   // Farther than any item.
   const int64_t nowhere = 8 * queries.bytes + 1;
   const int64_t exact_width = kExactFloat / (nowhere + 1);
   int64_t chunk = std::min(n, std::max(k, kChunk));
-  if (k < exact_width) chunk = std::min(chunk, exact_width - k);
+  // Somewhat narrower chunks stay within what floats hold; much narrower ones would be too many.
+  if (exact_width - k >= chunk / 4) chunk = std::min(chunk, exact_width - k);
   const int64_t chunks = (n + chunk - 1) / chunk;
+  const xla::PrimitiveType index_type = IndexType(chunks * chunk);
   const XlaOp item_words = xla::PadInDim(Words(database), xla::Zero(builder, xla::U32), 0, 0,
                                          chunks * chunk - n);
 
@@ -148,7 +166,7 @@ WithinResult Within(const Codes& queries, const Codes& database, XlaOp radius) {
     const XlaOp query = xla::DynamicSlice(state[4], {step, zero}, {1, words});
     const XlaOp distances =
         xla::Reshape(DistanceOfWords(query, state[5], 1, n, words), {n});
-    const XlaOp is_near = xla::Le(distances, state[6]);
+    const XlaOp is_near = xla::Le(xla::ConvertElementType(distances, xla::S64), state[6]);
     const XlaOp found = xla::Select(
         is_near, distances, xla::Broadcast(xla::ConstantR0<int32_t>(body, nowhere), {n}));
     const XlaOp sorted =
@@ -187,35 +205,68 @@ WithinResult Within(const Codes& queries, const Codes& database, XlaOp radius) {
 
 XlaOp Shortened(XlaOp vector, XlaOp size) { return xla::SetDimensionSize(vector, size, 0); }
 
-// A comparison of every distance with every bin, summed over the items: nothing of the size
-// of all pairs is ever stored, once the compiler has fused it.
-HistogramResult Histogram(const Codes& queries, const Codes& database, XlaOp similar,
+// Meets the items in chunks, and compares every distance with every bin.
+HistogramResult Histogram(const Codes& queries, const Codes& database, const Labels& labels,
                           int64_t bits) {
   XlaBuilder* builder = queries.data.builder();
-  const int64_t q = queries.count, n = database.count;
+  const int64_t q = queries.count, n = database.count, words = (queries.bytes + 3) / 4;
+  const int64_t bins = bits + 1;
   const xla::PrimitiveType type = IndexType(n);
-  const XlaOp bins = xla::Iota(builder, xla::ShapeUtil::MakeShape(xla::S32, {q, n, bits + 1}), 2);
-  const XlaOp is_in = xla::Eq(
-      xla::BroadcastInDim(Distance(queries, database), {q, n, bits + 1}, {0, 1}), bins);
-  const XlaOp is_relevant = xla::And(is_in, xla::BroadcastInDim(similar, {q, n, bits + 1}, {0, 1}));
-  auto count = [&](XlaOp marks) {
-    return xla::ConvertElementType(Sum(xla::ConvertElementType(marks, type), type, 1), xla::S64);
+  const XlaOp zeros = xla::Broadcast(xla::Zero(builder, type), {q, bins});
+  if (q == 0 || n == 0) {
+    const XlaOp empty = xla::ConvertElementType(zeros, xla::S64);
+    return {empty, empty};
+  }
+  const int64_t chunk = std::clamp<int64_t>(kMaxComparisons / (q * bins), 1, n);
+  const int64_t chunks = (n + chunk - 1) / chunk;
+  const xla::PrimitiveType index_type = IndexType(chunks * chunk);
+  const xla::PrimitiveType label_type = builder->GetShape(labels.database)->element_type();
+  const int64_t padding = chunks * chunk - n;
+  const XlaOp item_words =
+      xla::PadInDim(Words(database), xla::Zero(builder, xla::U32), 0, 0, padding);
+  const XlaOp item_labels =
+      xla::PadInDim(labels.database, xla::Zero(builder, label_type), 0, 0, padding);
+
+  auto meet = [&](XlaOp step, absl::Span<const XlaOp> state,
+                  XlaBuilder* body) -> absl::StatusOr<std::vector<XlaOp>> {
+    const XlaOp first = xla::Mul(xla::ConvertElementType(step, index_type),
+                                 xla::ConstantR0WithType(body, index_type, chunk));
+    auto rows_of_chunk = [&](XlaOp rows, int64_t width) {
+      return xla::DynamicSlice(rows, {first, xla::Zero(body, index_type)}, {chunk, width});
+    };
+    const Labels chunk_labels = {state[4],
+                                 labels.are_multi_hot
+                                     ? rows_of_chunk(state[5], labels.bytes)
+                                     : xla::DynamicSlice(state[5], {first}, {chunk}),
+                                 labels.are_multi_hot, labels.bytes};
+    const XlaOp indices = xla::Add(
+        xla::Iota(body, xla::ShapeUtil::MakeShape(index_type, {q, chunk}), 1), first);
+    // What is behind the last item falls into no bin.
+    const XlaOp distances = xla::Select(
+        xla::Lt(indices, xla::ConstantR0WithType(body, index_type, n)),
+        DistanceOfWords(state[2], rows_of_chunk(state[3], words), q, chunk, words),
+        xla::Broadcast(xla::ConstantR0<int32_t>(body, bins), {q, chunk}));
+    const XlaOp similar = Similar(chunk_labels, q, chunk);
+    const XlaOp is_in = xla::Eq(
+        xla::BroadcastInDim(distances, {q, chunk, bins}, {0, 1}),
+        xla::Iota(body, xla::ShapeUtil::MakeShape(xla::S32, {q, chunk, bins}), 2));
+    const XlaOp is_relevant =
+        xla::And(is_in, xla::BroadcastInDim(similar, {q, chunk, bins}, {0, 1}));
+    auto add = [&](XlaOp counts, XlaOp marks) {
+      return xla::Add(counts, Sum(xla::ConvertElementType(marks, type), type, 1));
+    };
+    return std::vector<XlaOp>{add(state[0], is_in), add(state[1], is_relevant), state[2],
+                              state[3],             state[4],                   state[5]};
   };
-  return {count(is_in), count(is_relevant)};
-}
-
-XlaOp Equal(XlaOp query_labels, XlaOp database_labels, int64_t queries, int64_t items) {
-  return xla::Eq(xla::BroadcastInDim(query_labels, {queries, items}, {0}),
-                 xla::BroadcastInDim(database_labels, {queries, items}, {1}));
-}
-
-XlaOp ShareAny(const Codes& query_labels, const Codes& database_labels) {
-  XlaBuilder* builder = query_labels.data.builder();
-  const Pairs pairs = AllPairs(query_labels.data, database_labels.data, query_labels.count,
-                               database_labels.count, query_labels.bytes);
-  const XlaOp shared = xla::Ne(xla::And(pairs.left, pairs.right), xla::Zero(builder, xla::U8));
-  return xla::Reduce(shared, xla::ConstantR0<bool>(builder, false),
-                     xla::CreateScalarOrComputation(xla::PRED, builder), {2});
+  const std::vector<XlaOp> start = {zeros,      zeros,          Words(queries),
+                                    item_words, labels.queries, item_labels};
+  const auto end = xla::ForEachIndex(chunks, xla::S32, meet, start, "hamming_histogram", builder);
+  if (!end.ok()) {
+    const XlaOp error = builder->ReportError(end.status());
+    return {error, error};
+  }
+  return {xla::ConvertElementType((*end)[0], xla::S64),
+          xla::ConvertElementType((*end)[1], xla::S64)};
 }
 
 }  // namespace tfhash::hlo

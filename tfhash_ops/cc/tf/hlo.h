@@ -33,7 +33,7 @@ struct WithinResult {
   xla::XlaOp indices;     // s64 [<= q n]
 };
 
-// radius: s32 []. REQUIRES: q * n < 2^31, the largest dynamic dimension.
+// radius: s64 []. REQUIRES: q * n < 2^31, the largest dynamic dimension.
 WithinResult Within(const Codes& queries, const Codes& database, xla::XlaOp radius);
 
 // Leaves the first `size` values, s32 [], of a vector.
@@ -44,16 +44,17 @@ struct HistogramResult {
   xla::XlaOp relevant;  // s64 [q, bits + 1]
 };
 
-// similar: pred [q, n]
-HistogramResult Histogram(const Codes& queries, const Codes& database, xla::XlaOp similar,
+// Labels of both sides: integers [q] and [n], or packed multi-hot rows, u8 [q, bytes] and
+// [n, bytes].
+struct Labels {
+  xla::XlaOp queries;
+  xla::XlaOp database;
+  bool are_multi_hot;
+  int64_t bytes;
+};
+
+HistogramResult Histogram(const Codes& queries, const Codes& database, const Labels& labels,
                           int64_t bits);
-
-// pred [q, n] from integers [q] and [n]
-xla::XlaOp Equal(xla::XlaOp query_labels, xla::XlaOp database_labels, int64_t queries,
-                 int64_t items);
-
-// pred [q, n] from packed multi-hot rows
-xla::XlaOp ShareAny(const Codes& query_labels, const Codes& database_labels);
 
 }  // namespace tfhash::hlo
 

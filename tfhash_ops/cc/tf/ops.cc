@@ -1,5 +1,8 @@
 // The ops as TensorFlow knows them: signatures, documentation and shapes.
 
+#include <limits>
+#include <string>
+
 #include "tensorflow/core/framework/common_shape_fns.h"
 #include "tensorflow/core/framework/op.h"
 #include "tensorflow/core/framework/shape_inference.h"
@@ -66,6 +69,10 @@ absl::Status HistogramShape(InferenceContext* c) {
   TF_RETURN_IF_ERROR(c->Merge(items, c->Dim(item_labels, 0), &items));
   int64_t bits;
   TF_RETURN_IF_ERROR(c->GetAttr("bits", &bits));
+  if (bits > std::numeric_limits<int32_t>::max()) {
+    return absl::InvalidArgumentError("bits must be below 2^31. Received: bits = " +
+                                      std::to_string(bits));
+  }
   c->set_output(0, c->Matrix(queries, bits + 1));
   c->set_output(1, c->Matrix(queries, bits + 1));
   return absl::OkStatus();
@@ -106,7 +113,7 @@ indices: Rows of the database, [q, k].
 REGISTER_OP("TfhashHammingWithin")
     .Input("queries: uint8")
     .Input("database: uint8")
-    .Input("radius: int32")
+    .Input("radius: int64")
     .Output("row_splits: int64")
     .Output("distances: int32")
     .Output("indices: int64")

@@ -33,8 +33,8 @@ absl::Status ToStatus(const std::string& error) {
 }
 
 Dims DimsOf(XlaOpKernelContext* context, int input) {
-  const auto sizes = context->InputXlaShape(input).value().dimensions();
-  return {sizes.begin(), sizes.end()};
+  const xla::Shape shape = context->InputXlaShape(input).value();
+  return {shape.dimensions().begin(), shape.dimensions().end()};
 }
 
 hlo::Codes CodesOf(XlaOpKernelContext* context, int input) {
@@ -71,7 +71,9 @@ class HammingXlaOp : public XlaOpKernel {
   using XlaOpKernel::XlaOpKernel;
 
   void Compile(XlaOpKernelContext* context) final {
-    OP_REQUIRES_OK(context, ToStatus(CheckCodes(DimsOf(context, 0), DimsOf(context, 1))));
+    const Dims queries = DimsOf(context, 0), database = DimsOf(context, 1);
+    OP_REQUIRES_OK(context, ToStatus(CheckCodes(queries, database)));
+    OP_REQUIRES_OK(context, ToStatus(CheckResult(queries[0], database[0])));
     Lower(context, CodesOf(context, 0), CodesOf(context, 1));
   }
 
@@ -178,11 +180,9 @@ class HistogramXlaOp : public HammingXlaOp {
       context->SetOutput(0, results[0]);
       context->SetOutput(1, results[1]);
     } else {
-      const XlaOp similar = is_multi_hot
-                                ? hlo::ShareAny(CodesOf(context, 2), CodesOf(context, 3))
-                                : hlo::Equal(context->Input(2), context->Input(3), queries.count,
-                                             database.count);
-      const hlo::HistogramResult result = hlo::Histogram(queries, database, similar, bits_);
+      const hlo::Labels labels = {context->Input(2), context->Input(3), is_multi_hot,
+                                  is_multi_hot ? DimsOf(context, 2)[1] : 0};
+      const hlo::HistogramResult result = hlo::Histogram(queries, database, labels, bits_);
       context->SetOutput(0, result.items);
       context->SetOutput(1, result.relevant);
     }

@@ -19,7 +19,8 @@ import math
 import keras
 from keras import ops
 
-from tfhash import labels as labels_lib
+from tfhash import labels
+from tfhash.losses import pairs
 
 # exp(-2 scale), the smallest number on the way, has to stay a normal float32.
 MAX_SCALE = 40.0
@@ -51,7 +52,7 @@ def exponentiated_pair_loss(left, right, similar, scale):
     Reference: derived here, after Mu and Liu (AAAI 2017).
     """
     bits = left.shape[-1]
-    sign = _sign_of_pairs(similar, left.dtype)
+    sign = pairs.sign_of_pairs(similar, left.dtype)
     return ops.exp(-(scale / bits) * sign * ops.matmul(left, ops.transpose(right)))
 
 
@@ -99,7 +100,7 @@ def log_bilinear_by_bits(left, right, similar, scale):
     """
     bits = left.shape[-1]
     a = scale / bits
-    sign = _sign_of_pairs(similar, left.dtype)
+    sign = pairs.sign_of_pairs(similar, left.dtype)
     log_loss = scale
     for k in range(bits):
         agreement = sign * ops.expand_dims(left[:, k], 1) * ops.expand_dims(right[:, k], 0)
@@ -123,39 +124,11 @@ def log_bilinear_by_series(left, right, similar, scale, length=None):
     a = scale / bits
     if length is None:
         length = _series_length(math.tanh(a), _epsilon(left.dtype))
-    sign = _sign_of_pairs(similar, left.dtype)
+    sign = pairs.sign_of_pairs(similar, left.dtype)
     odd, even = (
         _sum_of_powers(left, right, math.tanh(a), range(first, length + 1, 2)) for first in (1, 2)
     )
     return bits * _log_cosh(a) - even - sign * odd
-
-
-def balanced_pair_mean(pair_loss, similar):
-    """Mean over the similar pairs plus mean over the others, for every anchor.
-
-    The two kinds weigh alike whatever the number of classes. The pair of an item with
-    itself is left out; an anchor without one kind of pairs keeps the other term alone.
-
-    Args:
-        pair_loss: Float `[n, n]`, row i holding the pairs of anchor i.
-        similar: Booleans `[n, n]`.
-
-    Returns:
-        Float `[n]`.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras import ops
-    >>> loss = np.array([[9.0, 1.0, 2.0], [1.0, 9.0, 4.0], [2.0, 4.0, 9.0]], "float32")
-    >>> similar = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], bool)
-    >>> ops.convert_to_numpy(balanced_pair_mean(loss, similar)).tolist()
-    [3.0, 5.0, 3.0]
-    """
-    count = ops.shape(pair_loss)[0]
-    positive = ops.cast(similar, pair_loss.dtype)
-    not_self = 1 - ops.eye(count, dtype=pair_loss.dtype)
-    return _row_mean(pair_loss, positive * not_self) + _row_mean(pair_loss, 1 - positive)
 
 
 @keras.saving.register_keras_serializable("tfhash")
@@ -218,10 +191,10 @@ class ExponentiatedHashingLoss(keras.losses.Loss):
         self.approximation = approximation
 
     def call(self, y_true, y_pred):
-        _check_batch(y_true, y_pred)
-        similar = labels_lib.similar(y_true, y_true)
+        pairs.check_batch(y_true, y_pred)
+        similar = labels.similar(y_true, y_true)
         pair_loss = bilinear_pair_loss if self.approximation else exponentiated_pair_loss
-        return balanced_pair_mean(pair_loss(y_pred, y_pred, similar, self.scale), similar)
+        return pairs.balanced_pair_mean(pair_loss(y_pred, y_pred, similar, self.scale), similar)
 
     def get_config(self):
         return {
@@ -229,28 +202,6 @@ class ExponentiatedHashingLoss(keras.losses.Loss):
             "scale": self.scale,
             "approximation": self.approximation,
         }
-
-
-def _check_batch(y_true, y_pred):
-    if len(y_pred.shape) != 2:
-        raise ValueError(
-            f"codes must have shape [n, bits]. Received: y_pred of shape {tuple(y_pred.shape)}"
-        )
-    labels_lib.is_multi_hot(y_true)
-    known = [s for s in (y_true.shape[0], y_pred.shape[0]) if s is not None]
-    if len(known) == 2 and known[0] != known[1]:
-        raise ValueError(
-            "there must be one label for each code. "
-            f"Received: {known[0]} labels and {known[1]} codes"
-        )
-
-
-def _sign_of_pairs(similar, dtype):
-    return 2 * ops.cast(similar, dtype) - 1
-
-
-def _row_mean(values, weights):
-    return ops.sum(values * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1)
 
 
 def _sum_of_powers(left, right, t, exponents):

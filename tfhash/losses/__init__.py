@@ -1,0 +1,33 @@
+"""Objectives on the relaxed codes and the labels of a batch.
+
+All of them are `keras.losses.Loss` objects with the same call arguments, so that one can take the
+place of another in `HashingModel.compile(hashing_loss=...)` or behind a `HashingLayer`.
+"""
+
+from tfhash.losses.centers import class_centers
+from tfhash.losses.csq import CSQLoss
+from tfhash.losses.dch import DCHLoss
+from tfhash.losses.dpsh import DPSHLoss
+from tfhash.losses.dtsh import DTSHLoss
+from tfhash.losses.exponentiated import (
+    ExponentiatedHashingLoss,
+    bilinear_pair_loss,
+    exponentiated_pair_loss,
+)
+from tfhash.losses.greedyhash import GreedyHashLoss
+from tfhash.losses.hashnet import HashNetLoss
+from tfhash.losses.orthohash import OrthoHashLoss
+
+__all__ = [
+    "CSQLoss",
+    "DCHLoss",
+    "DPSHLoss",
+    "DTSHLoss",
+    "ExponentiatedHashingLoss",
+    "GreedyHashLoss",
+    "HashNetLoss",
+    "OrthoHashLoss",
+    "bilinear_pair_loss",
+    "class_centers",
+    "exponentiated_pair_loss",
+]

@@ -1,0 +1,54 @@
+"""What objectives with one centre for each class have in common."""
+
+import keras
+from keras import ops
+
+from tfhash import labels
+from tfhash.losses import pairs
+from tfhash.losses.centers import class_centers
+
+
+class CenterLoss(keras.losses.Loss):
+    """Holds the centres of `tfhash.losses.class_centers` for losses that pull codes to them."""
+
+    def __init__(self, num_classes, bits, seed, reduction, name, dtype):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        for argument, value in (("num_classes", num_classes), ("bits", bits)):
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(
+                    f"`{argument}` must be an integer >= 1. Received: {argument}={value!r}"
+                )
+        self.num_classes, self.bits, self.seed = num_classes, bits, seed
+        self.centers = class_centers(num_classes, bits, seed)
+
+    def memberships(self, y_true, y_pred):
+        """Checks the batch, and gives 1 where an item has a label, float `[n, C]`."""
+        pairs.check_batch(y_true, y_pred)
+        if y_pred.shape[1] != self.bits:
+            raise ValueError(
+                f"codes must have shape [n, {self.bits}] for bits={self.bits}. "
+                f"Received: y_pred of shape {tuple(y_pred.shape)}"
+            )
+        if not labels.is_multi_hot(y_true):
+            classes = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+            return ops.one_hot(classes, self.num_classes, dtype=y_pred.dtype)
+        if y_true.shape[1] != self.num_classes:
+            raise ValueError(
+                f"multi-hot labels must have shape [n, {self.num_classes}] for "
+                f"num_classes={self.num_classes}. Received: labels of shape {tuple(y_true.shape)}"
+            )
+        return ops.cast(ops.cast(y_true, "float32") > 0, y_pred.dtype)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "bits": self.bits,
+            "seed": self.seed,
+        }
+
+
+def cross_entropy(logits, memberships):
+    """Cross-entropy of each item, its labels being equally likely, float `[n]`."""
+    shares = memberships / ops.maximum(ops.sum(memberships, axis=1, keepdims=True), 1)
+    return -ops.sum(shares * ops.log_softmax(logits, axis=1), axis=1)

@@ -1,0 +1,69 @@
+"""CSQ: every code near the centre of its class."""
+
+import keras
+from keras import ops
+
+from tfhash import codes
+from tfhash.losses import pairs
+from tfhash.losses.center_loss import CenterLoss
+
+
+@keras.saving.register_keras_serializable("tfhash")
+class CSQLoss(CenterLoss):
+    """Cross-entropy between the bits of a code and those of its class's centre.
+
+    With `p = (1 + h) / 2` the probability of a bit and c the centre's bit, 1 or 0:
+
+        L = mean_k -(c_k log p_k + (1 - c_k) log(1 - p_k)) + lambda sum_k log cosh(|h_k| - 1)
+
+    An item of several labels has the sign of the sum of their centres as its own, +1 where that is 0.
+
+    Args:
+        num_classes: Number of classes.
+        bits: Length of the codes.
+        quantization_weight: The `lambda` above, >= 0.
+        seed: Seed of the centres; see `tfhash.losses.class_centers`.
+        reduction, name, dtype: As in `keras.losses.Loss`.
+
+    Call arguments:
+        y_true: Labels: integers `[n]`, or multi-hot `[n, C]`.
+        y_pred: Relaxed codes `[n, B]` in [-1, 1].
+
+    Raises:
+        ValueError: If an argument is out of range, or labels or codes have a wrong shape.
+
+    Example: the centre of class 1 is (1, -1).
+
+    >>> import numpy as np
+    >>> round(float(CSQLoss(2, bits=2)(np.array([1]), np.array([[0.5, -0.5]], "float32"))), 4)
+    0.2877
+
+    Reference: Yuan et al., "Central Similarity Quantization for Efficient Image and Video
+    Retrieval" (CVPR 2020).
+    """
+
+    def __init__(
+        self,
+        num_classes,
+        bits,
+        quantization_weight=1e-4,
+        seed=0,
+        reduction="sum_over_batch_size",
+        name="csq_loss",
+        dtype=None,
+    ):
+        super().__init__(num_classes, bits, seed, reduction, name, dtype)
+        self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
+
+    def call(self, y_true, y_pred):
+        sums = ops.matmul(self.memberships(y_true, y_pred), self.centers)
+        center = ops.cast(codes.binarize(sums), y_pred.dtype)
+        # The probability of the centre's bit; tanh may have rounded to the wrong vertex.
+        probability = ops.maximum((1 + center * y_pred) / 2, 1e-6)
+        away = 1 - ops.abs(y_pred)
+        # log cosh x, where x is in [0, 1]
+        quantization = ops.sum(ops.log(ops.cosh(away)), axis=1)
+        return self.quantization_weight * quantization - ops.mean(ops.log(probability), axis=1)
+
+    def get_config(self):
+        return {**super().get_config(), "quantization_weight": self.quantization_weight}

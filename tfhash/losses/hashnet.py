@@ -1,0 +1,57 @@
+"""HashNet: weighted likelihood of the pairs, for codes that harden as training goes on."""
+
+import keras
+from keras import ops
+
+from tfhash import labels
+from tfhash.losses import pairs
+
+
+@keras.saving.register_keras_serializable("tfhash")
+class HashNetLoss(keras.losses.Loss):
+    """Negative log-likelihood of which pairs are similar, both kinds weighing alike.
+
+    With `s_ij` 1 or 0 and the weights of `tfhash.losses.pairs.class_balanced_pair_mean`:
+
+        L = sum_ij w_ij (log(1 + exp(alpha <h_i, h_j>)) - alpha s_ij <h_i, h_j>)
+
+    The codes are meant to harden by `tfhash.callbacks.TanhContinuation`.
+
+    Args:
+        alpha: Slope of the likelihood, > 0; by default 10 / B.
+        reduction, name, dtype: As in `keras.losses.Loss`.
+
+    Call arguments:
+        y_true: Labels: integers `[n]`, or multi-hot `[n, C]`.
+        y_pred: Relaxed codes `[n, B]` in [-1, 1].
+
+    Raises:
+        ValueError: If an argument is out of range, or labels or codes have a wrong shape.
+
+    Example:
+
+    >>> import numpy as np
+    >>> codes = np.array([[1, 1], [1, 1], [-1, -1]], "float32")
+    >>> round(float(HashNetLoss(alpha=1.0)(np.array([0, 0, 1]), codes)), 4)
+    0.2539
+
+    Reference: Cao, Long, Wang and Yu, "HashNet: Deep Learning to Hash by Continuation" (ICCV
+    2017).
+    """
+
+    def __init__(
+        self, alpha=None, reduction="sum_over_batch_size", name="hashnet_loss", dtype=None
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.alpha = None if alpha is None else pairs.check_positive("alpha", alpha)
+
+    def call(self, y_true, y_pred):
+        pairs.check_batch(y_true, y_pred)
+        similar = labels.similar(y_true, y_true)
+        alpha = 10 / y_pred.shape[1] if self.alpha is None else self.alpha
+        product = alpha * ops.matmul(y_pred, ops.transpose(y_pred))
+        pair_loss = ops.softplus(product) - ops.cast(similar, product.dtype) * product
+        return pairs.class_balanced_pair_mean(pair_loss, similar)
+
+    def get_config(self):
+        return {**super().get_config(), "alpha": self.alpha}

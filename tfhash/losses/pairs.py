@@ -1,0 +1,120 @@
+"""What objectives over the pairs or the items of a batch have in common."""
+
+from keras import ops
+
+from tfhash import labels as labels_lib
+
+
+def check_batch(y_true, y_pred):
+    """Raises `ValueError` unless there are codes `[n, bits]` and one label for each."""
+    if len(y_pred.shape) != 2:
+        raise ValueError(
+            f"codes must have shape [n, bits]. Received: y_pred of shape {tuple(y_pred.shape)}"
+        )
+    labels_lib.is_multi_hot(y_true)
+    known = [s for s in (y_true.shape[0], y_pred.shape[0]) if s is not None]
+    if len(known) == 2 and known[0] != known[1]:
+        raise ValueError(
+            "there must be one label for each code. "
+            f"Received: {known[0]} labels and {known[1]} codes"
+        )
+
+
+def sign_of_pairs(similar, dtype):
+    """+1 where a pair is similar, -1 elsewhere."""
+    return 2 * ops.cast(similar, dtype) - 1
+
+
+def not_self(similar, dtype):
+    """1 for the pairs of two items, 0 on the diagonal of `similar` `[n, n]`."""
+    return 1 - ops.eye(ops.shape(similar)[0], dtype=dtype)
+
+
+def row_mean(values, weights):
+    """Mean of every row over the places where `weights`, 0 or 1, is 1; 0 where there are none."""
+    return ops.sum(values * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1)
+
+
+def unit_rows(codes):
+    """Codes `[n, B]` scaled to length 1; those at the origin stay there, with a finite gradient."""
+    return codes * ops.rsqrt(ops.sum(ops.square(codes), axis=1, keepdims=True) + 1e-12)
+
+
+def balanced_pair_mean(pair_loss, similar):
+    """Mean over the similar pairs plus mean over the others, for every anchor.
+
+    The two kinds weigh alike whatever the number of classes. The pair of an item with
+    itself is left out; an anchor without one kind of pairs keeps the other term alone.
+
+    Args:
+        pair_loss: Float `[n, n]`, row i holding the pairs of anchor i.
+        similar: Booleans `[n, n]`.
+
+    Returns:
+        Float `[n]`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> loss = np.array([[9.0, 1.0, 2.0], [1.0, 9.0, 4.0], [2.0, 4.0, 9.0]], "float32")
+    >>> similar = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], bool)
+    >>> ops.convert_to_numpy(balanced_pair_mean(loss, similar)).tolist()
+    [3.0, 5.0, 3.0]
+    """
+    positive = ops.cast(similar, pair_loss.dtype)
+    others = not_self(similar, pair_loss.dtype)
+    return row_mean(pair_loss, positive * others) + row_mean(pair_loss, 1 - positive)
+
+
+def class_balanced_pair_mean(pair_loss, similar):
+    """Mean over all pairs of a batch, similar and dissimilar ones weighing alike in total.
+
+    A pair weighs |S| / |S1| if it is similar and |S| / |S0| if not, with |S1| and |S0| the numbers
+    of such pairs in the batch and |S| of both; anchor i gets the weighted mean of its pairs.
+
+    Args:
+        pair_loss: Float `[n, n]`, row i holding the pairs of anchor i.
+        similar: Booleans `[n, n]`.
+
+    Returns:
+        Float `[n]`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> loss = np.array([[9.0, 1.0, 2.0], [1.0, 9.0, 4.0], [2.0, 4.0, 9.0]], "float32")
+    >>> similar = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], bool)
+    >>> ops.convert_to_numpy(class_balanced_pair_mean(loss, similar)).tolist()
+    [3.0, 4.5, 4.5]
+
+    Reference: Cao, Long, Wang and Yu, "HashNet: Deep Learning to Hash by Continuation" (ICCV
+    2017).
+    """
+    others = not_self(similar, pair_loss.dtype)
+    positive = ops.cast(similar, pair_loss.dtype) * others
+    negative = others - positive
+    pairs = ops.sum(others)
+    weights = positive * _ratio(pairs, ops.sum(positive)) + negative * _ratio(
+        pairs, ops.sum(negative)
+    )
+    return ops.sum(pair_loss * weights, axis=1) / ops.maximum(ops.sum(others, axis=1), 1)
+
+
+def _ratio(pairs, count):
+    return pairs / ops.maximum(count, 1)
+
+
+def check_positive(name, value):
+    """Returns `value` as a float, or raises `ValueError` unless it is above 0."""
+    if not value > 0:
+        raise ValueError(f"`{name}` must be above 0. Received: {name}={value!r}")
+    return float(value)
+
+
+def check_weight(name, value):
+    """Returns `value` as a float, or raises `ValueError` if it is below 0."""
+    if not value >= 0:
+        raise ValueError(f"`{name}` must be at least 0. Received: {name}={value!r}")
+    return float(value)
