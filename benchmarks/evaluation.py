@@ -91,7 +91,7 @@ def evaluate(bits):
     added_mb = peak_mb() - before
     # The usual evaluator's order of ties is arbitrary.
     for ties, sign in (("best", 1), ("worst", -1)):
-        bound = metrics.average_precision(histograms, ties=ties)[: len(usual)]
+        bound = np.asarray(metrics.average_precision(histograms, ties=ties))[: len(usual)]
         assert (sign * (bound - usual) >= -1e-4).all(), f"beyond the {ties} order of ties"
 
     def with_all_metrics():

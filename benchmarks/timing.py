@@ -6,6 +6,9 @@ import time
 # Longer than threads that found no more work keep spinning.
 PAUSE_SECONDS = 0.2
 
+# A short call is repeated for so long, that the time of waking up a CPU does not count.
+LEAST_SECONDS = 0.5
+
 
 def rounds(calls, repeats):
     """Seconds of each call in each round.
@@ -15,15 +18,19 @@ def rounds(calls, repeats):
         repeats: Number of rounds.
 
     Returns:
-        Dictionary from name to a list of seconds, one for each round.
+        Dictionary from name to a list of seconds, one for each round: the mean of as many calls as
+        fill `LEAST_SECONDS`.
     """
     seconds = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
             time.sleep(PAUSE_SECONDS)
             started = time.perf_counter()
-            call()
-            seconds[name].append(time.perf_counter() - started)
+            count, elapsed = 0, 0.0
+            while elapsed < LEAST_SECONDS:
+                call()
+                count, elapsed = count + 1, time.perf_counter() - started
+            seconds[name].append(elapsed / count)
     return seconds
 
 
@@ -34,5 +41,8 @@ def divide(left, right):
 
 def spread(values):
     """Median, least and most, as text."""
-    digits = [f"{value:.3g}" for value in (statistics.median(values), min(values), max(values))]
+    digits = [
+        f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
+        for value in (statistics.median(values), min(values), max(values))
+    ]
     return "{} ({} to {})".format(*digits)

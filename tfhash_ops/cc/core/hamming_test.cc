@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <random>
 #include <stdexcept>
@@ -156,9 +157,8 @@ void WithinIsTheRankingUpToTheRadius(const Case& c, const Codes& queries, const 
          "within is the ranking up to the radius " + std::to_string(radius) + ": " + c.Name());
 }
 
-void HistogramCountsEveryPairOnce(const Case& c, const Codes& queries, const Codes& database,
-                                  std::mt19937& random) {
-  const int64_t bits = 8 * c.bytes;
+void HistogramCountsEveryPairOnce(const Case& c, int64_t bits, const Codes& queries,
+                                  const Codes& database, std::mt19937& random) {
   // Some classes have no items, and one is of items alone.
   std::vector<int64_t> query_labels(queries.count), database_labels(database.count);
   for (int64_t& label : query_labels) label = random() % 5 - 1;
@@ -199,7 +199,19 @@ void CheckCase(const Case& c, std::mt19937& random) {
   for (int64_t radius : {int64_t{0}, 2 * c.bytes, 4 * c.bytes, 8 * c.bytes, int64_t{1} << 40}) {
     WithinIsTheRankingUpToTheRadius(c, queries, database, radius);
   }
-  HistogramCountsEveryPairOnce(c, queries, database, random);
+  HistogramCountsEveryPairOnce(c, 8 * c.bytes, queries, database, random);
+}
+
+// So many pairs that the counts of all codes there are come cheaper.
+void HistogramOfShortCodesCountsEveryPairOnce(const Kernel& kernel, int64_t bits, int64_t queries,
+                                              std::mt19937& random) {
+  const Case c{&kernel, queries, 30000, (bits + 7) / 8, 2, Layout::kRandom};
+  OwnedCodes asking = MakeCodes(c.queries, c.bytes, c.layout, random);
+  OwnedCodes asked = MakeCodes(c.items, c.bytes, c.layout, random);
+  for (OwnedCodes* codes : {&asking, &asked}) {
+    for (int64_t i = 0; i < codes->count(); ++i) (*codes)[i][c.bytes - 1] &= 0xFF >> (8 * c.bytes - bits);
+  }
+  HistogramCountsEveryPairOnce(c, bits, asking, asked, random);
 }
 
 // Bit slicing, its every output, over all limits.
@@ -275,6 +287,8 @@ void AFailedTaskIsReported() {
       RunTasks(Threads(threads), 100000, [&](int64_t i) {
         ++begun;
         if (i == 37) throw std::runtime_error("task 37");
+        // The other threads leave task 37 the time to fail.
+        if (i > 37) std::this_thread::sleep_for(std::chrono::milliseconds(1));
       });
     } catch (const std::runtime_error& error) {
       caught = std::string(error.what()) == "task 37";
@@ -316,6 +330,9 @@ void AllLengthsAndSizes(const Kernel& kernel, std::mt19937& random) {
       }
     }
   }
+  HistogramOfShortCodesCountsEveryPairOnce(kernel, 1, 3, random);
+  HistogramOfShortCodesCountsEveryPairOnce(kernel, 12, 80, random);
+  HistogramOfShortCodesCountsEveryPairOnce(kernel, 16, 300, random);
   // Codes too long for a table.
   CheckCase({&kernel, 20, 30, 5000, 2, Layout::kRandom}, random);
 }

@@ -35,6 +35,15 @@ struct SlicedKernel {
   // Places of the block that hold no code count as codes of zeros. Returns how many queries.
   int64_t (*find)(const void* table, int64_t bytes, const uint16_t* selectors,
                   const uint64_t* limits, int64_t queries, int32_t* found, uint64_t* masks);
+
+  // Longest codes that `count` takes.
+  int64_t max_counted_bytes;
+
+  // Adds to counts[i * (8 * bytes + 1) + m], for each query i, the number of codes whose distances
+  // have all the bits of m set. Places of the block that hold no code count as codes of zeros.
+  // REQUIRES: bytes <= max_counted_bytes
+  void (*count)(const void* table, int64_t bytes, const uint16_t* selectors, int64_t queries,
+                int64_t* counts);
 };
 
 struct Kernel {
@@ -43,6 +52,9 @@ struct Kernel {
   // Distances of one query to `count` codes that follow each other.
   void (*distances)(const uint8_t* query, const uint8_t* codes, int64_t count, int64_t bytes,
                     int32_t* distances);
+
+  // The smallest of some distances. REQUIRES: count >= 1
+  int32_t (*least)(const int32_t* distances, int64_t count);
 
   // Null where the instruction set has no words wider than a register of integers.
   const SlicedKernel* sliced;

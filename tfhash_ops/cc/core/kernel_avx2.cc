@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -18,6 +19,9 @@
 
 namespace tfhash {
 namespace {
+
+// Vectors go through codes as fast as memory gives them, if only it is asked early enough.
+TFHASH_INLINE void PrefetchAhead(const uint8_t* codes) { __builtin_prefetch(codes + 1024); }
 
 using Word = __m256i;
 
@@ -43,6 +47,12 @@ TFHASH_INLINE Word NotMajority(Word a, Word b, Word c) {
 }
 
 TFHASH_INLINE int CountBits(uint64_t a) { return __builtin_popcountll(a); }
+
+TFHASH_INLINE int64_t CountWord(Word a) {
+  alignas(Word) uint64_t lanes[4];
+  Store(lanes, a);
+  return CountBits(lanes[0]) + CountBits(lanes[1]) + CountBits(lanes[2]) + CountBits(lanes[3]);
+}
 
 namespace integers {
 #include "popcount-inl.h"
@@ -73,6 +83,7 @@ void DistancesOf8(const uint8_t* query, const uint8_t* codes, int64_t count, int
   for (; i + 8 <= count; i += 8) {
     const Word first = CountLanes(Xor(all, LoadUnaligned(codes + 8 * i)));
     const Word second = CountLanes(Xor(all, LoadUnaligned(codes + 8 * i + 32)));
+    PrefetchAhead(codes + 8 * i);
     // Halves of lanes hold codes 0 4 1 5 2 6 3 7; bring them in order.
     const Word mixed = _mm256_or_si256(first, _mm256_slli_epi64(second, 32));
     const Word order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
@@ -91,10 +102,22 @@ void Distances(const uint8_t* query, const uint8_t* codes, int64_t count, int64_
   }
 }
 
+int32_t Least(const int32_t* distances, int64_t count) {
+  Word least = _mm256_set1_epi32(distances[0]);
+  int64_t i = 0;
+  for (; i + 8 <= count; i += 8) {
+    least = _mm256_min_epi32(least, _mm256_loadu_si256(reinterpret_cast<const Word*>(distances + i)));
+  }
+  alignas(Word) int32_t lanes[8];
+  Store(lanes, least);
+  return std::min(*std::min_element(lanes, lanes + 8),
+                  *std::min_element(distances + std::min(i, count - 1), distances + count));
+}
+
 }  // namespace
 
 const Kernel* Avx2Kernel() {
-  static const Kernel kernel{"avx2", Distances, &kSliced};
+  static const Kernel kernel{"avx2", Distances, Least, &kSliced};
   return &kernel;
 }
 

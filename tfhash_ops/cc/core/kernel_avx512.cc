@@ -4,7 +4,9 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
+#include <numeric>
 #include <utility>
 
 #define TFHASH_INLINE inline __attribute__((always_inline))
@@ -22,6 +24,9 @@
 
 namespace tfhash {
 namespace {
+
+// Vectors go through codes as fast as memory gives them, if only it is asked early enough.
+TFHASH_INLINE void PrefetchAhead(const uint8_t* codes) { __builtin_prefetch(codes + 1024); }
 
 using Word = __m512i;
 
@@ -47,6 +52,12 @@ TFHASH_INLINE Word NotMajority(Word a, Word b, Word c) {
 
 TFHASH_INLINE int CountBits(uint64_t a) { return __builtin_popcountll(a); }
 
+TFHASH_INLINE int64_t CountWord(Word a) {
+  alignas(Word) uint64_t lanes[8];
+  Store(lanes, _mm512_popcnt_epi64(a));
+  return std::accumulate(lanes, lanes + 8, 0);
+}
+
 namespace integers {
 #include "popcount-inl.h"
 }
@@ -60,6 +71,7 @@ void DistancesOf8(const uint8_t* query, const uint8_t* codes, int64_t count, int
   const Word all = Broadcast(bits);
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
+    PrefetchAhead(codes + 8 * i);
     const Word differ = Xor(all, _mm512_loadu_si512(codes + 8 * i));
     const __m256i counts = _mm512_cvtepi64_epi32(_mm512_popcnt_epi64(differ));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(distances + i), counts);
@@ -74,6 +86,7 @@ void DistancesOf4(const uint8_t* query, const uint8_t* codes, int64_t count, int
   const Word all = _mm512_set1_epi32(bits);
   int64_t i = 0;
   for (; i + 16 <= count; i += 16) {
+    PrefetchAhead(codes + 4 * i);
     const Word differ = Xor(all, _mm512_loadu_si512(codes + 4 * i));
     _mm512_storeu_si512(distances + i, _mm512_popcnt_epi32(differ));
   }
@@ -89,10 +102,22 @@ void Distances(const uint8_t* query, const uint8_t* codes, int64_t count, int64_
   }
 }
 
+int32_t Least(const int32_t* distances, int64_t count) {
+  Word least = _mm512_set1_epi32(distances[0]);
+  int64_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    least = _mm512_min_epi32(least, _mm512_loadu_si512(distances + i));
+  }
+  alignas(Word) int32_t lanes[16];
+  Store(lanes, least);
+  return std::min(*std::min_element(lanes, lanes + 16),
+                  *std::min_element(distances + std::min(i, count - 1), distances + count));
+}
+
 }  // namespace
 
 const Kernel* Avx512Kernel() {
-  static const Kernel kernel{"avx512", Distances, &kSliced};
+  static const Kernel kernel{"avx512", Distances, Least, &kSliced};
   return &kernel;
 }
 

@@ -4,6 +4,7 @@
 
 #include <arm_neon.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -36,13 +37,23 @@ TFHASH_INLINE Word NotMajority(Word a, Word b, Word c) { return vbslq_u64(Xor(a,
 // Counting bits goes through a vector register on this architecture; the compiler knows how.
 TFHASH_INLINE int CountBits(uint64_t a) { return __builtin_popcountll(a); }
 
+TFHASH_INLINE int64_t CountWord(Word a) { return vaddlvq_u8(vcntq_u8(vreinterpretq_u8_u64(a))); }
+
 #include "popcount-inl.h"
 #include "sliced-inl.h"
+
+int32_t Least(const int32_t* distances, int64_t count) {
+  int32x4_t least = vdupq_n_s32(distances[0]);
+  int64_t i = 0;
+  for (; i + 4 <= count; i += 4) least = vminq_s32(least, vld1q_s32(distances + i));
+  return std::min(vminvq_s32(least),
+                  *std::min_element(distances + std::min(i, count - 1), distances + count));
+}
 
 }  // namespace
 
 const Kernel* NeonKernel() {
-  static const Kernel kernel{"neon", Distances, &kSliced};
+  static const Kernel kernel{"neon", Distances, Least, &kSliced};
   return &kernel;
 }
 

@@ -5,9 +5,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <new>
 #include <vector>
 
+#include "aligned_bytes.h"
 #include "grid.h"
 #include "hamming.h"
 #include "kernel.h"
@@ -21,21 +21,6 @@ constexpr int64_t kMaxTableBytes = int64_t{1} << 23;
 // Codes that one query meets before the next one, where no table is built.
 constexpr int64_t kDirectBlock = 256;
 
-// Memory aligned for any vector word.
-class AlignedBytes {
- public:
-  explicit AlignedBytes(int64_t size) : data_(::operator new(size, kAlignment)) {}
-  ~AlignedBytes() { ::operator delete(data_, kAlignment); }
-  AlignedBytes(const AlignedBytes&) = delete;
-  AlignedBytes& operator=(const AlignedBytes&) = delete;
-
-  void* data() { return data_; }
-
- private:
-  static constexpr std::align_val_t kAlignment{64};
-  void* data_;
-};
-
 // limit(i): only items nearer than this matter to query i; at most 8 * bytes + 1.
 // visit(i, distance, index): an item with distance < limit(i). May lower limit(i).
 //
@@ -48,10 +33,8 @@ void ScanDirect(const Kernel& kernel, const Codes& queries, Range query_range,
     const int64_t count = std::min(kDirectBlock, item_range.end - first);
     for (int64_t i = query_range.begin; i < query_range.end; ++i) {
       kernel.distances(queries[i], database[first], count, database.bytes, distances);
-      // The smallest is found at the speed of vectors, and is seldom below the limit.
-      int32_t nearest = distances[0];
-      for (int64_t j = 1; j < count; ++j) nearest = std::min(nearest, distances[j]);
-      if (nearest >= limit(i)) continue;
+      // Seldom is any of them below the limit.
+      if (kernel.least(distances, count) >= limit(i)) continue;
       for (int64_t j = 0; j < count; ++j) {
         if (distances[j] < limit(i)) visit(i, distances[j], first + j);
       }

@@ -18,7 +18,7 @@
 //   Word ShiftLeft(a, int), ShiftRight(a, int), within lanes of 64 bits;
 //   Word NotMajority(a, b, c), the majority of not a, b and c;
 //   void FullAdd(a, b, c, Word& sum, Word& carry);
-//   bool IsZero(Word).
+//   bool IsZero(Word), int64_t CountWord(Word), the number of its bits.
 
 // Codes of a block: one for every bit of a word.
 constexpr int64_t kBlock = 8 * sizeof(Word);
@@ -247,6 +247,55 @@ int64_t Find(const void* table, int64_t bytes, const uint16_t* selectors, const 
 }
 
 // ---------------------------------------------------------------------------------------------
+// Counting distances. The codes at one distance are those whose planes are set where its bits are,
+// and clear elsewhere. Only the first half of that is asked here, for it takes a single conjunction:
+// how many distances have all bits of m set, whichever others they have. From these counts for
+// every m the caller finds those of the distances, once for all blocks.
+
+constexpr int64_t kMaxCountedBytes = kLongestUnrolled;
+
+// masks[m]: the codes whose distances have all bits of m set, where m goes on from kBits with
+// planes below kPlane.
+template <int kLargest, int kBits, int kPlane>
+TFHASH_INLINE void Conjoin(const Word* planes, Word all, Word* masks) {
+  if constexpr (kPlane > 0) {
+    constexpr int bits = kBits | 1 << (kPlane - 1);
+    if constexpr (bits <= kLargest) {
+      const Word both = And(all, planes[kPlane - 1]);
+      masks[bits] = both;
+      Conjoin<kLargest, bits, kPlane - 1>(planes, both, masks);
+    }
+    Conjoin<kLargest, kBits, kPlane - 1>(planes, all, masks);
+  }
+}
+
+template <int64_t kBytes>
+void CountQueries(const void* table, const uint16_t* selectors, int64_t queries, int64_t* counts) {
+  constexpr int kLargest = 8 * kBytes;
+  for (int64_t i = 0; i < queries; ++i) {
+    const Sum<kBytes> sum(static_cast<const uint8_t*>(table), selectors + i * GroupCount(kBytes));
+    Word masks[kLargest + 1];
+    Conjoin<kLargest, 0, PlaneCount(kLargest)>(sum.planes, Broadcast(~uint64_t{0}), masks);
+    int64_t* counts_of_query = counts + i * (kLargest + 1);
+    counts_of_query[0] += kBlock;
+    for (int m = 1; m <= kLargest; ++m) counts_of_query[m] += CountWord(masks[m]);
+  }
+}
+
+template <int... kLengths>
+void CountUnrolled(const void* table, int64_t bytes, const uint16_t* selectors, int64_t queries,
+                   int64_t* counts, std::integer_sequence<int, kLengths...>) {
+  static constexpr decltype(&CountQueries<1>) kCount[] = {CountQueries<kLengths + 1>...};
+  kCount[bytes - 1](table, selectors, queries, counts);
+}
+
+void Count(const void* table, int64_t bytes, const uint16_t* selectors, int64_t queries,
+           int64_t* counts) {
+  CountUnrolled(table, bytes, selectors, queries, counts,
+                std::make_integer_sequence<int, kMaxCountedBytes>());
+}
+
+// ---------------------------------------------------------------------------------------------
 // The table of a block.
 
 // Transposes the 64 x 64 bits in every 64-bit lane of 64 words: bit j of lane l of word i goes
@@ -308,4 +357,5 @@ void Build(const uint8_t* codes, int64_t count, int64_t bytes, void* table) {
 }
 
 constexpr SlicedKernel kSliced{kBlock, TableBytes, GroupCount, LimitWords,
-                               Build,  Select,     SetLimit,   Find};
+                               Build,  Select,     SetLimit,   Find,
+                               kMaxCountedBytes,   Count};
