@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from tfhash import metrics
-from tfhash.callbacks import RetrievalEvaluation, TwoStageTraining
+from tfhash.callbacks import RetrievalEvaluation, TanhContinuation, TwoStageTraining
 from tfhash.callbacks.backup import Backup
 
 
@@ -110,6 +110,19 @@ def test_pretraining_alone_warns_that_no_codes_are_learned(make_model, striped, 
     with pytest.warns(UserWarning, match="the hashing head stays untrained"):
         _, history = fit(make_model(), striped, epochs=2, pretrain_epochs=pretrain_epochs)
     assert history.history["stage"] == [1, 1]
+
+
+@pytest.mark.filterwarnings("ignore:.*stays untrained")
+@pytest.mark.filterwarnings("ignore:.*stays untrained")
+def test_the_weights_at_the_end_of_pretraining_are_kept(make_model, striped, tmp_path):
+    path = tmp_path / "pretrained.weights.h5"
+    fit(make_model(), striped, epochs=4, pretrain_epochs=2, pretrained_weights=path)
+    pretrained = make_model()
+    fit(pretrained, striped, epochs=2, pretrain_epochs=2)
+    restored = make_model().uncompiled_copy()
+    restored.load_weights(path)
+    for expected, found in zip(pretrained.get_weights(), restored.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, found)
 
 
 @pytest.mark.filterwarnings("ignore:.*stays untrained")
@@ -267,3 +280,31 @@ def test_the_backup_holds_what_other_callbacks_logged(make_model, striped, tmp_p
 def test_every_below_one_is_refused(striped):
     with pytest.raises(ValueError, match="`every` must be an integer >= 1"):
         RetrievalEvaluation(striped, striped, every=0)
+
+
+def test_codes_harden_from_the_first_epoch_of_finetuning_to_the_last(make_model, striped):
+    model = make_model()
+    hardening = TanhContinuation(last_sharpness=16.0, first_epoch=2)
+    _, history = fit(model, striped, epochs=5, pretrain_epochs=2, callbacks=[hardening])
+    assert history.history["sharpness"] == [1.0, 1.0, 1.0, 4.0, 16.0]
+    assert float(model.hashing.sharpness) == 16.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"last_sharpness": 0.5}, "`last_sharpness` must be at least 1. .*=0.5"),
+        ({"last_sharpness": float("nan")}, "`last_sharpness` must be at least 1"),
+        ({"first_epoch": -1}, "`first_epoch` must be at least 0. Received: -1"),
+    ],
+)
+def test_continuation_out_of_range_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TanhContinuation(**arguments)
+
+
+def test_continuation_needs_a_hashing_layer():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(loss="mse")
+    with pytest.raises(ValueError, match="`HashingLayer` as its attribute `hashing`. .*Sequential"):
+        model.fit(np.zeros((4, 2)), np.zeros(4), verbose=0, callbacks=[TanhContinuation()])

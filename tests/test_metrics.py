@@ -56,6 +56,54 @@ def test_average_precision_is_that_of_all_tie_orders(ranking, k):
         np.testing.assert_allclose(full, expected["expected"], atol=1e-5)
 
 
+@given(rankings, st.integers(1, 8), st.sampled_from(["possible", "relevant", "retrieved"]))
+@settings(deadline=None, max_examples=200)
+def test_every_variant_of_average_precision_is_that_of_all_tie_orders(ranking, k, denominator):
+    total = sum(r for _, r in ranking)
+    if not total:
+        return
+    orders = list(all_orders(ranking))
+    hits = np.array([sum(order[:k]) for order in orders])
+    sums = np.array([plain_average_precision(order, k, total) * min(total, k) for order in orders])
+    divisors = {"possible": min(total, k), "relevant": total, "retrieved": np.maximum(hits, 1)}
+    values = sums / divisors[denominator]
+    histograms = histograms_of(ranking)
+    for ties, zero, hit in (
+        ("expected", values.mean(), (hits > 0).mean()),
+        ("best", *best_or_worst(values, hits, sums, max)),
+        ("worst", *best_or_worst(values, hits, sums, min)),
+    ):
+        options = {"k": k, "ties": ties, "denominator": denominator}
+        found = metrics.average_precision(histograms, **options)[0]
+        np.testing.assert_allclose(found, zero, atol=1e-5, err_msg=ties)
+        found = metrics.mean_average_precision(histograms, **options, without_hits="drop")
+        np.testing.assert_allclose(found, zero / hit if hit else np.nan, atol=1e-5, err_msg=ties)
+
+
+def best_or_worst(values, hits, sums, choose):
+    """Value and hits of the order in which relevant items come first, or last, in their tie."""
+    i = choose(range(len(values)), key=lambda i: (sums[i], hits[i]))
+    return values[i], float(hits[i] > 0)
+
+
+def test_queries_without_hits_count_as_zero_or_are_left_out():
+    histograms = DistanceHistograms(np.array([[1, 1], [1, 1]]), np.array([[1, 0], [0, 1]]))
+    values = [
+        metrics.mean_average_precision(histograms, k=1, without_hits=w) for w in ("zero", "drop")
+    ]
+    assert values == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("argument", "known"),
+    [("ties", "expected"), ("denominator", "possible"), ("without_hits", "zero")],
+)
+def test_an_unknown_variant_is_refused(argument, known):
+    histograms = DistanceHistograms(np.array([[1, 1]]), np.array([[1, 0]]))
+    with pytest.raises(ValueError, match=rf"`{argument}` must be one of \('{known}'.*='lucky'"):
+        metrics.mean_average_precision(histograms, k=1, **{argument: "lucky"})
+
+
 @given(rankings, st.integers(1, 8))
 @settings(deadline=None, max_examples=100)
 def test_precision_at_k_is_the_mean_over_tie_orders(ranking, k):
@@ -108,7 +156,7 @@ def test_histograms_count_every_pair(rng, monkeypatch, bits, multi_hot, compiled
             pytest.skip("needs the compiled ops for TensorFlow")
     else:
         monkeypatch.setattr(tfhash_ops.library, "is_compiled", lambda: False)
-        monkeypatch.setattr(metrics, "_BLOCK_PAIRS", 64)  # several blocks, the last one smaller
+        monkeypatch.setattr(metrics.histograms, "_BLOCK_PAIRS", 64)  # several blocks
     q, n = 7, 30
     signs = [rng.random((count, bits)) < 0.5 for count in (q, n)]
     packed = [np.packbits(s, axis=1, bitorder="little") for s in signs]

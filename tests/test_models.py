@@ -63,6 +63,17 @@ def test_images_of_any_type_with_values_0_to_255_give_the_same_codes(make_model,
     np.testing.assert_array_equal(model.encode(striped[0][..., 0]), model.encode(striped[0]))
 
 
+def test_classify_gives_the_classes_of_the_largest_logits(make_model, striped):
+    images, labels = striped
+    model = make_model()
+    model.begin_stage("pretrain")
+    model.fit(images, labels, epochs=20, verbose=0)
+    predicted = model.classify(images)
+    assert predicted.shape == (64,)
+    assert (predicted == labels).mean() > 0.9
+    assert model.classify(images[:0]).shape == (0,)
+
+
 @pytest.mark.parametrize("count", [0, 1, 257])
 def test_encode_takes_any_number_of_images(make_model, count):
     assert make_model(bits=9).encode(np.zeros((count, 8, 8, 1), "uint8")).shape == (count, 2)

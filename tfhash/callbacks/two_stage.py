@@ -5,6 +5,7 @@ import warnings
 import keras
 import numpy as np
 
+from tfhash import files
 from tfhash.callbacks.backup import Backup
 from tfhash.models import STAGES
 
@@ -25,6 +26,8 @@ class TwoStageTraining(keras.callbacks.Callback):
             default that of the compiled optimizer.
         finetune_learning_rate: Likewise for the second stage.
         freeze_backbone: Whether fine-tuning trains the hashing head alone.
+        pretrained_weights: File, `*.weights.h5`, that the weights without the optimizer are
+            written to when pre-training ends.
         backup_dir: Directory that keeps the state of the run after every epoch. If it holds one
             when `fit` begins, training goes on from there, in the right stage, and the history
             includes the epochs before. The directory is left in place at the end.
@@ -55,6 +58,7 @@ class TwoStageTraining(keras.callbacks.Callback):
         pretrain_learning_rate=None,
         finetune_learning_rate=None,
         freeze_backbone=False,
+        pretrained_weights=None,
         backup_dir=None,
     ):
         super().__init__()
@@ -69,6 +73,7 @@ class TwoStageTraining(keras.callbacks.Callback):
             "finetune": finetune_learning_rate,
         }
         self.freeze_backbone = freeze_backbone
+        self.pretrained_weights = pretrained_weights
         self.epoch_logs = []
         self._backup = Backup(backup_dir) if backup_dir else None
         self._stage = None
@@ -119,6 +124,10 @@ class TwoStageTraining(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         logs["stage"] = self._stage_number()
         self.epoch_logs.append({name: float(value) for name, value in logs.items()})
+        # Before the backup, for a run that goes on from it will not come here again.
+        if self.pretrained_weights and epoch + 1 == self.pretrain_epochs:
+            with files.written_whole(self.pretrained_weights) as temporary:
+                self.model.uncompiled_copy().save_weights(temporary)
         if self._backup:
             state = {"epochs_done": epoch + 1, "epoch_logs": self.epoch_logs, **self._schedule()}
             self._backup.save(self.model, state)

@@ -17,6 +17,18 @@ def define_flags(values):
         "Where tensorflow-datasets finds or puts prepared data; by default TFDS_DATA_DIR.",
         flag_values=values,
     )  # fmt: skip
+    flags.DEFINE_enum(
+        "protocol", "official", data.PROTOCOLS,
+        "How items are divided. official: the dataset's own test split, else a share, queries the "
+        "rest. cnnh: 100 queries and 500 training items of each class, all but the queries is the "
+        "database; cnnh54k: without the training items. unseen: three classes of ten, kept out of "
+        "training.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_float(
+        "validation_fraction", 0.05, "Share of the training items that is kept to choose by.",
+        lower_bound=0, upper_bound=0.9, flag_values=values,
+    )  # fmt: skip
     flags.DEFINE_bool(
         "skip_broken", False, "Leave out image files that cannot be read, and list them.",
         flag_values=values,
@@ -37,12 +49,14 @@ def load(values, image_size):
         values.dataset,
         data_dir=values.data_dir,
         image_size=image_size,
+        validation_fraction=values.validation_fraction,
         skip_broken=values.skip_broken,
+        protocol=values.protocol,
     )
     report_skipped(splits.skipped)
     height, width, channels = splits.image_shape
     print(
-        f"{splits.source}: {len(splits.classes)} classes, {height}x{width}x{channels}; "
+        f"{splits.source}, {splits.protocol}: {len(splits.classes)} classes, {height}x{width}x{channels}; "
         f"{len(splits.train):,} to train, {len(splits.validation):,} to validate, "
         f"{len(splits.queries):,} queries against {len(splits.database):,}"
     )

@@ -17,6 +17,7 @@ from tfhash.cli.main import require
 def define_flags(values):
     model_file.define_flags(values)
     dataset_flags.define_flags(values)
+    evaluation.define_flags(values)
     flags.DEFINE_string(
         "output_dir", None, "Where to write report.json and pictures/; by default nowhere.",
         flag_values=values,
@@ -37,7 +38,7 @@ def run(values, command_line):
     model = model_file.load(values)
     own_size = None if values.dataset == "digits" else model.image_shape[:2]
     splits = dataset_flags.load(values, own_size).conform(model.image_shape)
-    figures, encoded = evaluation.evaluate(model, splits)
+    figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
     print(f"\n{evaluation.table(figures)}")
     if directory:
         evaluation.draw(splits, encoded, model.bits, directory / "pictures")

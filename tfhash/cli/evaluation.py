@@ -1,15 +1,48 @@
 """Measures a model on the queries and database of a dataset, and draws what it found."""
 
 import numpy as np
+from absl import flags
 
 import tfhash_ops
-from tfhash import metrics, plots
+from tfhash import codes, metrics, plots
 
 QUERIES_SHOWN, NEIGHBOURS_SHOWN = 10, 10
 
 
-def evaluate(model, splits):
+def define_flags(values):
+    flags.DEFINE_integer(
+        "map_at", None, "Items of each ranking that count for mAP; by default all.",
+        lower_bound=1, flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_enum(
+        "map_denominator", "possible", metrics.DENOMINATORS,
+        "What the precisions at the hits are divided by, with --map_at: the hits that were "
+        "possible, all relevant items, or the hits retrieved.",
+        flag_values=values,
+    )  # fmt: skip
+    flags.DEFINE_enum(
+        "map_without_hits", "zero", metrics.WITHOUT_HITS,
+        "With --map_at: whether a query without hits counts as 0 or is dropped.",
+        flag_values=values,
+    )  # fmt: skip
+
+
+def variant(values):
+    """The variant of mAP that the flags ask for, as arguments of `metrics.summarize`."""
+    return {
+        "map_k": values.map_at,
+        "denominator": values.map_denominator,
+        "without_hits": values.map_without_hits,
+    }
+
+
+def evaluate(model, splits, variant):
     """Encodes queries and database once and computes every figure of the report.
+
+    Args:
+        model: `HashingModel`.
+        splits: `Splits`.
+        variant: That of mAP, arguments of `metrics.summarize`.
 
     Returns:
         `(figures, encoded)`: a dictionary for the report, and the packed codes and histograms
@@ -24,7 +57,7 @@ def evaluate(model, splits):
     correlation = metrics.bit_correlation(database, model.bits)
     np.fill_diagonal(correlation, 0)
     figures = {
-        "metrics": metrics.summarize(histograms),
+        "metrics": metrics.summarize(histograms, **variant),
         "codes": {
             "distinct_codes": metrics.count_distinct_codes(database),
             "bit_balance": metrics.bit_balance(database, model.bits).round(4).tolist(),
@@ -32,6 +65,7 @@ def evaluate(model, splits):
         },
         "protocol": {
             "dataset": splits.source,
+            "name": splits.protocol,
             "fingerprint": splits.fingerprint(),
             "queries": len(splits.queries),
             "answerable_queries": metrics.count_answerable_queries(histograms),
@@ -40,11 +74,47 @@ def evaluate(model, splits):
             "validation_items": len(splits.validation),
             "skipped_files": len(splits.skipped),
             "relevant": "items that share a label with the query",
-            "average_precision": "over the whole ranking, divided by all relevant items",
+            "average_precision": {**variant, "map_k": variant["map_k"] or "all"},
             "ties": "expectation over random orders; best and worst order beside it",
         },
     }
     return figures, (queries, database, histograms)
+
+
+def baselines(splits, variant, untrained, classifier=None):
+    """Retrieval by codes that any useful ones must beat.
+
+    Args:
+        splits, variant: As in `evaluate`.
+        untrained: The network as it was before training; its codes.
+        classifier: The network after pre-training, or `None` if there was none; the class that it
+            predicts, as a number of as many bits as the classes need.
+
+    Returns:
+        Dictionary from the baseline's name to its bits and metrics.
+    """
+    print("Evaluating the baselines")
+    encoders = {"untrained network": (untrained.bits, untrained.encode)}
+    if classifier is not None:
+        bits = (classifier.num_classes - 1).bit_length()
+        encoders["predicted class"] = (
+            bits,
+            lambda images: _as_codes(classifier.classify(images), bits),
+        )
+    found = {}
+    for name, (bits, encode) in encoders.items():
+        queries, database = (encode(split.batches()) for split in (splits.queries, splits.database))
+        histograms = metrics.distance_histograms(
+            queries, database, splits.queries.labels, splits.database.labels, bits
+        )
+        found[name] = {"bits": bits, "metrics": metrics.summarize(histograms, **variant)}
+    return found
+
+
+def _as_codes(numbers, bits):
+    """Numbers below 2^bits as packed codes."""
+    as_bytes = numbers.astype("<u4").view("uint8").reshape(-1, 4)
+    return as_bytes[:, : codes.packed_length(bits)]
 
 
 def draw(splits, encoded, bits, directory):
@@ -69,9 +139,13 @@ def table(figures):
         if value is not None
     ]
     rows.append(("distinct codes", f"{figures['codes']['distinct_codes']:,}"))
-    lines = [f"  {name:22}{value:>10}" for name, value in rows]
+    for name, baseline in figures.get("baselines", {}).items():
+        value = baseline["metrics"]["map"]
+        rows.append((f"map, {name}, {baseline['bits']} bits", f"{value:.4f}"))
+    width = max(len(name) for name, _ in rows) + 2
+    lines = [f"  {name:{width}}{value:>10}" for name, value in rows]
     heading = (
-        f"{protocol['dataset']}: {protocol['queries']:,} queries against "
+        f"{protocol['dataset']}, {protocol['name']}: {protocol['queries']:,} queries against "
         f"{protocol['database_items']:,} items"
     )
     return "\n".join([heading, *lines])

@@ -49,6 +49,7 @@ NOT_PART_OF_RUN = ("output_dir", "data_dir", "resume", "overwrite", "traceback")
 def define_flags(values):
     dataset_flags.define_flags(values)
     dataset_flags.define_image_size(values)
+    evaluation.define_flags(values)
     string, integer, number, boolean, choice = (
         functools.partial(define, flag_values=values)
         for define in (
@@ -131,7 +132,8 @@ def run(values, command_line):
     run_directory.begin(settings, splits.fingerprint(), values.resume, values.overwrite)
     stages = _fit(values, splits, model, max_shift, run_directory.backup)
     trained = time.time()
-    figures, encoded = evaluation.evaluate(model, splits)
+    figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
+    figures["baselines"] = _baselines(values, splits, stages.pretrained_weights)
     evaluated = time.time()
     run_directory.write_model(model)
     evaluation.draw(splits, encoded, model.bits, run_directory.pictures)
@@ -274,7 +276,11 @@ def _fit(values, splits, model, max_shift, backup):
         for stage in EPOCHS
     }
     stages = TwoStageTraining(
-        epochs["pretrain"], schedules["pretrain"], schedules["finetune"], backup_dir=backup
+        epochs["pretrain"],
+        schedules["pretrain"],
+        schedules["finetune"],
+        pretrained_weights=backup / "pretrained.weights.h5",
+        backup_dir=backup,
     )
     batches = splits.train.shuffled_batches(
         batch_size,
@@ -301,6 +307,15 @@ def _fit(values, splits, model, max_shift, backup):
         callbacks=callbacks,
     )
     return stages
+
+
+def _baselines(values, splits, pretrained_weights):
+    keras.utils.set_random_seed(values.seed)
+    untrained, classifier = _build(values, splits), None
+    if pretrained_weights.exists():
+        classifier = untrained.uncompiled_copy()
+        classifier.load_weights(pretrained_weights)
+    return evaluation.baselines(splits, evaluation.variant(values), untrained, classifier)
 
 
 def _given_or(value, default):

@@ -4,10 +4,11 @@ import pathlib
 
 import numpy as np
 
-from tfhash.data import catalog, folder
+from tfhash.data import catalog, folder, protocols
+from tfhash.data.protocols import PROTOCOLS
 from tfhash.data.split import Split, Splits
 
-__all__ = ["Split", "Splits", "load", "load_images"]
+__all__ = ["PROTOCOLS", "Split", "Splits", "load", "load_images"]
 
 # Folders hold images of any size; this one suits the built-in backbones.
 DEFAULT_FOLDER_SIZE = 64
@@ -20,12 +21,23 @@ def load(
     query_fraction=0.2,
     validation_fraction=0.05,
     skip_broken=False,
+    protocol="official",
 ):
     """Loads a dataset as train, validation, query and database splits.
 
-    Which item lands in which split depends on the data alone: neither on file names nor on a
-    seed. Queries never overlap the database; validation items are in the database and not in
-    training, to choose by without a look at the queries.
+    Which item lands in which split depends on the data alone, never on a seed, and under the
+    first protocol not on file names either. Queries never overlap the database; validation items
+    are kept out of training, to choose by without a look at the queries.
+
+    | protocol | queries | training | database |
+    | --- | --- | --- | --- |
+    | `official` | the dataset's own test split, else a share | the rest | the rest |
+    | `cnnh` | 100 of each class | 500 of each class | all but the queries |
+    | `cnnh54k` | 100 of each class | 500 of each class | all but queries and training |
+    | `unseen` | official, some classes | official, the other classes | official, as the queries |
+
+    Validation items are a share of the training items; under `official` and `cnnh` they are in
+    the database. Under `unseen`, three classes of ten are kept out of training.
 
     Args:
         source: `"digits"` (bundled with scikit-learn); the name of an image classification
@@ -41,13 +53,14 @@ def load(
         validation_fraction: Share of the database that is kept out of training, in [0, 1).
         skip_broken: Leave out files that cannot be read, and list them in `Splits.skipped`,
             instead of raising.
+        protocol: One of `PROTOCOLS`.
 
     Returns:
         `Splits`.
 
     Raises:
         ValueError: If an argument is out of range, the name unknown, a class folder empty, a
-            file broken, or there is one class only.
+            file broken, or there are fewer classes or items than the protocol needs.
         FileNotFoundError: If the dataset can be neither found nor downloaded.
 
     Example:
@@ -69,6 +82,7 @@ def load(
         )
     else:
         splits = catalog.load_tfds(source, data_dir, size, query_fraction, validation_fraction)
+    splits = protocols.arrange(splits, protocol, validation_fraction)
     for name in ("train", "queries", "database"):
         labels = np.unique(getattr(splits, name).labels)
         if len(labels) < 2 or labels[0] < 0:

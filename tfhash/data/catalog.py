@@ -21,7 +21,7 @@ def load_digits(query_fraction, validation_fraction):
     def pick(indices):
         return _digits_split(images[indices], labels[indices], indices)
 
-    return Splits(
+    return Splits.create(
         source="digits",
         classes=[str(digit) for digit in range(10)],
         train=pick(train),
@@ -84,7 +84,8 @@ def load_tfds(name, data_dir, image_size, query_fraction, validation_fraction):
     if None in shape:
         raise ValueError(f"the images of {name!r} differ in size. Pass one, as image_size=64")
     splits = {part: _read(builder, split, shape) for part, split in pick.items()}
-    return Splits(source=name, classes=list(builder.info.features["label"].names), **splits)
+    classes = list(builder.info.features["label"].names)
+    return Splits.create(source=name, classes=classes, **splits)
 
 
 def load_tfds_split(name, data_dir, split, image_shape):
@@ -129,6 +130,17 @@ def _prepared_builder(name, data_dir):
     return builder
 
 
+def _item_ids(builder, split):
+    """`SPLIT/NUMBER` of every item of a split or of slices of splits."""
+    import tensorflow_datasets as tfds
+
+    infos = builder.info.splits
+    for part in tfds.core.ReadInstruction.from_spec(split).to_absolute(infos):
+        # An open end of a slice stays open here.
+        for i in range(part.from_ or 0, part.to or infos[part.splitname].num_examples):
+            yield f"{part.splitname}/{i}"
+
+
 def _read(builder, split, image_shape, read_once=False):
     import tensorflow_datasets as tfds
 
@@ -153,7 +165,8 @@ def _read(builder, split, image_shape, read_once=False):
             lambda image, label: (conform(image, image_shape), label),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
-    names = [f"{builder.name}/{split}/{i}" for i in range(count)]
+    # Names of items, not of places in a slice: they stay the same in every split.
+    names = [f"{builder.name}/{i}" for i in _item_ids(builder, split)]
     labels = read(decoders={"image": tfds.decode.SkipDecoding()}).map(lambda _, label: label)
     labels = np.fromiter(labels.as_numpy_iterator(), "int64", count)
     return Split.create(elements, names, labels, image_shape, read_once)

@@ -64,7 +64,7 @@ def load_classes(path, image_shape, query_fraction, validation_fraction, skip_br
             image_shape,
         )
 
-    return Splits(
+    return Splits.create(
         source=str(root),
         classes=classes,
         train=pick(train),

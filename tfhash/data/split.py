@@ -1,7 +1,6 @@
 """Splits of a dataset as `tf.data` pipelines."""
 
 import dataclasses
-import functools
 import json
 from collections.abc import Sequence
 
@@ -65,6 +64,16 @@ class Split:
         return Split(
             self.elements.take(count), self.names[:count], self.labels[:count], self.image_shape
         )
+
+    def pick(self, indices):
+        """The items at `indices` as a split of their own, in the order they have here."""
+        indices = np.sort(np.asarray(indices, "int64"))
+        is_chosen = np.zeros(len(self), bool)
+        is_chosen[indices] = True
+        elements = self.elements.enumerate()
+        elements = elements.filter(lambda i, _: tf.gather(is_chosen, i)).map(lambda _, item: item)
+        names = [self.names[i] for i in indices.tolist()]
+        return Split.create(elements, names, self.labels[indices], self.image_shape)
 
     def concatenate(self, other):
         """The items of this split, then those of another."""
@@ -136,9 +145,11 @@ class Splits:
         source: What was loaded.
         classes: Name of each class; label i is class i.
         train: Items to train on.
-        validation: Items of the database kept out of training, to choose by.
+        validation: Items kept out of training, to choose by.
         queries: Items to report on, never to choose by.
+        database: Items that the queries search.
         skipped: Files left out because they are broken.
+        protocol: How the items were divided; see `tfhash.data.load`.
     """
 
     source: str
@@ -146,12 +157,15 @@ class Splits:
     train: Split
     validation: Split
     queries: Split
+    database: Split
     skipped: list[str] = dataclasses.field(default_factory=list)
+    protocol: str = "official"
 
-    @functools.cached_property
-    def database(self):
-        """Items that the queries search: those of `train`, then those of `validation`."""
-        return self.train.concatenate(self.validation)
+    @classmethod
+    def create(cls, source, classes, train, validation, queries, skipped=()):
+        """Splits whose database is what can be trained on: `train`, then `validation`."""
+        database = train.concatenate(validation)
+        return cls(source, classes, train, validation, queries, database, list(skipped))
 
     @property
     def image_shape(self):
@@ -159,7 +173,7 @@ class Splits:
 
     def fingerprint(self):
         """SHA-256 of the names and labels of the items of every split, in hexadecimal."""
-        parts = (self.train, self.validation, self.queries)
+        parts = (self.train, self.validation, self.queries, self.database)
         lists = [[list(part.names), part.labels.tolist()] for part in parts]
         return digest(json.dumps(lists).encode())
 
@@ -167,7 +181,7 @@ class Splits:
         """The same splits with images brought to another shape."""
         parts = {
             name: getattr(self, name).conform(image_shape)
-            for name in ("train", "validation", "queries")
+            for name in ("train", "validation", "queries", "database")
         }
         return dataclasses.replace(self, **parts)
 

@@ -279,6 +279,26 @@ class HashingModel(keras.Model):
             )
         return ops.convert_to_numpy(codes.pack(relaxed))
 
+    def classify(self, images, batch_size=256, verbose=0):
+        """The classes that the classifier head predicts.
+
+        Fine-tuning trains the hashing head and leaves the classifier behind: ask before it.
+
+        Args:
+            images, batch_size, verbose: As in `encode`.
+
+        Returns:
+            NumPy `int64 [n]`, the class of the largest logit.
+        """
+        scorer = keras.Sequential([self.preprocessing, self.backbone, self.classifier])
+        if hasattr(images, "shape"):
+            if len(images) == 0:
+                return np.zeros(0, np.int64)
+            logits = scorer.predict(images, batch_size=batch_size, verbose=verbose)
+        else:
+            logits = scorer.predict(images, verbose=verbose)
+        return np.argmax(logits, axis=1)
+
     def uncompiled_copy(self):
         """A copy for inference: the same weights, without optimizer, losses and metrics."""
         if not self.built:

@@ -1,0 +1,116 @@
+"""Protocols divide the same items, each in its own way."""
+
+import numpy as np
+import pytest
+
+from tfhash import data
+from tfhash.data import protocols
+
+
+@pytest.fixture
+def small_cnnh(monkeypatch):
+    """CNNH's protocols, small enough for scikit-learn's digits."""
+    monkeypatch.setattr(protocols, "QUERIES_OF_CLASS", 10)
+    monkeypatch.setattr(protocols, "TRAINING_ITEMS_OF_CLASS", 40)
+
+
+def names_of(splits):
+    return {
+        part: set(getattr(splits, part).names)
+        for part in ("train", "validation", "queries", "database")
+    }
+
+
+@pytest.mark.parametrize("protocol", ["cnnh", "cnnh54k"])
+def test_cnnh_takes_as_many_of_every_class(small_cnnh, protocol):
+    splits = data.load("digits", protocol=protocol, validation_fraction=0.1)
+    assert np.bincount(splits.queries.labels).tolist() == [10] * 10
+    assert np.bincount(splits.train.labels).tolist() == [36] * 10
+    assert np.bincount(splits.validation.labels).tolist() == [4] * 10
+    names = names_of(splits)
+    assert not names["queries"] & (names["train"] | names["validation"] | names["database"])
+    assert not names["train"] & names["validation"]
+    if protocol == "cnnh":
+        assert len(splits.database) == 1797 - 100
+        assert names["train"] | names["validation"] < names["database"]
+    else:
+        assert len(splits.database) == 1797 - 100 - 400
+        assert not names["database"] & (names["train"] | names["validation"])
+
+
+def test_cnnhs_queries_do_not_depend_on_what_is_kept_for_validation(small_cnnh):
+    parts = [
+        names_of(data.load("digits", protocol="cnnh", validation_fraction=fraction))
+        for fraction in (0.0, 0.25)
+    ]
+    assert parts[0]["queries"] == parts[1]["queries"]
+    assert parts[0]["database"] == parts[1]["database"]
+    assert parts[0]["train"] == parts[1]["train"] | parts[1]["validation"]
+
+
+def test_unseen_classes_are_searched_and_not_trained_on():
+    official, splits = data.load("digits"), data.load("digits", protocol="unseen")
+    unseen = set(splits.queries.labels.tolist())
+    assert len(unseen) == 3
+    assert set(splits.database.labels.tolist()) == unseen
+    trained_on = set(splits.train.labels.tolist()) | set(splits.validation.labels.tolist())
+    assert trained_on == set(range(10)) - unseen
+    assert names_of(splits)["queries"] < names_of(official)["queries"]
+    assert names_of(splits)["train"] < names_of(official)["train"]
+
+
+def test_items_keep_their_images_and_labels(small_cnnh):
+    def images_of(splits):
+        return {
+            name: (image.tobytes(), label)
+            for part in (splits.database, splits.queries)
+            for name, (image, label) in zip(part.names, part.elements.as_numpy_iterator())
+        }
+
+    official = images_of(data.load("digits"))
+    assert images_of(data.load("digits", protocol="cnnh")) == official
+    unseen = images_of(data.load("digits", protocol="unseen"))
+    assert unseen == {name: official[name] for name in unseen}
+
+
+def test_every_protocol_has_a_fingerprint_of_its_own(small_cnnh):
+    prints = [data.load("digits", protocol=name).fingerprint() for name in data.PROTOCOLS]
+    assert prints == [data.load("digits", protocol=name).fingerprint() for name in data.PROTOCOLS]
+    assert len(set(prints)) == len(data.PROTOCOLS)
+
+
+def test_protocols_that_cannot_be_followed_are_refused():
+    with pytest.raises(ValueError, match="needs 600 items of every class. Received: 178 of the cl"):
+        data.load("digits", protocol="cnnh")
+    with pytest.raises(ValueError, match="`protocol` must be one of official, cnnh, .*='best'"):
+        data.load("digits", protocol="best")
+
+
+@pytest.mark.parametrize(
+    ("protocol", "train", "queries", "database"),
+    [
+        ("official", 47_500, 10_000, 50_000),
+        ("cnnh", 4_750, 1_000, 59_000),
+        ("cnnh54k", 4_750, 1_000, 54_000),
+        ("unseen", None, 3_000, 15_000),
+    ],
+)
+def test_cifar10_has_the_published_numbers(shared_datasets, protocol, train, queries, database):
+    splits = data.load("cifar10", data_dir=shared_datasets, protocol=protocol)
+    assert len(splits.queries) == queries
+    assert len(splits.database) == database
+    if train:
+        assert len(splits.train) == train
+        assert len(splits.validation) == (5_000 if train < 5_000 else 50_000) - train
+
+
+def test_picked_items_come_in_the_order_of_the_split():
+    queries = data.load("digits").queries
+    picked = queries.pick([5, 2, 200])
+    chosen = [2, 5, 200]
+    assert picked.names == [queries.names[i] for i in chosen]
+    assert picked.labels.tolist() == queries.labels[chosen].tolist()
+    images = [image for image, _ in queries.elements.as_numpy_iterator()]
+    found = [image for image, _ in picked.elements.as_numpy_iterator()]
+    np.testing.assert_array_equal(found, [images[i] for i in chosen])
+    assert len(queries.pick([])) == 0

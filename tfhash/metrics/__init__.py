@@ -1,0 +1,46 @@
+"""Retrieval quality of binary codes, computed from histograms over the Hamming distance.
+
+Items at the same distance are tied: no ranking among them is right or wrong. A value here
+is the expectation over all orders of the ties, unless best or worst order is asked for, so
+that it does not depend on the order in which items happen to be stored.
+
+Every mean is taken over the queries that have at least one relevant item in the database;
+`count_answerable_queries` says how many there are.
+"""
+
+from tfhash.metrics.average_precision import (
+    DENOMINATORS,
+    TIES,
+    WITHOUT_HITS,
+    average_precision,
+    mean_average_precision,
+)
+from tfhash.metrics.bits import bit_balance, bit_correlation, count_distinct_codes
+from tfhash.metrics.histograms import DistanceHistograms, distance_histograms
+from tfhash.metrics.ranking import (
+    count_answerable_queries,
+    precision_at_k,
+    precision_recall_curve,
+    precision_within_radius,
+    recall_within_radius,
+    summarize,
+)
+
+__all__ = [
+    "DENOMINATORS",
+    "TIES",
+    "WITHOUT_HITS",
+    "DistanceHistograms",
+    "average_precision",
+    "bit_balance",
+    "bit_correlation",
+    "count_answerable_queries",
+    "count_distinct_codes",
+    "distance_histograms",
+    "mean_average_precision",
+    "precision_at_k",
+    "precision_recall_curve",
+    "precision_within_radius",
+    "recall_within_radius",
+    "summarize",
+]
