@@ -6,7 +6,13 @@ import pytest
 from keras import ops
 
 from tfhash import metrics
-from tfhash.callbacks import RetrievalEvaluation, TanhContinuation, TwoStageTraining
+from tfhash.callbacks import (
+    RetrievalEvaluation,
+    TanhContinuation,
+    TimeEstimate,
+    TwoStageTraining,
+    estimate,
+)
 from tfhash.callbacks.backup import Backup
 
 
@@ -308,3 +314,32 @@ def test_continuation_needs_a_hashing_layer():
     model.compile(loss="mse")
     with pytest.raises(ValueError, match="`HashingLayer` as its attribute `hashing`. .*Sequential"):
         model.fit(np.zeros((4, 2)), np.zeros(4), verbose=0, callbacks=[TanhContinuation()])
+
+
+@pytest.mark.parametrize(
+    ("seconds_a_step", "initial_epoch", "words"),
+    [
+        (0.5, 0, "about 14 seconds"),  # 3 epochs of 10 steps, 2 + 1 of them done: 27 to go
+        (10.0, 0, "about 4 minutes"),
+        (10.0, 2, "about 70 seconds"),
+        (400.0, 0, "about 3.0 hours"),
+    ],
+)
+def test_the_time_to_go_is_that_of_the_steps_to_go(
+    monkeypatch, capsys, seconds_a_step, initial_epoch, words
+):
+    clock = iter(i * seconds_a_step for i in range(100))
+    monkeypatch.setattr(estimate.time, "perf_counter", lambda: next(clock))
+    callback = TimeEstimate(after=1)
+    callback.set_params({"epochs": 3, "steps": 10})
+    callback.on_train_begin()
+    for epoch in range(initial_epoch, 3):
+        callback.on_epoch_begin(epoch)
+        for batch in range(10):
+            callback.on_train_batch_end(batch)
+    assert capsys.readouterr().out.split("\n") == ["", f"{words} of training to go", ""]
+
+
+def test_an_estimate_needs_a_step():
+    with pytest.raises(ValueError, match="`after` must be an integer >= 1. Received: after=0"):
+        TimeEstimate(after=0)

@@ -298,8 +298,9 @@ def stream(split, count, **arguments):
 def test_training_order_depends_on_seed_and_epoch_alone(photos, global_seed):
     split = load(photos).train  # 27 items: six batches of four an epoch
     tf.random.set_seed(global_seed)
-    run = stream(split, 18, max_shift=1)
-    assert stream(split, 6, first_epoch=2, max_shift=1) == run[12:]
+    augmentation = data.Augmentation(max_shift=1, flip=True, cutout=4)
+    run = stream(split, 18, augmentation=augmentation)
+    assert stream(split, 6, first_epoch=2, augmentation=augmentation) == run[12:]
     assert run[:6] != run[6:12]
 
 
@@ -310,10 +311,12 @@ def test_an_epoch_holds_every_item_once_but_for_the_rest(photos):
     assert split.steps_per_epoch(4) == 6
 
 
-@pytest.mark.parametrize("max_shift", [-1, 9])
-def test_a_shift_beyond_the_image_is_refused(photos, max_shift):
-    with pytest.raises(ValueError, match="`max_shift` must be in 0 to 8"):
-        load(photos).train.shuffled_batches(4, seed=0, max_shift=max_shift)
+@pytest.mark.parametrize("name", ["max_shift", "cutout"])
+@pytest.mark.parametrize("value", [-1, 9])
+def test_augmentation_beyond_the_image_is_refused(photos, name, value):
+    augmentation = data.Augmentation(**{name: value})
+    with pytest.raises(ValueError, match=f"`{name}` must be in 0 to 8.*Received: {name}={value}"):
+        load(photos).train.shuffled_batches(4, seed=0, augmentation=augmentation)
 
 
 def test_a_batch_larger_than_the_split_is_the_split(photos):
@@ -323,14 +326,48 @@ def test_a_batch_larger_than_the_split_is_the_split(photos):
     assert split.steps_per_epoch(1000) == 1
 
 
-def test_a_shift_moves_images_by_whole_pixels(rng):
-    image = np.zeros((1, 5, 5, 1), "uint8")
-    image[0, 2, 2] = 255
-    split = data.Split.create(
-        tf.data.Dataset.from_tensor_slices((image, [0])), ["dot"], [0], (5, 5, 1)
-    )
-    spots = set()
-    for images, _ in split.shuffled_batches(1, seed=0, max_shift=1).take(60).as_numpy_iterator():
-        assert (images == 255).sum() == 1
-        spots.add(tuple(np.argwhere(images[0, ..., 0])[0]))
+@pytest.fixture
+def augmented(rng):
+    """What an augmentation makes of an image in 200 epochs."""
+
+    def augment(image, **arguments):
+        split = data.Split.create(
+            tf.data.Dataset.from_tensors((image, 0)), ["image"], [0], image.shape
+        )
+        batches = split.shuffled_batches(1, seed=0, augmentation=data.Augmentation(**arguments))
+        return [images[0] for images, _ in batches.take(200).as_numpy_iterator()]
+
+    return augment
+
+
+def test_a_shift_moves_images_by_whole_pixels(augmented):
+    image = np.zeros((5, 5, 1), "uint8")
+    image[2, 2] = 255
+    found = augmented(image, max_shift=1)
+    assert all((changed == 255).sum() == 1 for changed in found)
+    spots = {tuple(np.argwhere(changed[..., 0])[0]) for changed in found}
     assert spots == {(r, c) for r in (1, 2, 3) for c in (1, 2, 3)}
+
+
+def test_half_of_the_images_are_flipped(augmented, rng):
+    image = rng.integers(0, 256, (6, 6, 3), "uint8")
+    is_flipped = [(changed == image[:, ::-1]).all() for changed in augmented(image, flip=True)]
+    as_it_was = [(changed == image).all() for changed in augmented(image, flip=True)]
+    assert np.logical_xor(is_flipped, as_it_was).all()
+    assert 70 < sum(is_flipped) < 130
+
+
+def test_a_square_is_cut_out_anywhere(augmented):
+    found = [changed == 128 for changed in augmented(np.zeros((6, 8, 1), "uint8"), cutout=3)]
+    sizes = {tuple(np.ptp(np.argwhere(cut), axis=0)[:2] + 1) for cut in found}
+    assert max(sizes) == (3, 3)
+    assert all(cut.sum() in (h * w for h, w in sizes) for cut in found)
+    share = np.mean(found, axis=0)
+    assert share.min() > 0.02  # corners too
+    assert share.max() < 0.4
+
+
+def test_changes_are_drawn_apart_from_each_other(augmented):
+    image = np.arange(36, dtype="uint8").reshape(6, 6, 1)
+    found = {changed.tobytes() for changed in augmented(image, max_shift=1, flip=True)}
+    assert len(found) == 18  # nine shifts, flipped or not

@@ -336,3 +336,29 @@ def test_triplets_of_an_anchor_are_all_counted_once():
     found = as_numpy(triplet_mean(theta, positive, negative, margin=1.0))
     expected = (softplus(-(1.0 - 4.0 - 1.0)) + softplus(-(2.0 - 4.0 - 1.0))) / 2
     np.testing.assert_allclose(found, [expected, 0, 0, 0], rtol=1e-6)
+
+
+def test_smoothed_crossentropy_of_hand_worked_values():
+    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5]], "float32"))
+    loss = losses.SmoothedCrossentropy(0.3, reduction=None)
+    expected = [
+        -0.7 * np.log(0.7) - 0.1 * np.log([0.7, 0.2, 0.1]).sum(),
+        -0.7 * np.log(0.5) - 0.1 * np.log([0.25, 0.25, 0.5]).sum(),
+    ]
+    np.testing.assert_allclose(as_numpy(loss(np.array([0, 2]), logits)), expected, rtol=1e-5)
+    multi_hot = np.array([[1, 0, 0], [0, 0, 1]])
+    np.testing.assert_allclose(as_numpy(loss(multi_hot, logits)), expected, rtol=1e-5)
+
+
+def test_without_smoothing_it_is_the_crossentropy(rng):
+    logits = rng.normal(size=(5, 3)).astype("float32")
+    classes = np.array([0, 1, 2, 1, 0])
+    plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    found = losses.SmoothedCrossentropy(0.0)(classes, logits)
+    np.testing.assert_allclose(float(found), float(plain(classes, logits)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0])
+def test_smoothing_out_of_range_is_refused(smoothing):
+    with pytest.raises(ValueError, match=r"`smoothing` must be in \[0, 1\)"):
+        losses.SmoothedCrossentropy(smoothing)

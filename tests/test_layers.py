@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfhash.layers import HashingLayer, ImageScaling
+from tfhash.layers import HashingLayer, ImageScaling, PatchWhitening
 
 
 @pytest.mark.parametrize("bits", [1, 12, 65])
@@ -100,3 +100,40 @@ def test_scaling_refuses_what_it_cannot_make_grey(shape):
 def test_scaling_refuses_an_odd_number_of_channels():
     with pytest.raises(ValueError, match="`channels` must be None, 1 or 3"):
         ImageScaling(channels=2)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_whitened_patches_are_uncorrelated_and_of_one_size(rng, size, channels):
+    mixing = rng.normal(size=(channels, channels)) + 2
+    pixels = np.cumsum(rng.normal(size=(200, 9, 8, channels)), axis=2) @ mixing
+    layer = PatchWhitening(size, epsilon=1e-9)
+    layer.adapt(pixels.astype("float32"))
+    outputs = ops.convert_to_numpy(layer(pixels.astype("float32")))
+    count = size**2 * channels
+    assert outputs.shape == (200, 10 - size, 9 - size, 2 * count)
+    assert outputs.shape == layer.compute_output_shape(pixels.shape)
+    covariance = np.cov(outputs.reshape(-1, 2 * count)[:, :count], rowvar=False)
+    np.testing.assert_allclose(covariance.reshape(count, count), np.eye(count), atol=1e-2)
+    np.testing.assert_allclose(outputs[..., :count], -outputs[..., count:], rtol=1e-5, atol=1e-5)
+
+
+def test_whitening_does_not_blow_up_what_hardly_varies(rng):
+    pixels = (
+        rng.normal(size=(50, 4, 4, 1)).repeat(2, axis=3).astype("float32")
+    )  # two equal channels
+    layer = PatchWhitening(1, epsilon=0.01)
+    layer.adapt(pixels)
+    assert np.abs(ops.convert_to_numpy(layer(pixels))).max() < 10
+
+
+def test_the_filters_of_a_whitening_do_not_train():
+    layer = PatchWhitening()
+    layer.build((None, 8, 8, 3))
+    assert [tuple(w.shape) for w in layer.trainable_weights] == [(24,)]
+
+
+@pytest.mark.parametrize("arguments", [{"size": 0}, {"epsilon": 0.0}])
+def test_whitening_out_of_range_is_refused(arguments):
+    with pytest.raises(ValueError, match="`size` must be an integer >= 1 and `epsilon` above 0"):
+        PatchWhitening(**arguments)

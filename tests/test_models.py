@@ -27,7 +27,11 @@ def test_backbones_end_in_features(name, image_shape):
 @pytest.mark.parametrize(
     ("name", "shape", "message"),
     [
-        ("vgg", (8, 8, 1), "`name` must be one of mlp, convnet, resnet. Received: name='vgg'"),
+        (
+            "vgg",
+            (8, 8, 1),
+            "`name` must be one of mlp, convnet, resnet, whitenet. Received: name='vgg'",
+        ),
         ("mlp", (7, 8, 1), "sides of 8 to 64 pixels"),
         ("mlp", (65, 8, 1), "sides of 8 to 64 pixels"),
         ("mlp", (8, 8), "`image_shape` must be"),
@@ -256,3 +260,20 @@ def test_an_unknown_stage_and_an_unbuilt_model_are_refused(make_model):
         make_model().begin_stage("warmup")
     with pytest.raises(ValueError, match="compile and build"):
         HashingModel(keras.Sequential([layers.Flatten()]), 8, 2).begin_stage("pretrain")
+
+
+def test_adapt_whitens_what_the_preprocessing_gives(rng):
+    model = HashingModel(build_backbone("whitenet", (8, 8, 3), width=2), bits=4, num_classes=2)
+    model.build((None, 8, 8, 3))
+    images = rng.integers(0, 100, (200, 8, 8, 3), "uint8")
+    model.adapt(images)
+    whitening = model.backbone.get_layer("whitening")
+    outputs = ops.convert_to_numpy(whitening(model.preprocessing(images)))
+    np.testing.assert_allclose(outputs.std(axis=(0, 1, 2)), 1, atol=0.1)
+
+
+def test_adapt_leaves_other_backbones_as_they_are(make_model, striped):
+    model = make_model()
+    before = numpy_weights(model)
+    model.adapt(striped[0])
+    assert not moved(before, model)

@@ -13,6 +13,7 @@ hashing loss), evaluates it on queries that training never saw, and writes into 
 The state is saved after every epoch. A run that was stopped goes on with --resume.
 """
 
+import dataclasses
 import functools
 import json
 import math
@@ -24,19 +25,15 @@ import keras
 from absl import flags
 
 from tfhash import export, files, plots
-from tfhash.callbacks import RetrievalEvaluation, TwoStageTraining
+from tfhash.callbacks import RetrievalEvaluation, TimeEstimate, TwoStageTraining
 from tfhash.cli import dataset_flags, environment, evaluation
+from tfhash.cli import recipe as recipes
 from tfhash.cli.main import require
-from tfhash.losses import ExponentiatedHashingLoss
-from tfhash.models import BACKBONES, HashingModel, build_backbone
+from tfhash.losses import ExponentiatedHashingLoss, SmoothedCrossentropy
+from tfhash.models import HashingModel, build_backbone
 
-# A stage lasts this many epochs, or longer where a small dataset makes few steps of them.
-EPOCHS = {"pretrain": 3, "finetune": 10}
-LEAST_STEPS = {"pretrain": 200, "finetune": 800}
-LEARNING_RATES = {"pretrain": 2e-3, "finetune": 1e-3}
-
-# Below this many training items, smaller batches make more steps.
-FEW_ITEMS = 10_000
+# Training images that the first layer is adapted to.
+ADAPTED_ITEMS = 5_000
 
 # Items of the training split that the validation queries search, and how often at most.
 VALIDATION_DATABASE = 10_000
@@ -50,61 +47,13 @@ def define_flags(values):
     dataset_flags.define_flags(values)
     dataset_flags.define_image_size(values)
     evaluation.define_flags(values)
-    string, integer, number, boolean, choice = (
+    recipes.define_flags(values)
+    string, integer, boolean = (
         functools.partial(define, flag_values=values)
-        for define in (
-            flags.DEFINE_string,
-            flags.DEFINE_integer,
-            flags.DEFINE_float,
-            flags.DEFINE_bool,
-            flags.DEFINE_enum,
-        )
+        for define in (flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_bool)
     )
     integer("bits", 12, "Length of the codes.", lower_bound=1)
     string("output_dir", None, "Where to write; by default runs/DATASET-BITS.")
-    choice("backbone", "convnet", list(BACKBONES), "Built-in backbone.")
-    integer(
-        "width",
-        16,
-        "Channels of the backbone's first layer; time grows with the square.",
-        lower_bound=1,
-    )
-    integer(
-        "batch_size",
-        None,
-        f"Images in a batch; by default 256, or 64 where there are fewer than {FEW_ITEMS:,} to "
-        "train on.",
-        lower_bound=2,
-    )
-    for stage, least in (("pretrain", 0), ("finetune", 1)):
-        integer(
-            f"{stage}_epochs",
-            None,
-            f"Epochs of the {stage} stage; by default {EPOCHS[stage]}, or more where those make "
-            f"fewer than {LEAST_STEPS[stage]:,} steps.",
-            lower_bound=least,
-        )
-    for stage, rate in LEARNING_RATES.items():
-        number(
-            f"{stage}_learning_rate",
-            rate,
-            f"Learning rate at the start of the {stage} stage; it falls to 0 along a cosine.",
-            lower_bound=0,
-        )
-    number("weight_decay", 1e-4, "Weight decay of AdamW.", lower_bound=0)
-    number(
-        "scale",
-        ExponentiatedHashingLoss().scale,
-        "Sharpness of the exponentiated loss: a pair of codes that is wrong in every bit costs "
-        "exp(scale).",
-    )
-    integer(
-        "max_shift",
-        None,
-        "Training images are moved by up to that many pixels each way; by default a fourteenth of "
-        "their height.",
-        lower_bound=0,
-    )
     integer("seed", 0, "Seed of the weights and of the order of training.", lower_bound=0)
     boolean("resume", False, "Go on with the run in --output_dir.")
     boolean("overwrite", False, "Remove the run in --output_dir and start over.")
@@ -125,15 +74,14 @@ def run(values, command_line):
     started = time.time()
     keras.utils.set_random_seed(values.seed)
     splits = dataset_flags.load(values, values.image_size)
-    model = _build(values, splits)
-    max_shift = _given_or(values.max_shift, round(splits.image_shape[0] / 14))
-    splits.train.check_shift(max_shift)
+    recipe = recipes.choose(values, splits)
+    model = _build(values, recipe, splits)
     # Only now that the input is known to be good, the directory is touched.
     run_directory.begin(settings, splits.fingerprint(), values.resume, values.overwrite)
-    stages = _fit(values, splits, model, max_shift, run_directory.backup)
+    stages = _fit(values, recipe, splits, model, run_directory.backup)
     trained = time.time()
     figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
-    figures["baselines"] = _baselines(values, splits, stages.pretrained_weights)
+    figures["baselines"] = _baselines(values, recipe, splits, stages.pretrained_weights)
     evaluated = time.time()
     run_directory.write_model(model)
     evaluation.draw(splits, encoded, model.bits, run_directory.pictures)
@@ -143,6 +91,7 @@ def run(values, command_line):
     report = {
         "command_line": command_line,
         "settings": settings,
+        "recipe": dataclasses.asdict(recipe),
         "resumed": values.resume,
         "model_selection": "none: the weights after the last epoch",
         "bits": model.bits,
@@ -248,47 +197,35 @@ def _settings(values):
     return {name: values[name].value for name in values if name not in NOT_PART_OF_RUN}
 
 
-def _build(values, splits):
-    backbone = build_backbone(values.backbone, splits.image_shape, values.width)
+def _build(values, recipe, splits):
+    backbone = build_backbone(recipe.backbone, splits.image_shape, recipe.width)
     model = HashingModel(backbone, values.bits, len(splits.classes), name="tfhash")
     model.build((None, *splits.image_shape))
+    model.adapt(next(iter(splits.train.take(ADAPTED_ITEMS).batches(ADAPTED_ITEMS)))[0])
     model.compile(
-        keras.optimizers.AdamW(weight_decay=values.weight_decay),
+        keras.optimizers.AdamW(weight_decay=recipe.weight_decay),
         hashing_loss=ExponentiatedHashingLoss(values.scale),
+        classification_loss=SmoothedCrossentropy(recipe.label_smoothing),
     )
     return model
 
 
-def _fit(values, splits, model, max_shift, backup):
-    batch_size = values.batch_size or (64 if len(splits.train) < FEW_ITEMS else 256)
-    steps = splits.train.steps_per_epoch(batch_size)
-    epochs = {
-        stage: _given_or(
-            values[f"{stage}_epochs"].value,
-            max(EPOCHS[stage], math.ceil(LEAST_STEPS[stage] / steps)),
-        )
-        for stage in EPOCHS
-    }
-    schedules = {
-        stage: keras.optimizers.schedules.CosineDecay(
-            values[f"{stage}_learning_rate"].value, max(1, steps * epochs[stage])
-        )
-        for stage in EPOCHS
-    }
+def _fit(values, recipe, splits, model, backup):
+    steps = splits.train.steps_per_epoch(recipe.batch_size)
     stages = TwoStageTraining(
-        epochs["pretrain"],
-        schedules["pretrain"],
-        schedules["finetune"],
+        recipe.pretrain_epochs,
+        recipe.schedule("pretrain", steps),
+        recipe.schedule("finetune", steps),
         pretrained_weights=backup / "pretrained.weights.h5",
         backup_dir=backup,
     )
     batches = splits.train.shuffled_batches(
-        batch_size,
+        recipe.batch_size,
         values.seed,
         first_epoch=stages.epochs_done(),
-        max_shift=max_shift,
+        augmentation=recipe.augmentation(),
     )
-    callbacks: list[keras.callbacks.Callback] = [stages]
+    callbacks: list[keras.callbacks.Callback] = [stages, TimeEstimate()]
     if len(splits.validation):
         # The splits that choices may rest on; the queries are for the report alone.
         callbacks.insert(
@@ -296,12 +233,12 @@ def _fit(values, splits, model, max_shift, backup):
             RetrievalEvaluation(
                 splits.validation.batches(),
                 splits.train.take(VALIDATION_DATABASE).batches(),
-                every=math.ceil(sum(epochs.values()) / VALIDATIONS),
+                every=math.ceil(recipe.epochs() / VALIDATIONS),
             ),
         )
     model.fit(
         batches,
-        epochs=sum(epochs.values()),
+        epochs=recipe.epochs(),
         steps_per_epoch=steps,
         shuffle=False,
         callbacks=callbacks,
@@ -309,14 +246,10 @@ def _fit(values, splits, model, max_shift, backup):
     return stages
 
 
-def _baselines(values, splits, pretrained_weights):
+def _baselines(values, recipe, splits, pretrained_weights):
     keras.utils.set_random_seed(values.seed)
-    untrained, classifier = _build(values, splits), None
+    untrained, classifier = _build(values, recipe, splits), None
     if pretrained_weights.exists():
         classifier = untrained.uncompiled_copy()
         classifier.load_weights(pretrained_weights)
     return evaluation.baselines(splits, evaluation.variant(values), untrained, classifier)
-
-
-def _given_or(value, default):
-    return default if value is None else value

@@ -5,10 +5,11 @@ import pathlib
 import numpy as np
 
 from tfhash.data import catalog, folder, protocols
+from tfhash.data.augmentation import Augmentation
 from tfhash.data.protocols import PROTOCOLS
 from tfhash.data.split import Split, Splits
 
-__all__ = ["PROTOCOLS", "Split", "Splits", "load", "load_images"]
+__all__ = ["PROTOCOLS", "Augmentation", "Split", "Splits", "load", "load_images"]
 
 # Folders hold images of any size; this one suits the built-in backbones.
 DEFAULT_FOLDER_SIZE = 64

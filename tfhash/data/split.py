@@ -88,16 +88,7 @@ class Split:
         """Whole batches in an epoch, at least 1."""
         return max(1, len(self) // batch_size)
 
-    def check_shift(self, max_shift):
-        """Raises `ValueError` unless images can be moved by `max_shift` pixels."""
-        side = min(self.image_shape[:2])
-        if not 0 <= max_shift <= side:
-            raise ValueError(
-                f"`max_shift` must be in 0 to {side}, the smaller side of the images. "
-                f"Received: max_shift={max_shift}"
-            )
-
-    def shuffled_batches(self, batch_size, seed, first_epoch=0, max_shift=0):
+    def shuffled_batches(self, batch_size, seed, first_epoch=0, augmentation=None):
         """Endless training batches.
 
         The order of an epoch depends on the seed and the number of the epoch alone, so a run that
@@ -107,16 +98,16 @@ class Split:
             batch_size: Images in a batch; the rest of an epoch that fills no batch is dropped.
             seed: Integer.
             first_epoch: Epoch to begin with, counted from 0.
-            max_shift: Images are moved by up to that many pixels each way, at random; the border
-                is mirrored.
+            augmentation: `Augmentation`, changes to every image; by default none.
 
         Returns:
             `tf.data.Dataset` of `(images, labels)`; `steps_per_epoch` batches make an epoch.
 
         Raises:
-            ValueError: If `max_shift` is negative or larger than the images.
+            ValueError: If the augmentation does not suit the images.
         """
-        self.check_shift(max_shift)
+        if augmentation:
+            augmentation.check(self.image_shape)
         batch_size = min(batch_size, len(self))
         window = min(len(self), max(1000, SHUFFLE_BYTES // int(np.prod(self.image_shape))))
 
@@ -126,9 +117,9 @@ class Split:
             tf.random.set_seed(1)
             epoch_seed = seed * 1_000_003 + epoch
             items = self.elements.shuffle(window, seed=epoch_seed, reshuffle_each_iteration=False)
-            if max_shift:
+            if augmentation:
                 items = items.enumerate().map(
-                    lambda i, item: (_shift(item[0], max_shift, (epoch_seed, i)), item[1]),
+                    lambda i, item: (augmentation(item[0], (epoch_seed, i)), item[1]),
                     num_parallel_calls=tf.data.AUTOTUNE,
                 )
             return items.batch(batch_size, drop_remainder=True)
@@ -184,9 +175,3 @@ class Splits:
             for name in ("train", "validation", "queries", "database")
         }
         return dataclasses.replace(self, **parts)
-
-
-def _shift(image, max_shift, seed):
-    border = [[max_shift, max_shift], [max_shift, max_shift], [0, 0]]
-    padded = tf.pad(image, border, mode="SYMMETRIC")
-    return tf.image.stateless_random_crop(padded, tf.shape(image), seed=seed)

@@ -17,6 +17,7 @@ from tfhash.losses.exponentiated import (
 from tfhash.losses.greedyhash import GreedyHashLoss
 from tfhash.losses.hashnet import HashNetLoss
 from tfhash.losses.orthohash import OrthoHashLoss
+from tfhash.losses.smoothed import SmoothedCrossentropy
 
 __all__ = [
     "CSQLoss",
@@ -27,6 +28,7 @@ __all__ = [
     "GreedyHashLoss",
     "HashNetLoss",
     "OrthoHashLoss",
+    "SmoothedCrossentropy",
     "bilinear_pair_loss",
     "class_centers",
     "exponentiated_pair_loss",

@@ -63,6 +63,7 @@ def precision_recall_curve(histograms):
     Example:
 
     >>> import numpy as np
+    >>> from tfhash.metrics import DistanceHistograms
     >>> histograms = DistanceHistograms(np.array([[2, 2]]), np.array([[2, 0]]))
     >>> [values.tolist() for values in precision_recall_curve(histograms)]
     [[1.0, 0.5], [1.0, 1.0]]

@@ -6,12 +6,15 @@ Each ends in features `[n, f]` and takes scaled images (see `tfhash.layers.Image
 import keras
 from keras import layers
 
+from tfhash.layers import PatchWhitening
+
 
 def build_backbone(name, image_shape, width=32):
     """Builds a backbone by name.
 
     Args:
-        name: `"mlp"`, `"convnet"` or `"resnet"`.
+        name: `"mlp"`, `"convnet"`, `"resnet"` or `"whitenet"`, whose first layer is to be adapted to
+            images (see `tfhash.layers.PatchWhitening`).
         image_shape: `(height, width, channels)` of the images, 8 to 64 pixels a side.
         width: Channels of the first convolution (for `"mlp"`: an eighth of a layer's
             units); cost grows with its square.
@@ -93,4 +96,28 @@ def _conv_bn_relu(x, width):
     return layers.Activation("relu")(x)
 
 
-BACKBONES = {"mlp": _mlp, "convnet": _convnet, "resnet": _resnet}
+def _whitenet(x, width):
+    """Whitened patches, then wide convolutions that are pooled early, as on small machines."""
+    x = PatchWhitening(2, name="whitening")(x)
+    x = layers.Activation("gelu")(x)
+    wide = min(4 * width, 256)
+    for filters in (width, wide, wide):
+        x = _conv(x, filters)
+        if min(x.shape[1:3]) > 1:
+            x = layers.MaxPooling2D()(x)
+        x = _norm_gelu(x)
+        x = _norm_gelu(_conv(x, filters))
+    return layers.GlobalMaxPooling2D()(x)
+
+
+def _conv(x, filters):
+    return layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+
+
+def _norm_gelu(x):
+    # The next convolution can scale by itself. The statistics must follow a short training.
+    x = layers.BatchNormalization(scale=False, momentum=0.9)(x)
+    return layers.Activation("gelu")(x)
+
+
+BACKBONES = {"mlp": _mlp, "convnet": _convnet, "resnet": _resnet, "whitenet": _whitenet}

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfhash import codes, labels, losses
-from tfhash.layers import HashingLayer, ImageScaling
+from tfhash.layers import HashingLayer, ImageScaling, PatchWhitening
 
 STAGES = ("pretrain", "finetune")
 
@@ -89,6 +89,17 @@ class HashingModel(keras.Model):
     def call(self, images, training=None):
         features = self.backbone(self.preprocessing(images), training=training)
         return {"codes": self.hashing(features), "logits": self.classifier(features)}
+
+    def adapt(self, images):
+        """Adapts the backbone's `PatchWhitening` to images; other backbones stay as they are.
+
+        Args:
+            images: As they come, `[n, height, width, channels]` with values 0 to 255; some
+                thousands of those to be trained on.
+        """
+        for layer in self.backbone.layers:
+            if isinstance(layer, PatchWhitening):
+                layer.adapt(self.preprocessing(images))
 
     def compile(
         self,

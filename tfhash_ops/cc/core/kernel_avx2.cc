@@ -26,6 +26,9 @@ TFHASH_INLINE void PrefetchAhead(const uint8_t* codes) { __builtin_prefetch(code
 using Word = __m256i;
 
 TFHASH_INLINE Word Load(const void* p) { return _mm256_load_si256(static_cast<const Word*>(p)); }
+TFHASH_INLINE Word LoadUnaligned(const void* p) {
+  return _mm256_loadu_si256(static_cast<const Word*>(p));
+}
 TFHASH_INLINE void Store(void* p, Word a) { _mm256_store_si256(static_cast<Word*>(p), a); }
 TFHASH_INLINE Word Broadcast(uint64_t a) { return _mm256_set1_epi64x(static_cast<int64_t>(a)); }
 TFHASH_INLINE Word Xor(Word a, Word b) { return _mm256_xor_si256(a, b); }
@@ -33,6 +36,7 @@ TFHASH_INLINE Word And(Word a, Word b) { return _mm256_and_si256(a, b); }
 TFHASH_INLINE Word ShiftLeft(Word a, int n) { return _mm256_slli_epi64(a, n); }
 TFHASH_INLINE Word ShiftRight(Word a, int n) { return _mm256_srli_epi64(a, n); }
 TFHASH_INLINE bool IsZero(Word a) { return _mm256_testz_si256(a, a); }
+TFHASH_INLINE Word Smaller(Word a, Word b) { return _mm256_min_epi32(a, b); }
 
 TFHASH_INLINE void FullAdd(Word a, Word b, Word c, Word& sum, Word& carry) {
   const Word differ = Xor(a, b);
@@ -70,10 +74,6 @@ TFHASH_INLINE Word CountLanes(Word a) {
   return _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256());
 }
 
-TFHASH_INLINE Word LoadUnaligned(const uint8_t* p) {
-  return _mm256_loadu_si256(reinterpret_cast<const Word*>(p));
-}
-
 // Codes of 8 bytes fill the lanes of a word exactly: twice as fast as one by one.
 void DistancesOf8(const uint8_t* query, const uint8_t* codes, int64_t count, int32_t* distances) {
   uint64_t bits;
@@ -102,17 +102,7 @@ void Distances(const uint8_t* query, const uint8_t* codes, int64_t count, int64_
   }
 }
 
-int32_t Least(const int32_t* distances, int64_t count) {
-  Word least = _mm256_set1_epi32(distances[0]);
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    least = _mm256_min_epi32(least, _mm256_loadu_si256(reinterpret_cast<const Word*>(distances + i)));
-  }
-  alignas(Word) int32_t lanes[8];
-  Store(lanes, least);
-  return std::min(*std::min_element(lanes, lanes + 8),
-                  *std::min_element(distances + std::min(i, count - 1), distances + count));
-}
+#include "least-inl.h"
 
 }  // namespace
 

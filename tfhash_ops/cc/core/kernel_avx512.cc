@@ -31,6 +31,7 @@ TFHASH_INLINE void PrefetchAhead(const uint8_t* codes) { __builtin_prefetch(code
 using Word = __m512i;
 
 TFHASH_INLINE Word Load(const void* p) { return _mm512_load_si512(p); }
+TFHASH_INLINE Word LoadUnaligned(const void* p) { return _mm512_loadu_si512(p); }
 TFHASH_INLINE void Store(void* p, Word a) { _mm512_store_si512(p, a); }
 TFHASH_INLINE Word Broadcast(uint64_t a) { return _mm512_set1_epi64(static_cast<int64_t>(a)); }
 TFHASH_INLINE Word Xor(Word a, Word b) { return _mm512_xor_si512(a, b); }
@@ -38,6 +39,7 @@ TFHASH_INLINE Word And(Word a, Word b) { return _mm512_and_si512(a, b); }
 TFHASH_INLINE Word ShiftLeft(Word a, int n) { return _mm512_slli_epi64(a, n); }
 TFHASH_INLINE Word ShiftRight(Word a, int n) { return _mm512_srli_epi64(a, n); }
 TFHASH_INLINE bool IsZero(Word a) { return _mm512_test_epi64_mask(a, a) == 0; }
+TFHASH_INLINE Word Smaller(Word a, Word b) { return _mm512_min_epi32(a, b); }
 
 // The last argument of a ternary operation is its truth table: bit 4a + 2b + c.
 TFHASH_INLINE void FullAdd(Word a, Word b, Word c, Word& sum, Word& carry) {
@@ -72,7 +74,7 @@ void DistancesOf8(const uint8_t* query, const uint8_t* codes, int64_t count, int
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
     PrefetchAhead(codes + 8 * i);
-    const Word differ = Xor(all, _mm512_loadu_si512(codes + 8 * i));
+    const Word differ = Xor(all, LoadUnaligned(codes + 8 * i));
     const __m256i counts = _mm512_cvtepi64_epi32(_mm512_popcnt_epi64(differ));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(distances + i), counts);
   }
@@ -87,7 +89,7 @@ void DistancesOf4(const uint8_t* query, const uint8_t* codes, int64_t count, int
   int64_t i = 0;
   for (; i + 16 <= count; i += 16) {
     PrefetchAhead(codes + 4 * i);
-    const Word differ = Xor(all, _mm512_loadu_si512(codes + 4 * i));
+    const Word differ = Xor(all, LoadUnaligned(codes + 4 * i));
     _mm512_storeu_si512(distances + i, _mm512_popcnt_epi32(differ));
   }
   integers::Distances(query, codes + 4 * i, count - i, 4, distances + i);
@@ -102,17 +104,7 @@ void Distances(const uint8_t* query, const uint8_t* codes, int64_t count, int64_
   }
 }
 
-int32_t Least(const int32_t* distances, int64_t count) {
-  Word least = _mm512_set1_epi32(distances[0]);
-  int64_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    least = _mm512_min_epi32(least, _mm512_loadu_si512(distances + i));
-  }
-  alignas(Word) int32_t lanes[16];
-  Store(lanes, least);
-  return std::min(*std::min_element(lanes, lanes + 16),
-                  *std::min_element(distances + std::min(i, count - 1), distances + count));
-}
+#include "least-inl.h"
 
 }  // namespace
 

@@ -16,6 +16,8 @@ namespace {
 using Word = uint64x2_t;
 
 TFHASH_INLINE Word Load(const void* p) { return vld1q_u64(static_cast<const uint64_t*>(p)); }
+// Loads need no alignment on this architecture.
+TFHASH_INLINE Word LoadUnaligned(const void* p) { return Load(p); }
 TFHASH_INLINE void Store(void* p, Word a) { vst1q_u64(static_cast<uint64_t*>(p), a); }
 TFHASH_INLINE Word Broadcast(uint64_t a) { return vdupq_n_u64(a); }
 TFHASH_INLINE Word Xor(Word a, Word b) { return veorq_u64(a, b); }
@@ -23,6 +25,9 @@ TFHASH_INLINE Word And(Word a, Word b) { return vandq_u64(a, b); }
 TFHASH_INLINE Word ShiftLeft(Word a, int n) { return vshlq_u64(a, vdupq_n_s64(n)); }
 TFHASH_INLINE Word ShiftRight(Word a, int n) { return vshlq_u64(a, vdupq_n_s64(-n)); }
 TFHASH_INLINE bool IsZero(Word a) { return (vgetq_lane_u64(a, 0) | vgetq_lane_u64(a, 1)) == 0; }
+TFHASH_INLINE Word Smaller(Word a, Word b) {
+  return vreinterpretq_u64_s32(vminq_s32(vreinterpretq_s32_u64(a), vreinterpretq_s32_u64(b)));
+}
 
 // Where a and b differ c decides, elsewhere either of them.
 TFHASH_INLINE void FullAdd(Word a, Word b, Word c, Word& sum, Word& carry) {
@@ -42,13 +47,7 @@ TFHASH_INLINE int64_t CountWord(Word a) { return vaddlvq_u8(vcntq_u8(vreinterpre
 #include "popcount-inl.h"
 #include "sliced-inl.h"
 
-int32_t Least(const int32_t* distances, int64_t count) {
-  int32x4_t least = vdupq_n_s32(distances[0]);
-  int64_t i = 0;
-  for (; i + 4 <= count; i += 4) least = vminq_s32(least, vld1q_s32(distances + i));
-  return std::min(vminvq_s32(least),
-                  *std::min_element(distances + std::min(i, count - 1), distances + count));
-}
+#include "least-inl.h"
 
 }  // namespace
 

@@ -1,4 +1,4 @@
-"""Keras layers: the hashing head, and the scaling of raw images."""
+"""The hashing head."""
 
 import keras
 from keras import ops
@@ -102,66 +102,3 @@ class HashingLayer(keras.layers.Layer):
                 "`GlobalAveragePooling2D` or `Flatten` layer before it. "
                 f"Received: features of shape {tuple(shape)}"
             )
-
-
-@keras.saving.register_keras_serializable("tfhash")
-class ImageScaling(keras.layers.Layer):
-    """Takes images as they come and scales them from [0, 255] to [-1, 1].
-
-    Being a layer of the model, it serves training, prediction, the command line and the
-    exported model alike.
-
-    Args:
-        channels: Channels of the output, 1 or 3. Grey images are repeated over three
-            channels where 3 are wanted; RGB images are never made grey. `None` keeps
-            the channels of the input.
-        **kwargs: Arguments of `keras.layers.Layer`.
-
-    Call arguments:
-        images: `[n, height, width, channels]` or, grey, `[n, height, width]`; `uint8`, or
-            float with the same range 0 to 255.
-
-    Returns:
-        Float `[n, height, width, channels]` of the layer's compute type, in [-1, 1].
-
-    Raises:
-        ValueError: If the images have another rank or number of channels.
-
-    Example:
-
-    >>> import numpy as np
-    >>> from keras import ops
-    >>> ops.convert_to_numpy(ImageScaling()(np.array([[[[0], [255]]]], "uint8"))).ravel().tolist()
-    [-1.0, 1.0]
-    """
-
-    def __init__(self, channels=None, **kwargs):
-        super().__init__(**kwargs)
-        if channels not in (None, 1, 3):
-            raise ValueError(f"`channels` must be None, 1 or 3. Received: channels={channels!r}")
-        self.channels = channels
-
-    def call(self, images):
-        images = ops.convert_to_tensor(images)
-        output_shape = self.compute_output_shape(images.shape)
-        if len(images.shape) == 3:
-            images = ops.expand_dims(images, -1)
-        scaled = ops.cast(images, self.compute_dtype) / 127.5 - 1
-        if output_shape[-1] != images.shape[-1]:
-            scaled = ops.repeat(scaled, output_shape[-1], axis=-1)
-        return scaled
-
-    def compute_output_shape(self, input_shape):
-        shape = tuple(input_shape)
-        if len(shape) == 3:
-            shape = (*shape, 1)
-        fits = len(shape) == 4 and (self.channels in (None, shape[-1]) or shape[-1] == 1)
-        if not fits:
-            raise ValueError(
-                f"images must have shape [n, height, width, {self.channels or 'channels'}] or, "
-                f"grey, [n, height, width]. Received: images of shape {tuple(input_shape)}"
-            )
-        return (*shape[:-1], self.channels or shape[-1])
-
-    def get_config(self):
-        return {**super().get_config(), "channels": self.channels}

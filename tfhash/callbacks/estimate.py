@@ -1,0 +1,63 @@
+"""How long training will take."""
+
+import time
+
+import keras
+
+
+class TimeEstimate(keras.callbacks.Callback):
+    """Prints, once some steps are done, how long the rest of training will take.
+
+    The first steps, in which the network is compiled, do not count; nor does what other callbacks do
+    at the end of an epoch. Both stages of training take about as long for a step.
+
+    Args:
+        after: Steps that are timed, >= 1.
+
+    Raises:
+        ValueError: If `after` is below 1.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    >>> model.compile(loss="mse")
+    >>> images, labels, estimate = np.zeros((64, 2)), np.zeros(64), TimeEstimate(after=2)
+    >>> history = model.fit(
+    ...     images, labels, batch_size=4, verbose=0, callbacks=[estimate]
+    ... )  # doctest: +ELLIPSIS
+    <BLANKLINE>
+    about ... seconds of training to go
+    """
+
+    # Steps that are not timed: those in which the network is compiled, and one to settle.
+    UNTIMED = 2
+
+    def __init__(self, after=20):
+        super().__init__()
+        if after < 1:
+            raise ValueError(f"`after` must be an integer >= 1. Received: after={after!r}")
+        self.after = after
+
+    def on_train_begin(self, logs=None):
+        self._steps = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps += 1
+        if self._steps == self.UNTIMED:
+            self._started = time.perf_counter()
+        if self._steps == self.UNTIMED + self.after:
+            seconds = (time.perf_counter() - self._started) / self.after
+            steps = (self.params["epochs"] - self._epoch) * self.params["steps"] - batch - 1
+            print(f"\nabout {_in_words(seconds * steps)} of training to go")
+
+
+def _in_words(seconds):
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,162 @@
+"""How `tfhash train` trains: the defaults for a dataset, and the flags that replace them."""
+
+import dataclasses
+import functools
+import math
+
+import keras
+from absl import flags
+
+from tfhash.data import Augmentation
+from tfhash.losses import ExponentiatedHashingLoss
+from tfhash.models import BACKBONES, STAGES
+
+# Small photographs in colour, which need a larger network and more changes to each image.
+PHOTOGRAPHS = ("cifar10", "cifar100")
+
+# Below this many training items, smaller batches make more steps.
+FEW_ITEMS = 10_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """Everything that is to be chosen about a training, each under the name of its flag."""
+
+    backbone: str
+    width: int
+    batch_size: int
+    pretrain_epochs: int
+    finetune_epochs: int
+    pretrain_learning_rate: float
+    finetune_learning_rate: float
+    warmup: float
+    weight_decay: float
+    label_smoothing: float
+    max_shift: int
+    flip: bool
+    cutout: int
+
+    def epochs(self):
+        """Epochs of both stages."""
+        return self.pretrain_epochs + self.finetune_epochs
+
+    def augmentation(self):
+        return Augmentation(self.max_shift, self.flip, self.cutout)
+
+    def schedule(self, stage, steps_per_epoch):
+        """Learning rate of a stage: up along a line, then to 0 along a cosine."""
+        rate = getattr(self, f"{stage}_learning_rate")
+        steps = max(1, steps_per_epoch * getattr(self, f"{stage}_epochs"))
+        rising = round(self.warmup * steps)
+        if not rising:
+            return keras.optimizers.schedules.CosineDecay(rate, steps)
+        return keras.optimizers.schedules.CosineDecay(
+            0.0, max(1, steps - rising), warmup_target=rate, warmup_steps=rising
+        )
+
+
+def define_flags(values):
+    integer, number, boolean, choice = (
+        functools.partial(define, default=None, flag_values=values)
+        for define in (
+            flags.DEFINE_integer,
+            flags.DEFINE_float,
+            flags.DEFINE_bool,
+            flags.DEFINE_enum,
+        )
+    )
+    choice("backbone", enum_values=list(BACKBONES), help="Built-in backbone.")
+    integer(
+        "width",
+        help="Channels of the backbone's first layer; time grows with the square.",
+        lower_bound=1,
+    )
+    integer("batch_size", help="Images in a batch.", lower_bound=2)
+    for stage, least in zip(STAGES, (0, 1)):
+        integer(f"{stage}_epochs", help=f"Epochs of the {stage} stage.", lower_bound=least)
+        number(
+            f"{stage}_learning_rate",
+            help=f"Largest learning rate of the {stage} stage; it falls to 0 along a cosine.",
+            lower_bound=0,
+        )
+    number(
+        "warmup",
+        help="Share of a stage in which the learning rate rises.",
+        lower_bound=0,
+        upper_bound=1,
+    )
+    number("weight_decay", help="Weight decay of AdamW.", lower_bound=0)
+    number(
+        "label_smoothing",
+        help="Share of a label's probability that all classes share in pre-training.",
+        lower_bound=0,
+        upper_bound=0.99,
+    )
+    integer(
+        "max_shift",
+        help="Training images are moved by up to that many pixels each way.",
+        lower_bound=0,
+    )
+    boolean("flip", help="Mirror every other training image.")
+    integer("cutout", help="Side in pixels of a square cut out of training images.", lower_bound=0)
+    flags.DEFINE_float(
+        "scale",
+        ExponentiatedHashingLoss().scale,
+        "Sharpness of the exponentiated loss: a pair of codes that is wrong in every bit costs "
+        "exp(scale).",
+        flag_values=values,
+    )
+
+
+def choose(values, splits):
+    """The recipe for a dataset, with what the flags ask for in place of its own choices.
+
+    Raises:
+        ValueError: If images cannot be changed as asked.
+    """
+    default = _for_photographs() if splits.source in PHOTOGRAPHS else _plain(splits)
+    given = {field.name: values[field.name].value for field in dataclasses.fields(Recipe)}
+    chosen = {name: value for name, value in given.items() if value is not None}
+    recipe = dataclasses.replace(default, **chosen)
+    recipe.augmentation().check(splits.image_shape)
+    return recipe
+
+
+def _plain(splits):
+    """Some minutes for what is not too hard: shifts alone, for glyphs must not be mirrored."""
+    batch_size = 64 if len(splits.train) < FEW_ITEMS else 256
+    steps = splits.train.steps_per_epoch(batch_size)
+    return Recipe(
+        backbone="convnet",
+        width=16,
+        batch_size=batch_size,
+        pretrain_epochs=max(3, math.ceil(200 / steps)),
+        finetune_epochs=max(10, math.ceil(800 / steps)),
+        pretrain_learning_rate=2e-3,
+        finetune_learning_rate=1e-3,
+        warmup=0.0,
+        weight_decay=1e-4,
+        label_smoothing=0.0,
+        max_shift=round(splits.image_shape[0] / 14),
+        flip=False,
+        cutout=0,
+    )
+
+
+def _for_photographs():
+    """Less than an hour on two cores for 50,000 images of 32x32 pixels."""
+    return Recipe(
+        backbone="whitenet",
+        width=48,
+        batch_size=500,
+        pretrain_epochs=9,
+        finetune_epochs=5,
+        pretrain_learning_rate=3e-3,
+        finetune_learning_rate=1e-3,
+        warmup=0.2,
+        weight_decay=0.05,
+        label_smoothing=0.1,
+        max_shift=2,
+        flip=True,
+        cutout=8,
+    )

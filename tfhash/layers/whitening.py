@@ -1,0 +1,98 @@
+"""Whitening of the patches of an image."""
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("tfhash")
+class PatchWhitening(keras.layers.Layer):
+    """A convolution whose filters whiten the patches of the images it was adapted to.
+
+    Neighbouring pixels are alike, so that a first convolution spends many steps on telling
+    directions apart that hardly vary from those that vary most. Here each filter is an
+    eigenvector of the covariance of the patches, divided by the square root of its eigenvalue:
+    the outputs are uncorrelated and of variance 1. Every filter comes with its negative, for an
+    activation to keep both halves. The filters do not train; a bias does.
+
+    Before `adapt` the filters are random. They are weights, saved with the model.
+
+    Args:
+        size: Side of a patch in pixels, >= 1.
+        epsilon: Added to the eigenvalues, so that noise is not blown up to the size of the rest.
+        **kwargs: Arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        images: Float `[n, height, width, channels]`.
+
+    Returns:
+        Float `[n, height - size + 1, width - size + 1, 2 * size * size * channels]`.
+
+    Raises:
+        ValueError: If `size` is below 1 or `epsilon` not above 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> images = np.random.default_rng(0).normal(3.0, 5.0, (100, 8, 8, 1)).astype("float32")
+    >>> layer = PatchWhitening(size=2)
+    >>> layer.adapt(images)
+    >>> outputs = np.asarray(layer(images))
+    >>> outputs.shape
+    (100, 7, 7, 8)
+    >>> outputs.std(axis=(0, 1, 2)).round(1).tolist()
+    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
+
+    Reference: Coates and Ng, "Learning Feature Representations with K-means" (2012), for the
+    whitening of patches; its use as a frozen first layer follows Page, "How to Train Your ResNet"
+    (2019).
+    """
+
+    def __init__(self, size=2, epsilon=1e-2, **kwargs):
+        super().__init__(**kwargs)
+        if size < 1 or not epsilon > 0:
+            raise ValueError(
+                "`size` must be an integer >= 1 and `epsilon` above 0. "
+                f"Received: size={size!r}, epsilon={epsilon!r}"
+            )
+        self.size, self.epsilon = size, epsilon
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        filters = 2 * self.size**2 * channels
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(self.size, self.size, channels, filters),
+            initializer="he_normal",
+            trainable=False,
+        )
+        self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
+
+    def adapt(self, images):
+        """Computes the filters from images like those that the layer will be given.
+
+        Args:
+            images: Float `[n, height, width, channels]`, n >= 1; some thousands are enough.
+        """
+        images = ops.convert_to_numpy(images)
+        if not self.built:
+            self.build(images.shape)
+        windows = np.lib.stride_tricks.sliding_window_view(images, 2 * (self.size,), axis=(1, 2))
+        # [n, rows, columns, channels, y, x] to one row for each patch, in the order of the kernel
+        patches = np.moveaxis(windows, 3, 5).reshape(-1, self.size**2 * images.shape[-1])
+        values, vectors = np.linalg.eigh(
+            np.cov(patches, rowvar=False).reshape(2 * (patches.shape[1],))
+        )
+        filters = vectors / np.sqrt(values + self.epsilon)
+        self.kernel.assign(np.concatenate([filters, -filters], axis=1).reshape(self.kernel.shape))
+
+    def call(self, images):
+        return ops.conv(images, self.kernel, padding="valid") + self.bias
+
+    def compute_output_shape(self, input_shape):
+        n, height, width, channels = input_shape
+        lost = self.size - 1
+        return (n, height - lost, width - lost, 2 * self.size**2 * channels)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "epsilon": self.epsilon}
