@@ -23,6 +23,7 @@ from tfhash import data, files, losses, metrics
 from tfhash.callbacks import TanhContinuation, TwoStageTraining
 from tfhash.cli import environment
 from tfhash.data import Augmentation
+from tfhash.data.content import digest
 from tfhash.models import HashingModel, build_backbone
 
 FLAGS = flags.FLAGS
@@ -104,36 +105,43 @@ def main(_):
     }
     if report.setdefault("settings", settings) != settings:
         raise ValueError(f"{output} was made with {report['settings']}, not with {settings}")
-    report.update(environment.describe())
+    checkpoints = pathlib.Path(FLAGS.checkpoints) / digest(json.dumps(settings).encode())[:12]
     for seed in FLAGS.seeds:
         for name in FLAGS.arms or ARMS:
             cell = f"{name}, seed {seed}"
             if cell in report["cells"]:
                 continue
-            report["cells"][cell] = run(ARMS[name], budget, splits, seed)
+            checkpoint = checkpoints / f"{seed}.weights.h5"
+            report["cells"][cell] = run(ARMS[name], budget, splits, seed, checkpoint)
             files.write_json(output, report)
             print(f"{cell}: {json.dumps(report['cells'][cell])}", flush=True)
     print(table(report))
 
 
-def run(arm, budget, splits, seed):
-    """Trains and measures one cell."""
+def run(arm, budget, splits, seed, checkpoint):
+    """Trains and measures one cell. `checkpoint` holds, or will hold, the pre-trained backbone."""
     model = build(arm, budget, splits, seed)
+    # Arms without pre-training have the steps of both stages, and the same batches.
+    epochs, first_epoch = budget.finetune_epochs + budget.pretrain_epochs, 0
     if arm.pretrained:
-        restore_pretrained(model.backbone, budget, splits, seed)
-    epochs = budget.finetune_epochs + (0 if arm.pretrained else budget.pretrain_epochs)
+        restore_pretrained(model.backbone, budget, splits, seed, checkpoint)
+        epochs, first_epoch = budget.finetune_epochs, budget.pretrain_epochs
     callbacks = [
         TwoStageTraining(0, None, schedule(budget.finetune_learning_rate, budget, splits, epochs))
     ]
     if arm.continuation:
         callbacks.append(TanhContinuation())
     started = time.time()
-    history = fit(model, budget, splits, seed, epochs, callbacks)
+    try:
+        history = fit(model, budget, splits, seed, first_epoch, epochs, callbacks)
+    except FloatingPointError as error:
+        return {"diverged": str(error), **environment.describe()}
     seconds = time.time() - started
     return {
         **measure(model, splits),
         "saturation": history["finetune_saturation"][-1],
-        "seconds": seconds,
+        "seconds": round(seconds, 1),
+        **environment.describe(),
     }
 
 
@@ -143,7 +151,7 @@ def build(arm, budget, splits, seed):
     classes = len(splits.classes)
     model = HashingModel(backbone, arm.bits, classes)
     model.build((None, *splits.image_shape))
-    model.adapt(next(iter(splits.train.take(5000).batches(5000)))[0])
+    model.adapt(splits.train.take(5000).batches())
     model.compile(
         keras.optimizers.AdamW(weight_decay=budget.weight_decay),
         hashing_loss=arm.loss(classes, arm.bits),
@@ -152,18 +160,17 @@ def build(arm, budget, splits, seed):
     return model
 
 
-def restore_pretrained(backbone, budget, splits, seed):
+def restore_pretrained(backbone, budget, splits, seed, checkpoint):
     """Gives a backbone the pre-trained weights of a seed, after training them if need be."""
-    path = pathlib.Path(FLAGS.checkpoints) / f"{FLAGS.dataset}-{seed}.weights.h5"
-    if not path.exists():
+    if not checkpoint.exists():
         model = build(ARMS["exponentiated"], budget, splits, seed)
         epochs = budget.pretrain_epochs
         rate = schedule(budget.pretrain_learning_rate, budget, splits, epochs)
         model.begin_stage("pretrain", rate)
-        fit(model, budget, splits, seed, epochs, [])
-        with files.written_whole(path) as temporary:
+        fit(model, budget, splits, seed, 0, epochs, [])
+        with files.written_whole(checkpoint) as temporary:
             model.backbone.save_weights(temporary)
-    backbone.load_weights(path)
+    backbone.load_weights(checkpoint)
 
 
 def schedule(rate, budget, splits, epochs):
@@ -174,9 +181,9 @@ def schedule(rate, budget, splits, epochs):
     )
 
 
-def fit(model, budget, splits, seed, epochs, callbacks):
+def fit(model, budget, splits, seed, first_epoch, epochs, callbacks):
     batches = splits.train.shuffled_batches(
-        budget.batch_size, seed, augmentation=budget.augmentation
+        budget.batch_size, seed, first_epoch, budget.augmentation
     )
     steps = splits.train.steps_per_epoch(budget.batch_size)
     fitted = model.fit(
@@ -224,7 +231,7 @@ def table(report):
         cells = [
             report["cells"][f"{name}, seed {seed}"]
             for seed in FLAGS.seeds
-            if f"{name}, seed {seed}" in report["cells"]
+            if "metrics" in report["cells"].get(f"{name}, seed {seed}", {})
         ]
         if not cells:
             continue

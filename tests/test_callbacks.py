@@ -119,7 +119,6 @@ def test_pretraining_alone_warns_that_no_codes_are_learned(make_model, striped, 
 
 
 @pytest.mark.filterwarnings("ignore:.*stays untrained")
-@pytest.mark.filterwarnings("ignore:.*stays untrained")
 def test_the_weights_at_the_end_of_pretraining_are_kept(make_model, striped, tmp_path):
     path = tmp_path / "pretrained.weights.h5"
     fit(make_model(), striped, epochs=4, pretrain_epochs=2, pretrained_weights=path)
@@ -331,13 +330,29 @@ def test_the_time_to_go_is_that_of_the_steps_to_go(
     clock = iter(i * seconds_a_step for i in range(100))
     monkeypatch.setattr(estimate.time, "perf_counter", lambda: next(clock))
     callback = TimeEstimate(after=1)
-    callback.set_params({"epochs": 3, "steps": 10})
+    callback.set_params({"epochs": 3, "steps": 10, "verbose": 1})
     callback.on_train_begin()
     for epoch in range(initial_epoch, 3):
         callback.on_epoch_begin(epoch)
         for batch in range(10):
             callback.on_train_batch_end(batch)
     assert capsys.readouterr().out.split("\n") == ["", f"{words} of training to go", ""]
+
+
+@pytest.mark.parametrize("known", [{"steps": None, "verbose": 1}, {"steps": 10, "verbose": 0}])
+def test_nothing_is_said_where_steps_are_unknown_or_nobody_listens(capsys, known):
+    callback = TimeEstimate(after=1)
+    callback.set_params({"epochs": 3, **known})
+    callback.on_train_begin()
+    callback.on_epoch_begin(0)
+    for batch in range(5):
+        callback.on_train_batch_end(batch)
+    assert capsys.readouterr().out == ""
+
+
+def test_weights_of_another_kind_of_file_are_refused_at_once():
+    with pytest.raises(ValueError, match="`pretrained_weights` must end in .weights.h5.*'w.h5'"):
+        TwoStageTraining(1, pretrained_weights="w.h5")
 
 
 def test_an_estimate_needs_a_step():

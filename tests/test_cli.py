@@ -15,6 +15,7 @@ from PIL import Image
 from tfhash import data, metrics
 from tfhash.cli import evaluation, main
 from tfhash.cli.main import COMMANDS
+from tfhash.data import protocols
 
 QUICK = ["--dataset=digits", "--backbone=mlp", "--width=4", "--bits=9"]
 SHORT = ["--pretrain_epochs=1", "--finetune_epochs=2"]
@@ -129,7 +130,33 @@ def test_the_report_names_the_variant_of_average_precision(run_directory, tmp_pa
     assert maps[0] < maps[1]
 
 
-def test_a_protocol_other_than_the_datasets_own_is_named(run_directory, capsys):
+@pytest.fixture(scope="module")
+def unseen_directory(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "unseen"
+    assert main(["train", *QUICK, *SHORT, "--protocol=unseen", f"--output_dir={directory}"]) == 0
+    return directory
+
+
+def test_evaluate_divides_the_items_as_for_the_training(unseen_directory, capsys):
+    assert main(["evaluate", f"--model={unseen_directory}", "--dataset=digits"]) == 0
+    assert "digits, unseen: " in capsys.readouterr().out
+
+
+def test_queries_that_took_part_in_training_are_refused(run_directory, monkeypatch, capsys):
+    monkeypatch.setattr(protocols, "QUERIES_OF_CLASS", 20)
+    monkeypatch.setattr(protocols, "TRAINING_ITEMS_OF_CLASS", 40)
+    command = ["evaluate", f"--model={run_directory}", "--dataset=digits", "--protocol=cnnh"]
+    message = error_of(capsys, *command)
+    trained = data.load("digits")
+    queries = data.load("digits", protocol="cnnh").queries.names
+    count = len({*trained.train.names, *trained.validation.names} & set(queries))
+    assert 0 < count < 200
+    assert f"{count} of the 200 queries took part in the training" in message
+    assert "which was with --protocol=official --validation_fraction=0.05" in message
+
+
+def test_other_queries_than_in_training_are_allowed(run_directory, capsys):
+    # The queries of `unseen` are some of the official ones.
     command = ["evaluate", f"--model={run_directory}", "--dataset=digits", "--protocol=unseen"]
     assert main(command) == 0
     assert "digits, unseen: " in capsys.readouterr().out
@@ -267,6 +294,9 @@ def test_a_run_killed_in_either_stage_resumes_to_the_same_figures(tmp_path, epoc
         json.loads((directory / "report.json").read_text()) for directory in (killed, whole)
     )
     assert resumed["metrics"] == pytest.approx(uninterrupted["metrics"], abs=1e-6)
+    for name, baseline in uninterrupted["baselines"].items():
+        found = resumed["baselines"][name]["metrics"]
+        assert found == pytest.approx(baseline["metrics"], abs=1e-6)
     assert [logs["stage"] for logs in resumed["epochs"]] == [1] * 3 + [2] * 30
     assert not (killed / "backup").exists()
 
@@ -434,3 +464,16 @@ def test_without_a_command_the_commands_are_listed(capsys):
     printed = capsys.readouterr().out
     assert all(command in printed for command in COMMANDS)
     assert main([]) == 2
+
+
+def test_a_network_on_whitened_patches_is_trained_and_resumed(tmp_path):
+    arguments = ["train", "--dataset=digits", "--backbone=whitenet", "--width=4", *SHORT]
+    arguments += ["--warmup=0.2", "--flip", "--cutout=2", f"--output_dir={tmp_path}"]
+    assert main(arguments) == 0
+    first = json.loads((tmp_path / "report.json").read_text())
+    assert first["settings"]["backbone"] == "whitenet"
+    assert first["settings"]["batch_size"] == 64
+    (tmp_path / "report.json").unlink()
+    assert main([*arguments, "--resume"]) == 0
+    again = json.loads((tmp_path / "report.json").read_text())
+    assert again["metrics"] == first["metrics"]

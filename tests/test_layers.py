@@ -133,7 +133,22 @@ def test_the_filters_of_a_whitening_do_not_train():
     assert [tuple(w.shape) for w in layer.trainable_weights] == [(24,)]
 
 
-@pytest.mark.parametrize("arguments", [{"size": 0}, {"epsilon": 0.0}])
+def test_batches_whiten_as_all_images_at_once(rng):
+    images = rng.normal(2.0, 3.0, (30, 5, 5, 3)).astype("float32")
+    at_once, in_batches = PatchWhitening(), PatchWhitening()
+    at_once.adapt(images)
+    in_batches.adapt(iter([images[:7], images[7:]]))
+    kernels = [ops.convert_to_numpy(layer.kernel) for layer in (at_once, in_batches)]
+    np.testing.assert_allclose(np.abs(kernels[0]), np.abs(kernels[1]), rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="`images` must hold at least one image"):
+        PatchWhitening().adapt(iter([]))
+
+
+def test_whitening_takes_images_of_any_size():
+    assert PatchWhitening(3).compute_output_shape((None, None, 9, 1)) == (None, None, 7, 18)
+
+
+@pytest.mark.parametrize("arguments", [{"size": 0}, {"size": 2.5}, {"epsilon": 0.0}])
 def test_whitening_out_of_range_is_refused(arguments):
     with pytest.raises(ValueError, match="`size` must be an integer >= 1 and `epsilon` above 0"):
         PatchWhitening(**arguments)

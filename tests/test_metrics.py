@@ -94,6 +94,21 @@ def test_queries_without_hits_count_as_zero_or_are_left_out():
     assert values == [0.5, 1.0]
 
 
+@pytest.mark.parametrize("denominator", ["possible", "relevant", "retrieved"])
+def test_k_below_one_is_refused_in_every_variant(denominator):
+    histograms = DistanceHistograms(np.array([[1, 1]]), np.array([[1, 0]]))
+    with pytest.raises(ValueError, match="`k` must be"):
+        metrics.average_precision(histograms, k=0, denominator=denominator)
+
+
+def test_the_order_of_ties_is_reported_where_it_bounds_all_others():
+    histograms = DistanceHistograms(np.array([[1, 100]]), np.array([[1, 1]]))
+    bounded = metrics.summarize(histograms, map_k=51)
+    assert bounded["map_worst_ties"] < bounded["map"] < bounded["map_best_ties"]
+    for variant in ({"denominator": "retrieved"}, {"without_hits": "drop"}):
+        assert "map_best_ties" not in metrics.summarize(histograms, map_k=51, **variant)
+
+
 @pytest.mark.parametrize(
     ("argument", "known"),
     [("ties", "expected"), ("denominator", "possible"), ("without_hits", "zero")],

@@ -113,4 +113,5 @@ def test_picked_items_come_in_the_order_of_the_split():
     images = [image for image, _ in queries.elements.as_numpy_iterator()]
     found = [image for image, _ in picked.elements.as_numpy_iterator()]
     np.testing.assert_array_equal(found, [images[i] for i in chosen])
-    assert len(queries.pick([])) == 0
+    assert list(queries.pick([]).elements) == []
+    assert queries.pick([7, 7]).names == [queries.names[7]]

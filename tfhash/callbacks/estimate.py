@@ -9,7 +9,8 @@ class TimeEstimate(keras.callbacks.Callback):
     """Prints, once some steps are done, how long the rest of training will take.
 
     The first steps, in which the network is compiled, do not count; nor does what other callbacks do
-    at the end of an epoch. Both stages of training take about as long for a step.
+    between epochs. Both stages of training take about as long for a step. Silent with `verbose=0`, and
+    where the number of steps is not known.
 
     Args:
         after: Steps that are timed, >= 1.
@@ -24,10 +25,11 @@ class TimeEstimate(keras.callbacks.Callback):
     >>> model.compile(loss="mse")
     >>> images, labels, estimate = np.zeros((64, 2)), np.zeros(64), TimeEstimate(after=2)
     >>> history = model.fit(
-    ...     images, labels, batch_size=4, verbose=0, callbacks=[estimate]
+    ...     images, labels, batch_size=4, verbose=2, callbacks=[estimate]
     ... )  # doctest: +ELLIPSIS
     <BLANKLINE>
     about ... seconds of training to go
+    16/16 ...
     """
 
     # Steps that are not timed: those in which the network is compiled, and one to settle.
@@ -41,18 +43,23 @@ class TimeEstimate(keras.callbacks.Callback):
 
     def on_train_begin(self, logs=None):
         self._steps = 0
+        self._seconds = 0.0
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
+        self._ended = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
+        now = time.perf_counter()
         self._steps += 1
-        if self._steps == self.UNTIMED:
-            self._started = time.perf_counter()
-        if self._steps == self.UNTIMED + self.after:
-            seconds = (time.perf_counter() - self._started) / self.after
+        if self._steps > self.UNTIMED:
+            self._seconds += now - self._ended
+        self._ended = now
+        # Without a known number of steps there is nothing to say.
+        is_due = self._steps == self.UNTIMED + self.after
+        if is_due and self.params["steps"] and self.params["verbose"]:
             steps = (self.params["epochs"] - self._epoch) * self.params["steps"] - batch - 1
-            print(f"\nabout {_in_words(seconds * steps)} of training to go")
+            print(f"\nabout {_in_words(self._seconds / self.after * steps)} of training to go")
 
 
 def _in_words(seconds):

@@ -73,6 +73,11 @@ class TwoStageTraining(keras.callbacks.Callback):
             "finetune": finetune_learning_rate,
         }
         self.freeze_backbone = freeze_backbone
+        if pretrained_weights and not str(pretrained_weights).endswith(".weights.h5"):
+            raise ValueError(
+                "`pretrained_weights` must end in .weights.h5. "
+                f"Received: pretrained_weights={str(pretrained_weights)!r}"
+            )
         self.pretrained_weights = pretrained_weights
         self.epoch_logs = []
         self._backup = Backup(backup_dir) if backup_dir else None

@@ -4,6 +4,9 @@ from absl import flags
 
 from tfhash import data
 
+# Flags that decide which item is in which split.
+DIVISION = ("protocol", "validation_fraction")
+
 
 def define_flags(values):
     flags.DEFINE_string(

@@ -1,6 +1,6 @@
 """
 Encodes queries and database of a dataset with a trained model and prints how well the codes
-retrieve. With --output_dir it also writes report.json and pictures.
+retrieve. The items are divided as they were for its training, unless --protocol says otherwise. With --output_dir it also writes report.json and pictures.
 
   tfhash evaluate --model=runs/mnist-12 --dataset=mnist
 """
@@ -9,7 +9,7 @@ import pathlib
 
 from absl import flags
 
-from tfhash import files
+from tfhash import data, files
 from tfhash.cli import dataset_flags, environment, evaluation, model_file
 from tfhash.cli.main import require
 
@@ -37,7 +37,10 @@ def run(values, command_line):
         raise ValueError(f"`output_dir` {directory} holds a report. Pass --overwrite to replace it")
     model = model_file.load(values)
     own_size = None if values.dataset == "digits" else model.image_shape[:2]
+    trained = model_file.settings(values)
+    _divide_as_trained(values, trained)
     splits = dataset_flags.load(values, own_size).conform(model.image_shape)
+    _check_queries_are_new(splits, values, trained)
     figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
     print(f"\n{evaluation.table(figures)}")
     if directory:
@@ -45,3 +48,29 @@ def run(values, command_line):
         report = {"command_line": command_line, "bits": model.bits, **figures}
         files.write_json(directory / "report.json", {**report, **environment.describe()})
         print(f"\nwritten to {directory}/: report.json  pictures/")
+
+
+def _divide_as_trained(values, trained):
+    for name in dataset_flags.DIVISION:
+        if not values[name].present and trained.get("dataset") == values.dataset:
+            values[name].value = trained.get(name, values[name].default)
+
+
+def _check_queries_are_new(splits, values, trained):
+    """Raises `ValueError` if the model was trained on some of the queries."""
+    if trained.get("dataset") != values.dataset:
+        return
+    division = {name: trained.get(name, values[name].default) for name in dataset_flags.DIVISION}
+    if all(values[name].value == division[name] for name in division):
+        return
+    before = data.load(
+        values.dataset, data_dir=values.data_dir, skip_broken=values.skip_broken, **division
+    )
+    seen = {*before.train.names, *before.validation.names}
+    count = sum(name in seen for name in splits.queries.names)
+    if count:
+        flags_then = " ".join(f"--{name}={value}" for name, value in division.items())
+        raise ValueError(
+            f"{count:,} of the {len(splits.queries):,} queries took part in the training of this "
+            f"model, which was with {flags_then}. Evaluate it with these, or train another"
+        )

@@ -75,7 +75,7 @@ def evaluate(model, splits, variant):
             "skipped_files": len(splits.skipped),
             "relevant": "items that share a label with the query",
             "average_precision": {**variant, "map_k": variant["map_k"] or "all"},
-            "ties": "expectation over random orders; best and worst order beside it",
+            "ties": "expectation over random orders",
         },
     }
     return figures, (queries, database, histograms)

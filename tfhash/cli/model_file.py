@@ -1,5 +1,6 @@
 """Loading the model that a command works on."""
 
+import json
 import pathlib
 import zipfile
 
@@ -23,8 +24,7 @@ def load(values):
         FileNotFoundError: If there is no such file.
         ValueError: If it holds something else.
     """
-    path = pathlib.Path(values.model)
-    path = path / "model.keras" if path.is_dir() else path
+    path = _path(values)
     if not path.is_file():
         raise FileNotFoundError(
             f"`model` must be a .keras file or a finished run. Received: {path}"
@@ -38,3 +38,16 @@ def load(values):
             f"`model` must hold a tfhash.models.HashingModel. Received: a {type(model).__name__}"
         )
     return model
+
+
+def settings(values):
+    """Settings of the run that made the model; empty if there is no `run.json` beside it."""
+    recorded = _path(values).with_name("run.json")
+    if not recorded.is_file():
+        return {}
+    return json.loads(recorded.read_text(encoding="utf-8"))["settings"]
+
+
+def _path(values):
+    path = pathlib.Path(values.model)
+    return path / "model.keras" if path.is_dir() else path

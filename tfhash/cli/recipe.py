@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+import re
 
 import keras
 from absl import flags
@@ -56,6 +57,7 @@ class Recipe:
 
 
 def define_flags(values):
+    """Defines a flag for every choice. Their defaults depend on the dataset; see `choose`."""
     integer, number, boolean, choice = (
         functools.partial(define, default=None, flag_values=values)
         for define in (
@@ -114,7 +116,8 @@ def choose(values, splits):
     Raises:
         ValueError: If images cannot be changed as asked.
     """
-    default = _for_photographs() if splits.source in PHOTOGRAPHS else _plain(splits)
+    is_photographs = re.split("[:/]", splits.source)[0] in PHOTOGRAPHS
+    default = (_for_photographs if is_photographs else _plain)(splits, values.batch_size)
     given = {field.name: values[field.name].value for field in dataclasses.fields(Recipe)}
     chosen = {name: value for name, value in given.items() if value is not None}
     recipe = dataclasses.replace(default, **chosen)
@@ -122,9 +125,9 @@ def choose(values, splits):
     return recipe
 
 
-def _plain(splits):
+def _plain(splits, batch_size):
     """Some minutes for what is not too hard: shifts alone, for glyphs must not be mirrored."""
-    batch_size = 64 if len(splits.train) < FEW_ITEMS else 256
+    batch_size = batch_size or (64 if len(splits.train) < FEW_ITEMS else 256)
     steps = splits.train.steps_per_epoch(batch_size)
     return Recipe(
         backbone="convnet",
@@ -143,14 +146,15 @@ def _plain(splits):
     )
 
 
-def _for_photographs():
-    """Less than an hour on two cores for 50,000 images of 32x32 pixels."""
+def _for_photographs(splits, batch_size):
+    """Less than an hour on two cores for images of 32x32 pixels, be they 5,000 or 50,000."""
+    is_small = len(splits.train) < FEW_ITEMS
     return Recipe(
         backbone="whitenet",
         width=48,
-        batch_size=500,
-        pretrain_epochs=9,
-        finetune_epochs=5,
+        batch_size=batch_size or (100 if is_small else 500),
+        pretrain_epochs=60 if is_small else 9,
+        finetune_epochs=30 if is_small else 5,
         pretrain_learning_rate=3e-3,
         finetune_learning_rate=1e-3,
         warmup=0.2,

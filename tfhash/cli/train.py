@@ -40,7 +40,16 @@ VALIDATION_DATABASE = 10_000
 VALIDATIONS = 12
 
 # Flags that may differ when a run is resumed: they do not change what is learned.
-NOT_PART_OF_RUN = ("output_dir", "data_dir", "resume", "overwrite", "traceback")
+NOT_PART_OF_RUN = (
+    "output_dir",
+    "data_dir",
+    "resume",
+    "overwrite",
+    "traceback",
+    "map_at",
+    "map_denominator",
+    "map_without_hits",
+)
 
 
 def define_flags(values):
@@ -69,12 +78,12 @@ def run(values, command_line):
     run_directory = RunDirectory(
         values.output_dir or f"runs/{pathlib.Path(values.dataset).name}-{values.bits}"
     )
-    settings = _settings(values)
     run_directory.check_state(values.resume, values.overwrite)
     started = time.time()
-    keras.utils.set_random_seed(values.seed)
     splits = dataset_flags.load(values, values.image_size)
     recipe = recipes.choose(values, splits)
+    print("Recipe:", ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(recipe).items()))
+    settings = _settings(values, recipe)
     model = _build(values, recipe, splits)
     # Only now that the input is known to be good, the directory is touched.
     run_directory.begin(settings, splits.fingerprint(), values.resume, values.overwrite)
@@ -91,7 +100,6 @@ def run(values, command_line):
     report = {
         "command_line": command_line,
         "settings": settings,
-        "recipe": dataclasses.asdict(recipe),
         "resumed": values.resume,
         "model_selection": "none: the weights after the last epoch",
         "bits": model.bits,
@@ -193,20 +201,24 @@ class RunDirectory:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def _settings(values):
-    return {name: values[name].value for name in values if name not in NOT_PART_OF_RUN}
+def _settings(values, recipe):
+    """What a run depends on: the flags, and in their place what the recipe chose for them."""
+    given = {name: values[name].value for name in values if name not in NOT_PART_OF_RUN}
+    return {**given, **dataclasses.asdict(recipe)}
 
 
 def _build(values, recipe, splits):
+    # Here, for what loads a dataset may draw random numbers too.
+    keras.utils.set_random_seed(values.seed)
     backbone = build_backbone(recipe.backbone, splits.image_shape, recipe.width)
     model = HashingModel(backbone, values.bits, len(splits.classes), name="tfhash")
     model.build((None, *splits.image_shape))
-    model.adapt(next(iter(splits.train.take(ADAPTED_ITEMS).batches(ADAPTED_ITEMS)))[0])
     model.compile(
         keras.optimizers.AdamW(weight_decay=recipe.weight_decay),
         hashing_loss=ExponentiatedHashingLoss(values.scale),
         classification_loss=SmoothedCrossentropy(recipe.label_smoothing),
     )
+    model.adapt(splits.train.take(ADAPTED_ITEMS).batches())
     return model
 
 
@@ -247,9 +259,8 @@ def _fit(values, recipe, splits, model, backup):
 
 
 def _baselines(values, recipe, splits, pretrained_weights):
-    keras.utils.set_random_seed(values.seed)
     untrained, classifier = _build(values, recipe, splits), None
-    if pretrained_weights.exists():
+    if recipe.pretrain_epochs:
         classifier = untrained.uncompiled_copy()
         classifier.load_weights(pretrained_weights)
     return evaluation.baselines(splits, evaluation.variant(values), untrained, classifier)

@@ -28,7 +28,9 @@ def load(
 
     Which item lands in which split depends on the data alone, never on a seed, and under the
     first protocol not on file names either. Queries never overlap the database; validation items
-    are kept out of training, to choose by without a look at the queries.
+    are kept out of training, to choose by without a look at the queries. Copies of an image stay in
+    one split under `official` where it divides the items itself; the other protocols, and
+    datasets that come divided, go by items.
 
     | protocol | queries | training | database |
     | --- | --- | --- | --- |
@@ -51,7 +53,7 @@ def load(
             aspect. By default the dataset's own size; 64 for folders.
         query_fraction: Share of the items that become queries, in [0, 1), where the source has no
             test split of its own.
-        validation_fraction: Share of the database that is kept out of training, in [0, 1).
+        validation_fraction: Share of what can be trained on that is kept out of it, in [0, 1).
         skip_broken: Leave out files that cannot be read, and list them in `Splits.skipped`,
             instead of raising.
         protocol: One of `PROTOCOLS`.

@@ -137,7 +137,8 @@ def _item_ids(builder, split):
     infos = builder.info.splits
     for part in tfds.core.ReadInstruction.from_spec(split).to_absolute(infos):
         # An open end of a slice stays open here.
-        for i in range(part.from_ or 0, part.to or infos[part.splitname].num_examples):
+        end = infos[part.splitname].num_examples if part.to is None else part.to
+        for i in range(part.from_ or 0, end):
             yield f"{part.splitname}/{i}"
 
 

@@ -1,6 +1,7 @@
 """Named ways to divide the items of a dataset into training, queries and database."""
 
 import dataclasses
+import os
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def _cnnh(splits, protocol, validation_fraction):
     pool = splits.database.concatenate(splits.queries)
     wanted = QUERIES_OF_CLASS + TRAINING_ITEMS_OF_CLASS
     validation_count = round(TRAINING_ITEMS_OF_CLASS * validation_fraction)
-    order = np.argsort([digest(name.encode()) for name in pool.names], kind="stable")
+    order = np.argsort([digest(os.fsencode(name)) for name in pool.names], kind="stable")
     chosen: dict[str, list[np.ndarray]] = {"queries": [], "validation": [], "train": []}
     for label in range(len(splits.classes)):
         of_class = order[pool.labels[order] == label]
@@ -82,7 +83,9 @@ def _unseen(splits):
             f"the protocol 'unseen' needs {2 * LEAST_CLASSES} or more classes. "
             f"Received: {total} classes in {splits.source}"
         )
-    unseen = sorted(range(total), key=lambda label: digest(splits.classes[label].encode()))[:count]
+    unseen = sorted(range(total), key=lambda label: digest(os.fsencode(splits.classes[label])))[
+        :count
+    ]
 
     def of_classes(split, are_unseen):
         return split.pick(np.flatnonzero(np.isin(split.labels, unseen) == are_unseen))

@@ -66,8 +66,11 @@ class Split:
         )
 
     def pick(self, indices):
-        """The items at `indices` as a split of their own, in the order they have here."""
-        indices = np.sort(np.asarray(indices, "int64"))
+        """The items at `indices`, each once, as a split of their own, in the order they have here.
+
+        All items are read to find them.
+        """
+        indices = np.unique(np.asarray(indices, "int64"))
         is_chosen = np.zeros(len(self), bool)
         is_chosen[indices] = True
         elements = self.elements.enumerate()

@@ -50,7 +50,7 @@ class PatchWhitening(keras.layers.Layer):
 
     def __init__(self, size=2, epsilon=1e-2, **kwargs):
         super().__init__(**kwargs)
-        if size < 1 or not epsilon > 0:
+        if not isinstance(size, int) or size < 1 or not epsilon > 0:
             raise ValueError(
                 "`size` must be an integer >= 1 and `epsilon` above 0. "
                 f"Received: size={size!r}, epsilon={epsilon!r}"
@@ -72,27 +72,41 @@ class PatchWhitening(keras.layers.Layer):
         """Computes the filters from images like those that the layer will be given.
 
         Args:
-            images: Float `[n, height, width, channels]`, n >= 1; some thousands are enough.
+            images: Float `[n, height, width, channels]`, or batches of them, one after the other;
+                some thousands are enough.
+
+        Raises:
+            ValueError: If there are no images.
         """
-        images = ops.convert_to_numpy(images)
-        if not self.built:
-            self.build(images.shape)
-        windows = np.lib.stride_tricks.sliding_window_view(images, 2 * (self.size,), axis=(1, 2))
-        # [n, rows, columns, channels, y, x] to one row for each patch, in the order of the kernel
-        patches = np.moveaxis(windows, 3, 5).reshape(-1, self.size**2 * images.shape[-1])
-        values, vectors = np.linalg.eigh(
-            np.cov(patches, rowvar=False).reshape(2 * (patches.shape[1],))
-        )
-        filters = vectors / np.sqrt(values + self.epsilon)
+        count, total, products = 0, 0.0, 0.0
+        for batch in [images] if hasattr(images, "shape") else images:
+            if not self.built:
+                self.build(batch.shape)
+            patches = self._patches(ops.convert_to_numpy(batch))
+            count += len(patches)
+            total = total + patches.sum(axis=0)
+            products = products + patches.T @ patches
+        if not count:
+            raise ValueError("`images` must hold at least one image. Received: none")
+        mean = total / count
+        covariance = products / count - np.outer(mean, mean)
+        values, vectors = np.linalg.eigh(covariance)
+        filters = vectors / np.sqrt(np.maximum(values, 0) + self.epsilon)
         self.kernel.assign(np.concatenate([filters, -filters], axis=1).reshape(self.kernel.shape))
+
+    def _patches(self, images):
+        """The patches of images, one a row, in the order of the kernel."""
+        windows = np.lib.stride_tricks.sliding_window_view(images, 2 * (self.size,), axis=(1, 2))
+        patches = np.moveaxis(windows, 3, 5)  # from [..., channels, y, x]
+        return patches.reshape(-1, self.size**2 * images.shape[-1]).astype("float64")
 
     def call(self, images):
         return ops.conv(images, self.kernel, padding="valid") + self.bias
 
     def compute_output_shape(self, input_shape):
-        n, height, width, channels = input_shape
-        lost = self.size - 1
-        return (n, height - lost, width - lost, 2 * self.size**2 * channels)
+        n, *sides, channels = input_shape
+        sides = [None if side is None else side - self.size + 1 for side in sides]
+        return (n, *sides, 2 * self.size**2 * channels)
 
     def get_config(self):
         return {**super().get_config(), "size": self.size, "epsilon": self.epsilon}

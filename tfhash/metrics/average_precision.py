@@ -19,8 +19,9 @@ def average_precision(histograms, k=None, ties="expected", denominator="possible
     Args:
         histograms: `DistanceHistograms`.
         k: Length of the ranking that counts; by default all of it.
-        ties: `"expected"` over random orders of the ties, or the `"best"` or `"worst"`
-            order.
+        ties: `"expected"` over random orders of the ties, or the order in which relevant items
+            come first (`"best"`) or last (`"worst"`) in theirs. These two bound all others unless
+            the denominator is `"retrieved"`.
         denominator: What the sum of precisions is divided by: `"possible"`, the hits there could
             be, min(relevant items, k); `"relevant"`, all relevant items; or `"retrieved"`, the
             hits among the k nearest, where an order without hits counts as 0. Without `k` they
@@ -49,11 +50,12 @@ def average_precision(histograms, k=None, ties="expected", denominator="possible
     ):
         if value not in known:
             raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
+    k = None if k is None else check_k(k)
     total = ops.sum(ops.cast(histograms.relevant, "float32"), axis=1)
     if denominator == "retrieved" and k is not None:
-        value = _divided_by_hits(histograms, check_k(k), ties)
+        value = _divided_by_hits(histograms, k, ties)
     else:
-        ideal = total if k is None or denominator == "relevant" else ops.minimum(total, check_k(k))
+        ideal = total if k is None or denominator == "relevant" else ops.minimum(total, k)
         value = _sum_of_precisions(histograms, k, ties) / ops.maximum(ideal, 1)
     return ops.where(total > 0, value, np.nan)
 

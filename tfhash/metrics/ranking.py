@@ -96,14 +96,19 @@ def summarize(histograms, radius=2, k=100, map_k=None, denominator="possible", w
         map_k, denominator, without_hits: The variant of `map`; see `mean_average_precision`.
 
     Returns:
-        Dictionary from name to value.
+        Dictionary from name to value. The best and worst order of ties are there only in variants
+        in which they bound the others.
     """
     variant = {"k": map_k, "denominator": denominator, "without_hits": without_hits}
+    is_bounded = map_k is None or (denominator != "retrieved" and without_hits == "zero")
     radius = min(radius, histograms.items.shape[1] - 1)
     return {
         "map": mean_average_precision(histograms, **variant),
-        "map_best_ties": mean_average_precision(histograms, ties="best", **variant),
-        "map_worst_ties": mean_average_precision(histograms, ties="worst", **variant),
+        **{
+            f"map_{ties}_ties": mean_average_precision(histograms, ties=ties, **variant)
+            for ties in ("best", "worst")
+            if is_bounded
+        },
         f"map_at_{k}": mean_average_precision(histograms, k=k),
         f"precision_at_{k}": precision_at_k(histograms, k),
         f"precision_radius_{radius}": precision_within_radius(histograms, radius),

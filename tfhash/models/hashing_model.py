@@ -94,12 +94,18 @@ class HashingModel(keras.Model):
         """Adapts the backbone's `PatchWhitening` to images; other backbones stay as they are.
 
         Args:
-            images: As they come, `[n, height, width, channels]` with values 0 to 255; some
-                thousands of those to be trained on.
+            images: Some thousands of those to be trained on, as they come: an array, or a
+                `tf.data.Dataset` of batches of images, with or without labels.
         """
         for layer in self.backbone.layers:
             if isinstance(layer, PatchWhitening):
-                layer.adapt(self.preprocessing(images))
+                # What comes before the layer, itself left out.
+                before = keras.Model(self.backbone.inputs, layer.input)
+                batches = [images] if hasattr(images, "shape") else images
+                layer.adapt(
+                    before(self.preprocessing(batch[0] if isinstance(batch, tuple) else batch))
+                    for batch in batches
+                )
 
     def compile(
         self,

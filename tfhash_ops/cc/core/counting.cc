@@ -162,7 +162,8 @@ void CountDistances(const Kernel& kernel, const Codes& queries, const Codes& dat
   }
   const bool can_be_sliced =
       kernel.sliced != nullptr && database.bytes <= kernel.sliced->max_counted_bytes;
-  const Grid grid = MakeQueryGrid(queries.count, database.count, executor.threads);
+  const Grid grid = MakeQueryGrid(queries.count, database.count, executor.threads,
+                                  can_be_sliced ? kMinSlicedQueries : 1);
   RunTasks(executor, grid.tasks(), [&](int64_t task) {
     const Range of_task = grid.query_range(task);
     for (int64_t first = of_task.begin; first < of_task.end; first += kQueriesAtATime) {

@@ -51,12 +51,14 @@ inline Grid MakeGrid(int64_t queries, int64_t items, int64_t threads, int64_t ma
   return {queries, items, query_parts, item_parts};
 }
 
-// Shares the queries alone, down to one for each thread: for work that prepares nothing for a block
-// of items.
-inline Grid MakeQueryGrid(int64_t queries, int64_t items, int64_t threads) {
+// Shares the queries alone, down to `min_queries` for each thread: as many as are worth what a task
+// prepares for each block of items.
+inline Grid MakeQueryGrid(int64_t queries, int64_t items, int64_t threads,
+                          int64_t min_queries = 1) {
   const double pairs = static_cast<double>(queries) * static_cast<double>(items);
   const double tasks_worth_it = pairs / (kMinQueriesOfTask * kMinItemsOfTask);
-  const int64_t parts = std::min(static_cast<double>(std::min(threads, queries)), tasks_worth_it);
+  const int64_t most = std::min(threads, queries / min_queries);
+  const int64_t parts = std::min(static_cast<double>(most), tasks_worth_it);
   return {queries, items, std::max<int64_t>(parts, 1), 1};
 }
 

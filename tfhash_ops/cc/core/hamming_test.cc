@@ -214,6 +214,26 @@ void HistogramOfShortCodesCountsEveryPairOnce(const Kernel& kernel, int64_t bits
   HistogramCountsEveryPairOnce(c, bits, asking, asked, random);
 }
 
+// Queries shared among threads, and more of them for each than are counted at a time.
+void HistogramOnManyThreadsIsThatOnOne(const Kernel& kernel, int64_t bytes, std::mt19937& random) {
+  const OwnedCodes queries = MakeCodes(600, bytes, Layout::kRandom, random);
+  const OwnedCodes database = MakeCodes(4000, bytes, Layout::kFewDistinct, random);
+  const int64_t bits = 8 * bytes;
+  const std::vector<int64_t> query_labels(600, 1), database_labels(4000, 1);
+  auto count = [&](const Kernel& kernel, int64_t threads) {
+    std::vector<int64_t> items(600 * (bits + 1), -1), relevant(items);
+    HammingHistogram(kernel, queries, database, query_labels.data(), database_labels.data(), bits,
+                     items.data(), relevant.data(), Threads(threads));
+    return std::make_pair(items, relevant);
+  };
+  const auto expected = count(ScalarKernel(), 1);
+  for (int64_t threads : {2, 7}) {
+    Expect(count(kernel, threads) == expected,
+           std::string("histogram on many threads is that on one: ") + kernel.name + ", " +
+               std::to_string(bytes) + " bytes");
+  }
+}
+
 // Bit slicing, its every output, over all limits.
 void PlanesFindExactlyTheCodesBelowTheLimit(const Kernel& kernel, int64_t bytes,
                                             std::mt19937& random) {
@@ -344,6 +364,8 @@ void AllWaysOfSharing(const Kernel& kernel, std::mt19937& random) {
     CheckCase({&kernel, 2, 40000, 8, threads, Layout::kFewDistinct}, random);
     CheckCase({&kernel, 200, 700, 6, threads, Layout::kNearerAndNearer}, random);
   }
+  HistogramOnManyThreadsIsThatOnOne(kernel, 8, random);
+  HistogramOnManyThreadsIsThatOnOne(kernel, 17, random);
   ManyCallersGetTheAnswersOfOne(kernel);
 }
 
