@@ -46,7 +46,7 @@ def _mlp(x, width):
     x = layers.Flatten()(x)
     for _ in range(2):
         x = layers.Dense(8 * width, use_bias=False)(x)
-        x = layers.BatchNormalization()(x)
+        x = _norm()(x)
         x = layers.Activation("relu")(x)
     return x
 
@@ -62,7 +62,7 @@ def _convnet(x, width):
     x = layers.MaxPooling2D()(x)
     x = layers.Flatten()(x)
     x = layers.Dense(256, use_bias=False)(x)
-    x = layers.BatchNormalization()(x)
+    x = _norm()(x)
     return layers.Activation("relu")(x)
 
 
@@ -73,18 +73,18 @@ def _resnet(x, width):
         width = min(2 * width, 256)
         x = _residual_block(x, width, strides=2)
         x = _residual_block(x, width, strides=1)
-    x = layers.BatchNormalization()(x)
+    x = _norm()(x)
     x = layers.Activation("relu")(x)
     return layers.GlobalAveragePooling2D()(x)
 
 
 def _residual_block(x, width, strides):
-    y = layers.BatchNormalization()(x)
+    y = _norm()(x)
     y = layers.Activation("relu")(y)
     if strides > 1:
         x = layers.Conv2D(width, 1, strides=strides, use_bias=False)(y)
     y = layers.Conv2D(width, 3, strides=strides, padding="same", use_bias=False)(y)
-    y = layers.BatchNormalization()(y)
+    y = _norm()(y)
     y = layers.Activation("relu")(y)
     y = layers.Conv2D(width, 3, padding="same", use_bias=False)(y)
     return layers.Add()([x, y])
@@ -92,7 +92,7 @@ def _residual_block(x, width, strides):
 
 def _conv_bn_relu(x, width):
     x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
-    x = layers.BatchNormalization()(x)
+    x = _norm()(x)
     return layers.Activation("relu")(x)
 
 
@@ -115,9 +115,13 @@ def _conv(x, filters):
 
 
 def _norm_gelu(x):
-    # The next convolution can scale by itself. The statistics must follow a short training.
-    x = layers.BatchNormalization(scale=False, momentum=0.9)(x)
-    return layers.Activation("gelu")(x)
+    # The next convolution can scale by itself.
+    return layers.Activation("gelu")(_norm(scale=False)(x))
+
+
+def _norm(**arguments):
+    # Statistics that follow a stage of a few hundred steps: the classifier is judged by them, too.
+    return layers.BatchNormalization(momentum=0.9, **arguments)
 
 
 BACKBONES = {"mlp": _mlp, "convnet": _convnet, "resnet": _resnet, "whitenet": _whitenet}
