@@ -11,52 +11,60 @@ may rest on those alone. Every cell is saved as it ends: run again to go on.
 
 import dataclasses
 import json
+import math
 import pathlib
+import re
 import statistics
 import time
 from collections.abc import Callable
 
 import keras
 from absl import app, flags
+from matplotlib.figure import Figure
 
-from tfhash import data, files, losses, metrics
-from tfhash.callbacks import TanhContinuation, TwoStageTraining
+from tfhash import data, files, losses, metrics, plots
+from tfhash.callbacks import TanhContinuation
 from tfhash.cli import environment
-from tfhash.data import Augmentation
+from tfhash.cli.evaluation import class_encoder
+from tfhash.cli.recipe import Recipe
 from tfhash.data.content import digest
-from tfhash.models import HashingModel, build_backbone
 
-FLAGS = flags.FLAGS
-flags.DEFINE_enum("dataset", "mnist", ["mnist", "cifar10"], "Dataset of tensorflow-datasets.")
-flags.DEFINE_string("data_dir", None, "Where the prepared dataset is.")
-flags.DEFINE_multi_integer("seeds", [0, 1, 2], "Seeds.")
-flags.DEFINE_multi_string("arms", None, "Names of the arms to run; by default all.")
-flags.DEFINE_string("checkpoints", "runs/accuracy", "Where pre-trained weights are kept.")
-flags.DEFINE_string("output_dir", "benchmarks/results", "Where accuracy-DATASET.json is kept.")
-
-
-@dataclasses.dataclass(frozen=True)
-class Budget:
-    """One network and one training, for all arms."""
-
-    backbone: str
-    width: int
-    batch_size: int
-    pretrain_epochs: int
-    finetune_epochs: int
-    weight_decay: float
-    label_smoothing: float
-    augmentation: Augmentation
-    pretrain_learning_rate: float = 2e-3
-    finetune_learning_rate: float = 1e-3
-
-
-BUDGETS = {
-    "mnist": Budget("convnet", 16, 256, 3, 4, 1e-4, 0.0, Augmentation(max_shift=2)),
-    "cifar10": Budget(
-        "whitenet", 32, 500, 6, 3, 0.05, 0.1, Augmentation(max_shift=2, flip=True, cutout=8)
+RECIPES = {
+    "mnist": Recipe(
+        backbone="convnet",
+        width=8,
+        batch_size=256,
+        pretrain_epochs=3,
+        finetune_epochs=2,
+        pretrain_learning_rate=2e-3,
+        finetune_learning_rate=1e-3,
+        warmup=0.2,
+        weight_decay=1e-4,
+        label_smoothing=0.0,
+        max_shift=2,
+        flip=False,
+        cutout=0,
+    ),
+    "cifar10": Recipe(
+        backbone="whitenet",
+        width=24,
+        batch_size=500,
+        pretrain_epochs=6,
+        finetune_epochs=2,
+        pretrain_learning_rate=3e-3,
+        finetune_learning_rate=1e-3,
+        warmup=0.2,
+        weight_decay=0.05,
+        label_smoothing=0.1,
+        max_shift=2,
+        flip=True,
+        cutout=8,
     ),
 }
+
+# Training items that the first layer is adapted to, and those that validation queries search.
+ADAPTED_ITEMS = 5_000
+VALIDATION_DATABASE = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +81,10 @@ def _exponentiated(**arguments):
     return lambda classes, bits: losses.ExponentiatedHashingLoss(**arguments)
 
 
-ARMS = {
+# The classifier goes on training as one, and the class that it predicts is the code.
+PREDICTED_CLASS = "predicted class"
+
+LOSSES = {
     "exponentiated": Arm(_exponentiated()),
     "DPSH": Arm(lambda classes, bits: losses.DPSHLoss()),
     "HashNet": Arm(lambda classes, bits: losses.HashNetLoss(), continuation=True),
@@ -82,6 +93,11 @@ ARMS = {
     "CSQ": Arm(losses.CSQLoss),
     "OrthoHash": Arm(losses.OrthoHashLoss),
     "GreedyHash": Arm(losses.GreedyHashLoss),
+}
+
+ARMS = {
+    PREDICTED_CLASS: Arm(_exponentiated(), bits=4),
+    **LOSSES,
     **{f"exponentiated, {bits} bits": Arm(_exponentiated(), bits) for bits in (24, 32, 48, 64)},
     "exponentiated, not pre-trained": Arm(_exponentiated(), pretrained=False),
     "exponentiated, not bilinear": Arm(_exponentiated(approximation=None)),
@@ -91,9 +107,19 @@ ARMS = {
     },
 }
 
+FLAGS = flags.FLAGS
+flags.DEFINE_enum("dataset", "mnist", list(RECIPES), "Dataset of tensorflow-datasets.")
+flags.DEFINE_string("data_dir", None, "Where the prepared dataset is.")
+flags.DEFINE_multi_integer("seeds", [0, 1, 2], "Seeds.")
+flags.DEFINE_multi_enum("arms", None, list(ARMS), "Arms to run; by default all.")
+flags.DEFINE_string("checkpoints", "runs/accuracy", "Where pre-trained weights are kept.")
+flags.DEFINE_string(
+    "output_dir", "benchmarks/results", "Where accuracy-DATASET.json and its picture are kept."
+)
+
 
 def main(_):
-    budget = BUDGETS[FLAGS.dataset]
+    recipe = RECIPES[FLAGS.dataset]
     output = pathlib.Path(FLAGS.output_dir) / f"accuracy-{FLAGS.dataset}.json"
     report = json.loads(output.read_text()) if output.exists() else {"cells": {}}
     splits = data.load(FLAGS.dataset, data_dir=FLAGS.data_dir)
@@ -101,120 +127,117 @@ def main(_):
         "dataset": FLAGS.dataset,
         "protocol": splits.protocol,
         "fingerprint": splits.fingerprint(),
-        **dataclasses.asdict(budget),
+        **dataclasses.asdict(recipe),
     }
     if report.setdefault("settings", settings) != settings:
         raise ValueError(f"{output} was made with {report['settings']}, not with {settings}")
     checkpoints = pathlib.Path(FLAGS.checkpoints) / digest(json.dumps(settings).encode())[:12]
     for seed in FLAGS.seeds:
         for name in FLAGS.arms or ARMS:
-            cell = f"{name}, seed {seed}"
+            cell = cell_name(name, seed)
             if cell in report["cells"]:
                 continue
+            print(cell, flush=True)
             checkpoint = checkpoints / f"{seed}.weights.h5"
-            report["cells"][cell] = run(ARMS[name], budget, splits, seed, checkpoint)
+            report["cells"][cell] = run(name, recipe, splits, seed, checkpoint)
             files.write_json(output, report)
-            print(f"{cell}: {json.dumps(report['cells'][cell])}", flush=True)
+            print(json.dumps(report["cells"][cell]), flush=True)
     print(table(report))
+    plots.save_figure(plot(report), output.with_suffix(".png"))
 
 
-def run(arm, budget, splits, seed, checkpoint):
-    """Trains and measures one cell. `checkpoint` holds, or will hold, the pre-trained backbone."""
-    model = build(arm, budget, splits, seed)
-    # Arms without pre-training have the steps of both stages, and the same batches.
-    epochs, first_epoch = budget.finetune_epochs + budget.pretrain_epochs, 0
+def cell_name(arm, seed):
+    return f"{arm}, seed {seed}"
+
+
+def run(name, recipe, splits, seed, checkpoint):
+    """Trains and measures one cell. `checkpoint` holds, or will hold, the pre-trained network."""
+    arm = ARMS[name]
+    model = build(arm, recipe, splits, seed)
+    first_epoch = 0
     if arm.pretrained:
-        restore_pretrained(model.backbone, budget, splits, seed, checkpoint)
-        epochs, first_epoch = budget.finetune_epochs, budget.pretrain_epochs
-    callbacks = [
-        TwoStageTraining(0, None, schedule(budget.finetune_learning_rate, budget, splits, epochs))
-    ]
-    if arm.continuation:
-        callbacks.append(TanhContinuation())
+        pretrained = restore_pretrained(recipe, splits, seed, checkpoint)
+        for part in ("backbone", "classifier"):
+            getattr(model, part).set_weights(getattr(pretrained, part).get_weights())
+        first_epoch = recipe.pretrain_epochs
+    else:
+        # The steps of both stages, and the same batches.
+        recipe = dataclasses.replace(recipe, finetune_epochs=recipe.epochs(), pretrain_epochs=0)
+    stage = "pretrain" if name == PREDICTED_CLASS else "finetune"
+    callbacks = [TanhContinuation()] if arm.continuation else []
     started = time.time()
-    try:
-        history = fit(model, budget, splits, seed, first_epoch, epochs, callbacks)
-    except FloatingPointError as error:
-        return {"diverged": str(error), **environment.describe()}
-    seconds = time.time() - started
-    return {
-        **measure(model, splits),
-        "saturation": history["finetune_saturation"][-1],
-        "seconds": round(seconds, 1),
+    logs = fit(model, stage, recipe, "finetune", splits, seed, first_epoch, callbacks)
+    cell = {
+        "last_epoch": logs,
+        "seconds": round(time.time() - started, 1),
         **environment.describe(),
     }
+    if not math.isfinite(logs["loss"]):
+        return {"diverged": True, **cell}
+    bits, encode = class_encoder(model) if stage == "pretrain" else (arm.bits, model.encode)
+    return {**measure(bits, encode, splits), **cell}
 
 
-def build(arm, budget, splits, seed):
-    keras.utils.set_random_seed(seed)
-    backbone = build_backbone(budget.backbone, splits.image_shape, budget.width)
+def build(arm, recipe, splits, seed):
     classes = len(splits.classes)
-    model = HashingModel(backbone, arm.bits, classes)
-    model.build((None, *splits.image_shape))
-    model.adapt(splits.train.take(5000).batches())
-    model.compile(
-        keras.optimizers.AdamW(weight_decay=budget.weight_decay),
-        hashing_loss=arm.loss(classes, arm.bits),
-        classification_loss=losses.SmoothedCrossentropy(budget.label_smoothing),
-    )
+    loss = arm.loss(classes, arm.bits)
+    model = recipe.build_model(splits.image_shape, classes, arm.bits, loss, seed)
+    model.adapt(splits.train.take(ADAPTED_ITEMS).batches())
     return model
 
 
-def restore_pretrained(backbone, budget, splits, seed, checkpoint):
-    """Gives a backbone the pre-trained weights of a seed, after training them if need be."""
-    if not checkpoint.exists():
-        model = build(ARMS["exponentiated"], budget, splits, seed)
-        epochs = budget.pretrain_epochs
-        rate = schedule(budget.pretrain_learning_rate, budget, splits, epochs)
-        model.begin_stage("pretrain", rate)
-        fit(model, budget, splits, seed, 0, epochs, [])
-        with files.written_whole(checkpoint) as temporary:
-            model.backbone.save_weights(temporary)
-    backbone.load_weights(checkpoint)
+def restore_pretrained(recipe, splits, seed, checkpoint):
+    """The pre-trained network of a seed, which is trained if there is none yet."""
+    model = build(ARMS["exponentiated"], recipe, splits, seed)
+    if checkpoint.exists():
+        model.load_weights(checkpoint)
+        return model
+    fit(model, "pretrain", recipe, "pretrain", splits, seed)
+    model = model.uncompiled_copy()
+    with files.written_whole(checkpoint) as temporary:
+        model.save_weights(temporary)
+    return model
 
 
-def schedule(rate, budget, splits, epochs):
-    steps = epochs * splits.train.steps_per_epoch(budget.batch_size)
-    rising = steps // 5
-    return keras.optimizers.schedules.CosineDecay(
-        0.0, steps - rising, warmup_target=rate, warmup_steps=rising
-    )
+def fit(model, stage, recipe, budget, splits, seed, first_epoch=0, callbacks=()):
+    """Trains a stage with epochs and learning rates of the recipe's stage `budget`.
 
-
-def fit(model, budget, splits, seed, first_epoch, epochs, callbacks):
+    Returns:
+        The logs of the last epoch.
+    """
+    steps = splits.train.steps_per_epoch(recipe.batch_size)
+    model.begin_stage(stage, recipe.schedule(budget, steps))
     batches = splits.train.shuffled_batches(
-        budget.batch_size, seed, first_epoch, budget.augmentation
+        recipe.batch_size, seed, first_epoch, recipe.augmentation()
     )
-    steps = splits.train.steps_per_epoch(budget.batch_size)
-    fitted = model.fit(
+    history = model.fit(
         batches,
-        epochs=epochs,
+        epochs=getattr(recipe, f"{budget}_epochs"),
         steps_per_epoch=steps,
         shuffle=False,
         verbose=2,
-        callbacks=callbacks,
-    )
-    return fitted.history
+        callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks],
+    ).history
+    return {name: values[-1] for name, values in history.items()}
 
 
-def measure(model, splits):
-    """Test queries against the database, and validation queries against the training items."""
-    packed = {
-        name: model.encode(getattr(splits, name).batches())
-        for name in ("train", "validation", "queries", "database")
+def measure(bits, encode, splits):
+    """Test queries against the database, and validation queries against training items."""
+    parts = {
+        "queries": splits.queries,
+        "database": splits.database,
+        "validation": splits.validation,
+        "train": splits.train.take(VALIDATION_DATABASE),
     }
+    packed = {name: encode(part.batches()) for name, part in parts.items()}
 
     def histograms(queries, database):
         return metrics.distance_histograms(
-            packed[queries],
-            packed[database],
-            getattr(splits, queries).labels,
-            getattr(splits, database).labels,
-            model.bits,
+            packed[queries], packed[database], parts[queries].labels, parts[database].labels, bits
         )
 
     return {
-        "bits": model.bits,
+        "bits": bits,
         "metrics": metrics.summarize(histograms("queries", "database")),
         "val_map": metrics.mean_average_precision(histograms("validation", "train")),
         "distinct_codes": metrics.count_distinct_codes(packed["database"]),
@@ -228,27 +251,72 @@ def table(report):
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, arm in ARMS.items():
-        cells = [
-            report["cells"][f"{name}, seed {seed}"]
-            for seed in FLAGS.seeds
-            if "metrics" in report["cells"].get(f"{name}, seed {seed}", {})
-        ]
-        if not cells:
-            continue
-        columns = [
-            [cell["metrics"]["map"] for cell in cells],
-            [cell["metrics"]["precision_radius_2"] for cell in cells],
-            [cell["val_map"] for cell in cells],
-        ]
-        codes = statistics.mean(cell["distinct_codes"] for cell in cells)
-        figures = " | ".join(mean_and_deviation(values) for values in columns)
-        lines.append(f"| {name} | {arm.bits} | {figures} | {codes:.0f} | {len(cells)} |")
+        cells = finished(report, name)
+        if cells:
+            figures = " | ".join(
+                mean_and_deviation([figure_of(cell) for cell in cells])
+                for figure_of in (mean_average_precision, precision_within_2, validation_map)
+            )
+            codes = statistics.mean(cell["distinct_codes"] for cell in cells)
+            lines.append(f"| {name} | {arm.bits} | {figures} | {codes:.0f} | {len(cells)} |")
     return "\n".join(lines)
 
 
+def finished(report, arm):
+    """The cells of an arm, one for each seed, without those that diverged."""
+    cells = (report["cells"].get(cell_name(arm, seed), {}) for seed in FLAGS.seeds)
+    return [cell for cell in cells if "metrics" in cell]
+
+
+def mean_average_precision(cell):
+    return cell["metrics"]["map"]
+
+
+def precision_within_2(cell):
+    return cell["metrics"]["precision_radius_2"]
+
+
+def validation_map(cell):
+    return cell["val_map"]
+
+
 def mean_and_deviation(values):
-    deviation = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.4f}{deviation}"
+    return f"{statistics.mean(values):.4f} ± {deviation(values):.4f}"
+
+
+def deviation(values):
+    return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def plot(report):
+    """mAP and precision within radius 2 against bits, and the losses side by side."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    panels = {"mAP": mean_average_precision, "precision within radius 2": precision_within_2}
+    for axis, (title, figure_of) in zip(figure.subplots(1, len(panels)), panels.items()):
+        by_bits = [name for name in ARMS if re.fullmatch(r"exponentiated(, \d+ bits)?", name)]
+        draw(axis, report, by_bits, figure_of, "exponentiated", "o-")
+        for i, name in enumerate([PREDICTED_CLASS, *LOSSES]):
+            if name not in by_bits:
+                draw(axis, report, [name], figure_of, name, "s", shift=0.25 * (i - 4))
+        axis.set(xlabel="bits", ylabel=title, xticks=[4, 12, 24, 32, 48, 64])
+        axis.grid(alpha=0.3)
+    axis.legend(fontsize=8)
+    figure.suptitle(f"{report['settings']['dataset']}, mean and standard deviation over seeds")
+    return figure
+
+
+def draw(axis, report, arms, figure_of, label, style, shift=0.0):
+    """One line of means with their deviations; `shift`, in bits, keeps marks apart."""
+    points = [
+        (ARMS[name].bits + shift, [figure_of(cell) for cell in cells])
+        for name in arms
+        if (cells := finished(report, name))
+    ]
+    if points:
+        bits, values = zip(*points)
+        means = [statistics.mean(of_seeds) for of_seeds in values]
+        deviations = [deviation(of_seeds) for of_seeds in values]
+        axis.errorbar(bits, means, deviations, fmt=style, label=label, capsize=2, markersize=4)
 
 
 if __name__ == "__main__":

@@ -358,6 +358,11 @@ def test_without_smoothing_it_is_the_crossentropy(rng):
     np.testing.assert_allclose(float(found), float(plain(classes, logits)), rtol=1e-5)
 
 
+def test_smoothed_crossentropy_refuses_labels_of_other_classes():
+    with pytest.raises(ValueError, match=r"multi-hot labels must have shape \[n, 3\]"):
+        losses.SmoothedCrossentropy()(np.ones((2, 4)), np.zeros((2, 3), "float32"))
+
+
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0])
 def test_smoothing_out_of_range_is_refused(smoothing):
     with pytest.raises(ValueError, match=r"`smoothing` must be in \[0, 1\)"):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfhash.labels import is_multi_hot, similar
+from tfhash.labels import is_multi_hot, memberships, similar
 
 
 def as_numpy(x):
@@ -41,3 +41,22 @@ def test_multi_hot_labels_are_similar_when_any_is_shared():
 def test_labels_of_different_kinds_are_refused(left, right, message):
     with pytest.raises(ValueError, match=message):
         similar(left, right)
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([2, 0], [[0, 0, 1], [1, 0, 0]]),
+        ([[2], [0]], [[0, 0, 1], [1, 0, 0]]),
+        ([[0.5, 0, 3], [0, 0, 0]], [[1, 0, 1], [0, 0, 0]]),
+        (np.zeros((0,), int), np.zeros((0, 3))),
+    ],
+)
+def test_memberships_mark_the_labels_of_each_item(labels, expected):
+    found = as_numpy(memberships(np.array(labels), 3))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_memberships_refuse_another_number_of_classes():
+    with pytest.raises(ValueError, match=r"must have shape \[n, 3\] for num_classes=3.*\(2, 4\)"):
+        memberships(np.ones((2, 4)), 3)

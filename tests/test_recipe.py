@@ -2,27 +2,17 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from absl import flags
 
-from tfhash import data
 from tfhash.cli import recipe as recipes
 
 
-@pytest.fixture
-def choose():
+def choose(source, items, *arguments, side=32):
     """The recipe for a dataset of so many items, given some flags."""
-
-    def choose_for(source, items, *arguments, side=32):
-        values = flags.FlagValues()
-        recipes.define_flags(values)
-        values(["train", *arguments])
-        images = tf.data.Dataset.range(items)  # nobody looks at them
-        split = data.Split.create(images, [""] * items, np.zeros(items), (side, side, 3))
-        splits = data.Splits.create(source, ["a", "b"], split, split, split)
-        return recipes.choose(values, splits)
-
-    return choose_for
+    values = flags.FlagValues()
+    recipes.define_flags(values)
+    values(["train", *arguments])
+    return recipes.choose(values, source, items, (side, side, 3))
 
 
 @pytest.mark.parametrize(
@@ -37,31 +27,31 @@ def choose():
     ],
 )
 def test_the_recipe_depends_on_the_dataset_and_its_size(
-    choose, source, items, backbone, batch_size, epochs
+    source, items, backbone, batch_size, epochs
 ):
     recipe = choose(source, items)
     assert (recipe.backbone, recipe.batch_size, recipe.epochs()) == (backbone, batch_size, epochs)
 
 
-def test_larger_batches_make_no_fewer_steps(choose):
+def test_larger_batches_make_no_fewer_steps():
     recipe = choose("digits", 1_340, "--batch_size=670")
     assert (recipe.pretrain_epochs, recipe.finetune_epochs) == (100, 400)
 
 
-def test_flags_replace_what_the_recipe_chose_and_nothing_else(choose):
+def test_flags_replace_what_the_recipe_chose_and_nothing_else():
     before = choose("cifar10", 47_500)
     after = choose("cifar10", 47_500, "--width=7", "--noflip", "--pretrain_epochs=0", "--cutout=0")
     changed = {"width": 7, "flip": False, "pretrain_epochs": 0, "cutout": 0}
     assert {**vars(before), **changed} == vars(after)
 
 
-def test_changes_that_do_not_fit_the_images_are_refused(choose):
+def test_changes_that_do_not_fit_the_images_are_refused():
     with pytest.raises(ValueError, match="`cutout` must be in 0 to 6"):
         choose("cifar10", 47_500, side=6)
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.2, 1.0])
-def test_the_rate_rises_to_its_peak_and_falls_to_zero(choose, warmup):
+def test_the_rate_rises_to_its_peak_and_falls_to_zero(warmup):
     flags_given = [f"--warmup={warmup}", "--finetune_learning_rate=0.5", "--finetune_epochs=2"]
     schedule = choose("cifar10", 47_500, *flags_given).schedule("finetune", steps_per_epoch=50)
     rates = np.array([float(schedule(step)) for step in range(101)])

@@ -44,6 +44,21 @@ def check_same_kind(left, right):
         )
 
 
+def check_num_classes(labels, num_classes):
+    """Raises `ValueError` if multi-hot labels have another number of classes.
+
+    Example:
+
+    >>> import numpy as np
+    >>> check_num_classes(np.array([[1, 0, 1]]), 3)
+    """
+    if is_multi_hot(labels) and labels.shape[1] != num_classes:
+        raise ValueError(
+            f"multi-hot labels must have shape [n, {num_classes}] for num_classes={num_classes}. "
+            f"Received: labels of shape {tuple(labels.shape)}"
+        )
+
+
 def similar(left, right):
     """Marks the pairs of items that share a label.
 
@@ -73,6 +88,35 @@ def similar(left, right):
     return ops.greater(shared, 0)
 
 
-def _marks(labels):
+def memberships(labels, num_classes, dtype="float32"):
+    """Marks the labels that each item has.
+
+    Args:
+        labels: Integers `[n]` (or `[n, 1]`), 0 to C - 1, or multi-hot `[n, C]` where every value
+            above 0 marks a label.
+        num_classes: The C.
+        dtype: Type of the result.
+
+    Returns:
+        `[n, C]`, 1 where an item has a label and 0 elsewhere.
+
+    Raises:
+        ValueError: If multi-hot labels have another number of classes.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(memberships(np.array([2, 0]), 3)).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0]]
+    """
+    check_num_classes(labels, num_classes)
+    if is_multi_hot(labels):
+        return _marks(labels, dtype)
+    classes = ops.reshape(ops.cast(labels, "int32"), (-1,))
+    return ops.one_hot(classes, num_classes, dtype=dtype)
+
+
+def _marks(labels, dtype="float32"):
     # Through float32, for booleans cannot be compared with 0.
-    return ops.cast(ops.greater(ops.cast(labels, "float32"), 0), "float32")
+    return ops.cast(ops.greater(ops.cast(labels, "float32"), 0), dtype)

@@ -59,9 +59,10 @@ def load(values, image_size):
     report_skipped(splits.skipped)
     height, width, channels = splits.image_shape
     print(
-        f"{splits.source}, {splits.protocol}: {len(splits.classes)} classes, {height}x{width}x{channels}; "
-        f"{len(splits.train):,} to train, {len(splits.validation):,} to validate, "
-        f"{len(splits.queries):,} queries against {len(splits.database):,}"
+        f"{splits.source}, {splits.protocol}: {len(splits.classes)} classes, "
+        f"{height}x{width}x{channels}; {len(splits.train):,} to train, "
+        f"{len(splits.validation):,} to validate, {len(splits.queries):,} queries against "
+        f"{len(splits.database):,}"
     )
     return splits
 

@@ -1,6 +1,7 @@
 """
 Encodes queries and database of a dataset with a trained model and prints how well the codes
-retrieve. The items are divided as they were for its training, unless --protocol says otherwise. With --output_dir it also writes report.json and pictures.
+retrieve. The items are divided as they were for its training, unless --protocol says
+otherwise. With --output_dir it also writes report.json and pictures.
 
   tfhash evaluate --model=runs/mnist-12 --dataset=mnist
 """
@@ -37,10 +38,13 @@ def run(values, command_line):
         raise ValueError(f"`output_dir` {directory} holds a report. Pass --overwrite to replace it")
     model = model_file.load(values)
     own_size = None if values.dataset == "digits" else model.image_shape[:2]
-    trained = model_file.settings(values)
-    _divide_as_trained(values, trained)
+    trained_on = _division_of_training(values)
+    for name, value in trained_on.items():
+        if not values[name].present:
+            values[name].value = value
     splits = dataset_flags.load(values, own_size).conform(model.image_shape)
-    _check_queries_are_new(splits, values, trained)
+    if any(values[name].value != value for name, value in trained_on.items()):
+        _check_queries_are_new(splits, values, trained_on)
     figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
     print(f"\n{evaluation.table(figures)}")
     if directory:
@@ -50,19 +54,17 @@ def run(values, command_line):
         print(f"\nwritten to {directory}/: report.json  pictures/")
 
 
-def _divide_as_trained(values, trained):
-    for name in dataset_flags.DIVISION:
-        if not values[name].present and trained.get("dataset") == values.dataset:
-            values[name].value = trained.get(name, values[name].default)
+def _division_of_training(values):
+    """Flags that divided this dataset when the model was trained; none if that was on another."""
+    trained = model_file.settings(values)
+    # Datasets by name are compared as if they were paths, too.
+    if pathlib.Path(trained.get("dataset", "")).resolve() != pathlib.Path(values.dataset).resolve():
+        return {}
+    return {name: trained.get(name, values[name].default) for name in dataset_flags.DIVISION}
 
 
-def _check_queries_are_new(splits, values, trained):
-    """Raises `ValueError` if the model was trained on some of the queries."""
-    if trained.get("dataset") != values.dataset:
-        return
-    division = {name: trained.get(name, values[name].default) for name in dataset_flags.DIVISION}
-    if all(values[name].value == division[name] for name in division):
-        return
+def _check_queries_are_new(splits, values, division):
+    """Raises `ValueError` if the model, trained with this division, has seen some queries."""
     before = data.load(
         values.dataset, data_dir=values.data_dir, skip_broken=values.skip_broken, **division
     )

@@ -96,11 +96,7 @@ def baselines(splits, variant, untrained, classifier=None):
     print("Evaluating the baselines")
     encoders = {"untrained network": (untrained.bits, untrained.encode)}
     if classifier is not None:
-        bits = (classifier.num_classes - 1).bit_length()
-        encoders["predicted class"] = (
-            bits,
-            lambda images: _as_codes(classifier.classify(images), bits),
-        )
+        encoders["predicted class"] = class_encoder(classifier)
     found = {}
     for name, (bits, encode) in encoders.items():
         queries, database = (encode(split.batches()) for split in (splits.queries, splits.database))
@@ -109,6 +105,17 @@ def baselines(splits, variant, untrained, classifier=None):
         )
         found[name] = {"bits": bits, "metrics": metrics.summarize(histograms, **variant)}
     return found
+
+
+def class_encoder(classifier):
+    """How to encode images by the class that a model predicts.
+
+    Returns:
+        `(bits, encode)`: as few bits as the classes need, and a function from images to the packed
+        numbers of their classes.
+    """
+    bits = (classifier.num_classes - 1).bit_length()
+    return bits, lambda images: _as_codes(classifier.classify(images), bits)
 
 
 def _as_codes(numbers, bits):

@@ -1,4 +1,7 @@
-"""How `tfhash train` trains: the defaults for a dataset, and the flags that replace them."""
+"""How `tfhash train` trains: the defaults for a dataset, and the flags that replace them.
+
+Needs no TensorFlow, so that a recipe can train on arrays with JAX.
+"""
 
 import dataclasses
 import functools
@@ -9,8 +12,8 @@ import keras
 from absl import flags
 
 from tfhash.data import Augmentation
-from tfhash.losses import ExponentiatedHashingLoss
-from tfhash.models import BACKBONES, STAGES
+from tfhash.losses import SmoothedCrossentropy
+from tfhash.models import BACKBONES, STAGES, HashingModel, build_backbone
 
 # Small photographs in colour, which need a larger network and more changes to each image.
 PHOTOGRAPHS = ("cifar10", "cifar100")
@@ -43,6 +46,20 @@ class Recipe:
 
     def augmentation(self):
         return Augmentation(self.max_shift, self.flip, self.cutout)
+
+    def build_model(self, image_shape, num_classes, bits, hashing_loss, seed):
+        """A compiled `HashingModel` with random weights, still to be adapted to images."""
+        # Here, for what loads a dataset may draw random numbers too.
+        keras.utils.set_random_seed(seed)
+        backbone = build_backbone(self.backbone, image_shape, self.width)
+        model = HashingModel(backbone, bits, num_classes, name="tfhash")
+        model.build((None, *image_shape))
+        model.compile(
+            keras.optimizers.AdamW(weight_decay=self.weight_decay),
+            hashing_loss=hashing_loss,
+            classification_loss=SmoothedCrossentropy(self.label_smoothing),
+        )
+        return model
 
     def schedule(self, stage, steps_per_epoch):
         """Learning rate of a stage: up along a line, then to 0 along a cosine."""
@@ -101,34 +118,38 @@ def define_flags(values):
     )
     boolean("flip", help="Mirror every other training image.")
     integer("cutout", help="Side in pixels of a square cut out of training images.", lower_bound=0)
-    flags.DEFINE_float(
-        "scale",
-        ExponentiatedHashingLoss().scale,
-        "Sharpness of the exponentiated loss: a pair of codes that is wrong in every bit costs "
-        "exp(scale).",
-        flag_values=values,
-    )
 
 
-def choose(values, splits):
+def choose(values, source, items, image_shape):
     """The recipe for a dataset, with what the flags ask for in place of its own choices.
+
+    Args:
+        values: Flags; see `define_flags`.
+        source: What was loaded; see `tfhash.data.Splits`.
+        items: Number of training items.
+        image_shape: `(height, width, channels)`.
 
     Raises:
         ValueError: If images cannot be changed as asked.
     """
-    is_photographs = re.split("[:/]", splits.source)[0] in PHOTOGRAPHS
-    default = (_for_photographs if is_photographs else _plain)(splits, values.batch_size)
     given = {field.name: values[field.name].value for field in dataclasses.fields(Recipe)}
     chosen = {name: value for name, value in given.items() if value is not None}
-    recipe = dataclasses.replace(default, **chosen)
-    recipe.augmentation().check(splits.image_shape)
+    recipe = dataclasses.replace(default(source, items, image_shape, values.batch_size), **chosen)
+    recipe.augmentation().check(image_shape)
     return recipe
 
 
-def _plain(splits, batch_size):
+def default(source, items, image_shape, batch_size=None):
+    """The recipe for a dataset. What depends on the size of batches follows `batch_size`."""
+    if re.split("[:/]", source)[0] in PHOTOGRAPHS:
+        return _for_photographs(items, batch_size)
+    return _plain(items, image_shape, batch_size)
+
+
+def _plain(items, image_shape, batch_size):
     """Some minutes for what is not too hard: shifts alone, for glyphs must not be mirrored."""
-    batch_size = batch_size or (64 if len(splits.train) < FEW_ITEMS else 256)
-    steps = splits.train.steps_per_epoch(batch_size)
+    batch_size = batch_size or (64 if items < FEW_ITEMS else 256)
+    steps = max(1, items // batch_size)
     return Recipe(
         backbone="convnet",
         width=16,
@@ -140,15 +161,15 @@ def _plain(splits, batch_size):
         warmup=0.0,
         weight_decay=1e-4,
         label_smoothing=0.0,
-        max_shift=round(splits.image_shape[0] / 14),
+        max_shift=round(image_shape[0] / 14),
         flip=False,
         cutout=0,
     )
 
 
-def _for_photographs(splits, batch_size):
+def _for_photographs(items, batch_size):
     """Less than an hour on two cores for images of 32x32 pixels, be they 5,000 or 50,000."""
-    is_small = len(splits.train) < FEW_ITEMS
+    is_small = items < FEW_ITEMS
     return Recipe(
         backbone="whitenet",
         width=48,

@@ -11,6 +11,9 @@ hashing loss), evaluates it on queries that training never saw, and writes into 
   tfhash train --dataset=photos/ --bits=32 --image_size=48
 
 The state is saved after every epoch. A run that was stopped goes on with --resume.
+
+Flags without a default below, from --backbone to --cutout, are chosen by dataset: what was
+chosen is printed as "Recipe" and kept in report.json.
 """
 
 import dataclasses
@@ -29,8 +32,7 @@ from tfhash.callbacks import RetrievalEvaluation, TimeEstimate, TwoStageTraining
 from tfhash.cli import dataset_flags, environment, evaluation
 from tfhash.cli import recipe as recipes
 from tfhash.cli.main import require
-from tfhash.losses import ExponentiatedHashingLoss, SmoothedCrossentropy
-from tfhash.models import HashingModel, build_backbone
+from tfhash.losses import ExponentiatedHashingLoss
 
 # Training images that the first layer is adapted to.
 ADAPTED_ITEMS = 5_000
@@ -57,11 +59,22 @@ def define_flags(values):
     dataset_flags.define_image_size(values)
     evaluation.define_flags(values)
     recipes.define_flags(values)
-    string, integer, boolean = (
+    string, integer, number, boolean = (
         functools.partial(define, flag_values=values)
-        for define in (flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_bool)
+        for define in (
+            flags.DEFINE_string,
+            flags.DEFINE_integer,
+            flags.DEFINE_float,
+            flags.DEFINE_bool,
+        )
     )
     integer("bits", 12, "Length of the codes.", lower_bound=1)
+    number(
+        "scale",
+        ExponentiatedHashingLoss().scale,
+        "Sharpness of the exponentiated loss: a pair of codes that is wrong in every bit costs "
+        "exp(scale).",
+    )
     string("output_dir", None, "Where to write; by default runs/DATASET-BITS.")
     integer("seed", 0, "Seed of the weights and of the order of training.", lower_bound=0)
     boolean("resume", False, "Go on with the run in --output_dir.")
@@ -81,16 +94,29 @@ def run(values, command_line):
     run_directory.check_state(values.resume, values.overwrite)
     started = time.time()
     splits = dataset_flags.load(values, values.image_size)
-    recipe = recipes.choose(values, splits)
+    recipe = recipes.choose(values, splits.source, len(splits.train), splits.image_shape)
     print("Recipe:", ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(recipe).items()))
     settings = _settings(values, recipe)
-    model = _build(values, recipe, splits)
+    model = recipe.build_model(
+        splits.image_shape,
+        len(splits.classes),
+        values.bits,
+        ExponentiatedHashingLoss(values.scale),
+        values.seed,
+    )
+    model.adapt(splits.train.take(ADAPTED_ITEMS).batches())
+    untrained = model.uncompiled_copy()
     # Only now that the input is known to be good, the directory is touched.
     run_directory.begin(settings, splits.fingerprint(), values.resume, values.overwrite)
     stages = _fit(values, recipe, splits, model, run_directory.backup)
     trained = time.time()
     figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
-    figures["baselines"] = _baselines(values, recipe, splits, stages.pretrained_weights)
+    figures["baselines"] = evaluation.baselines(
+        splits,
+        evaluation.variant(values),
+        untrained,
+        _after_pretraining(model, stages.pretrained_weights) if recipe.pretrain_epochs else None,
+    )
     evaluated = time.time()
     run_directory.write_model(model)
     evaluation.draw(splits, encoded, model.bits, run_directory.pictures)
@@ -207,21 +233,6 @@ def _settings(values, recipe):
     return {**given, **dataclasses.asdict(recipe)}
 
 
-def _build(values, recipe, splits):
-    # Here, for what loads a dataset may draw random numbers too.
-    keras.utils.set_random_seed(values.seed)
-    backbone = build_backbone(recipe.backbone, splits.image_shape, recipe.width)
-    model = HashingModel(backbone, values.bits, len(splits.classes), name="tfhash")
-    model.build((None, *splits.image_shape))
-    model.compile(
-        keras.optimizers.AdamW(weight_decay=recipe.weight_decay),
-        hashing_loss=ExponentiatedHashingLoss(values.scale),
-        classification_loss=SmoothedCrossentropy(recipe.label_smoothing),
-    )
-    model.adapt(splits.train.take(ADAPTED_ITEMS).batches())
-    return model
-
-
 def _fit(values, recipe, splits, model, backup):
     steps = splits.train.steps_per_epoch(recipe.batch_size)
     stages = TwoStageTraining(
@@ -232,10 +243,7 @@ def _fit(values, recipe, splits, model, backup):
         backup_dir=backup,
     )
     batches = splits.train.shuffled_batches(
-        recipe.batch_size,
-        values.seed,
-        first_epoch=stages.epochs_done(),
-        augmentation=recipe.augmentation(),
+        recipe.batch_size, values.seed, stages.epochs_done(), recipe.augmentation()
     )
     callbacks: list[keras.callbacks.Callback] = [stages, TimeEstimate()]
     if len(splits.validation):
@@ -258,9 +266,7 @@ def _fit(values, recipe, splits, model, backup):
     return stages
 
 
-def _baselines(values, recipe, splits, pretrained_weights):
-    untrained, classifier = _build(values, recipe, splits), None
-    if recipe.pretrain_epochs:
-        classifier = untrained.uncompiled_copy()
-        classifier.load_weights(pretrained_weights)
-    return evaluation.baselines(splits, evaluation.variant(values), untrained, classifier)
+def _after_pretraining(model, pretrained_weights):
+    classifier = model.uncompiled_copy()
+    classifier.load_weights(pretrained_weights)
+    return classifier

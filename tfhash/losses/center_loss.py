@@ -29,15 +29,7 @@ class CenterLoss(keras.losses.Loss):
                 f"codes must have shape [n, {self.bits}] for bits={self.bits}. "
                 f"Received: y_pred of shape {tuple(y_pred.shape)}"
             )
-        if not labels.is_multi_hot(y_true):
-            classes = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-            return ops.one_hot(classes, self.num_classes, dtype=y_pred.dtype)
-        if y_true.shape[1] != self.num_classes:
-            raise ValueError(
-                f"multi-hot labels must have shape [n, {self.num_classes}] for "
-                f"num_classes={self.num_classes}. Received: labels of shape {tuple(y_true.shape)}"
-            )
-        return ops.cast(ops.cast(y_true, "float32") > 0, y_pred.dtype)
+        return labels.memberships(y_true, self.num_classes, y_pred.dtype)
 
     def get_config(self):
         return {

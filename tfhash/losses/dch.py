@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from tfhash import labels
 from tfhash.losses import pairs
 
 
@@ -56,8 +55,7 @@ class DCHLoss(keras.losses.Loss):
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
 
     def call(self, y_true, y_pred):
-        pairs.check_batch(y_true, y_pred)
-        similar = labels.similar(y_true, y_true)
+        similar = pairs.similar_pairs(y_true, y_pred)
         bits = y_pred.shape[1]
         gamma = 5 / 12 * bits if self.gamma is None else self.gamma
         unit = pairs.unit_rows(y_pred)

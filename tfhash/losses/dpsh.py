@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from tfhash import labels
 from tfhash.losses import pairs
 
 
@@ -51,12 +50,11 @@ class DPSHLoss(keras.losses.Loss):
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
 
     def call(self, y_true, y_pred):
-        pairs.check_batch(y_true, y_pred)
-        similar = labels.similar(y_true, y_true)
+        similar = pairs.similar_pairs(y_true, y_pred)
         theta = ops.matmul(y_pred, ops.transpose(y_pred)) / 2
         likelihood = ops.cast(similar, theta.dtype) * theta - ops.softplus(theta)
         others = pairs.not_self(similar, theta.dtype)
-        quantization = ops.mean(ops.square(1 - ops.abs(y_pred)), axis=1)
+        quantization = pairs.distance_to_vertex(y_pred)
         return self.quantization_weight * quantization - pairs.row_mean(likelihood, others)
 
     def get_config(self):

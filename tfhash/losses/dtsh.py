@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from tfhash import labels
 from tfhash.losses import pairs
 
 
@@ -54,13 +53,12 @@ class DTSHLoss(keras.losses.Loss):
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
 
     def call(self, y_true, y_pred):
-        pairs.check_batch(y_true, y_pred)
-        similar = labels.similar(y_true, y_true)
+        similar = pairs.similar_pairs(y_true, y_pred)
         margin = y_pred.shape[1] / 4 if self.margin is None else self.margin
         theta = ops.matmul(y_pred, ops.transpose(y_pred)) / 2
         others = pairs.not_self(similar, theta.dtype)
         positive = ops.cast(similar, theta.dtype) * others
-        quantization = ops.mean(ops.square(1 - ops.abs(y_pred)), axis=1)
+        quantization = pairs.distance_to_vertex(y_pred)
         triplets = triplet_mean(theta, positive, others - positive, margin)
         return triplets + self.quantization_weight * quantization
 

@@ -19,7 +19,6 @@ import math
 import keras
 from keras import ops
 
-from tfhash import labels
 from tfhash.losses import pairs
 
 # exp(-2 scale), the smallest number on the way, has to stay a normal float32.
@@ -191,8 +190,7 @@ class ExponentiatedHashingLoss(keras.losses.Loss):
         self.approximation = approximation
 
     def call(self, y_true, y_pred):
-        pairs.check_batch(y_true, y_pred)
-        similar = labels.similar(y_true, y_true)
+        similar = pairs.similar_pairs(y_true, y_pred)
         pair_loss = bilinear_pair_loss if self.approximation else exponentiated_pair_loss
         return pairs.balanced_pair_mean(pair_loss(y_pred, y_pred, similar, self.scale), similar)
 

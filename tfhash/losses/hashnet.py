@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from tfhash import labels
 from tfhash.losses import pairs
 
 
@@ -46,8 +45,7 @@ class HashNetLoss(keras.losses.Loss):
         self.alpha = None if alpha is None else pairs.check_positive("alpha", alpha)
 
     def call(self, y_true, y_pred):
-        pairs.check_batch(y_true, y_pred)
-        similar = labels.similar(y_true, y_true)
+        similar = pairs.similar_pairs(y_true, y_pred)
         alpha = 10 / y_pred.shape[1] if self.alpha is None else self.alpha
         product = alpha * ops.matmul(y_pred, ops.transpose(y_pred))
         pair_loss = ops.softplus(product) - ops.cast(similar, product.dtype) * product

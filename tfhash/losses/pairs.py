@@ -20,6 +20,12 @@ def check_batch(y_true, y_pred):
         )
 
 
+def similar_pairs(y_true, y_pred):
+    """Checks the batch, and marks the pairs of items that share a label, booleans `[n, n]`."""
+    check_batch(y_true, y_pred)
+    return labels_lib.similar(y_true, y_true)
+
+
 def sign_of_pairs(similar, dtype):
     """+1 where a pair is similar, -1 elsewhere."""
     return 2 * ops.cast(similar, dtype) - 1
@@ -38,6 +44,11 @@ def row_mean(values, weights):
 def unit_rows(codes):
     """Codes `[n, B]` scaled to length 1; those at the origin stay there, with a finite gradient."""
     return codes * ops.rsqrt(ops.sum(ops.square(codes), axis=1, keepdims=True) + 1e-12)
+
+
+def distance_to_vertex(codes):
+    """Mean over bits of the squared distance to the nearest vertex of the cube, float `[n]`."""
+    return ops.mean(ops.square(1 - ops.abs(codes)), axis=1)
 
 
 def balanced_pair_mean(pair_loss, similar):

@@ -24,7 +24,8 @@ class SmoothedCrossentropy(keras.losses.Loss):
         y_pred: Logits `[n, C]`.
 
     Raises:
-        ValueError: If `smoothing` is out of range.
+        ValueError: If `smoothing` is out of range, or multi-hot labels have another number of
+            classes than the logits.
 
     Example: two classes, logits that favour neither.
 
@@ -50,12 +51,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
         self.smoothing = smoothing
 
     def call(self, y_true, y_pred):
-        num_classes = y_pred.shape[1]
-        if labels.is_multi_hot(y_true):
-            memberships = ops.cast(ops.cast(y_true, "float32") > 0, y_pred.dtype)
-        else:
-            classes = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-            memberships = ops.one_hot(classes, num_classes, dtype=y_pred.dtype)
+        memberships = labels.memberships(y_true, y_pred.shape[1], y_pred.dtype)
         even = ops.ones_like(memberships)
         return (1 - self.smoothing) * cross_entropy(y_pred, memberships) + (
             self.smoothing * cross_entropy(y_pred, even)

@@ -68,7 +68,7 @@ def _convnet(x, width):
 
 def _resnet(x, width):
     """Pre-activation residual blocks with strided ends and global average pooling."""
-    x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
+    x = _conv(x, width)
     while x.shape[1] > 7 and x.shape[2] > 7:
         width = min(2 * width, 256)
         x = _residual_block(x, width, strides=2)
@@ -83,16 +83,15 @@ def _residual_block(x, width, strides):
     y = layers.Activation("relu")(y)
     if strides > 1:
         x = layers.Conv2D(width, 1, strides=strides, use_bias=False)(y)
-    y = layers.Conv2D(width, 3, strides=strides, padding="same", use_bias=False)(y)
+    y = _conv(y, width, strides)
     y = _norm()(y)
     y = layers.Activation("relu")(y)
-    y = layers.Conv2D(width, 3, padding="same", use_bias=False)(y)
+    y = _conv(y, width)
     return layers.Add()([x, y])
 
 
 def _conv_bn_relu(x, width):
-    x = layers.Conv2D(width, 3, padding="same", use_bias=False)(x)
-    x = _norm()(x)
+    x = _norm()(_conv(x, width))
     return layers.Activation("relu")(x)
 
 
@@ -110,8 +109,9 @@ def _whitenet(x, width):
     return layers.GlobalMaxPooling2D()(x)
 
 
-def _conv(x, filters):
-    return layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+def _conv(x, filters, strides=1):
+    # Batch normalisation follows, which has a shift of its own.
+    return layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
 
 
 def _norm_gelu(x):

@@ -282,12 +282,9 @@ class HashingModel(keras.Model):
         Raises:
             ValueError: If a code is not finite (an image holds NaN or infinity).
         """
-        if hasattr(images, "shape"):
-            if len(images) == 0:
-                return np.zeros((0, codes.packed_length(self.bits)), np.uint8)
-            relaxed = self.predict(images, batch_size=batch_size, verbose=verbose)
-        else:
-            relaxed = self.predict(images, verbose=verbose)
+        if hasattr(images, "shape") and len(images) == 0:
+            return np.zeros((0, codes.packed_length(self.bits)), np.uint8)
+        relaxed = self.predict(images, _batch_size_for(images, batch_size), verbose)
         broken = np.flatnonzero(~np.isfinite(relaxed).all(axis=1))
         if broken.size:
             raise ValueError(
@@ -307,13 +304,10 @@ class HashingModel(keras.Model):
         Returns:
             NumPy `int64 [n]`, the class of the largest logit.
         """
+        if hasattr(images, "shape") and len(images) == 0:
+            return np.zeros(0, np.int64)
         scorer = keras.Sequential([self.preprocessing, self.backbone, self.classifier])
-        if hasattr(images, "shape"):
-            if len(images) == 0:
-                return np.zeros(0, np.int64)
-            logits = scorer.predict(images, batch_size=batch_size, verbose=verbose)
-        else:
-            logits = scorer.predict(images, verbose=verbose)
+        logits = scorer.predict(images, _batch_size_for(images, batch_size), verbose)
         return np.argmax(logits, axis=1)
 
     def uncompiled_copy(self):
@@ -351,11 +345,7 @@ class HashingModel(keras.Model):
     def _check_labels(self, y):
         if y is None:
             raise ValueError("`fit` and `evaluate` need labels. Received: y=None")
-        if labels.is_multi_hot(y) and y.shape[1] != self.num_classes:
-            raise ValueError(
-                f"multi-hot labels must have shape [n, {self.num_classes}] for "
-                f"num_classes={self.num_classes}. Received: labels of shape {tuple(y.shape)}"
-            )
+        labels.check_num_classes(y, self.num_classes)
 
 
 def _shape_of_images(x):
@@ -365,6 +355,11 @@ def _shape_of_images(x):
     elif hasattr(x, "element_spec"):  # a tf.data.Dataset
         x = x.element_spec[0] if isinstance(x.element_spec, tuple) else x.element_spec
     return tuple(x.shape) if hasattr(x, "shape") else None
+
+
+def _batch_size_for(images, batch_size):
+    """`batch_size` for an array; a dataset has its own, and Keras wants none with it."""
+    return batch_size if hasattr(images, "shape") else None
 
 
 def _fresh_optimizer(config, learning_rate):
@@ -391,8 +386,6 @@ def _default_classification_loss(y):
 
 def _hits(y, logits):
     """1 where the class with the largest logit is a label of the item, float `[n]`."""
-    best = ops.argmax(logits, axis=-1)
-    if labels.is_multi_hot(y):
-        chosen = ops.take_along_axis(ops.cast(y, "float32"), ops.expand_dims(best, 1), axis=1)
-        return ops.cast(ops.squeeze(chosen, 1) > 0, "float32")
-    return ops.cast(ops.equal(ops.reshape(ops.cast(y, best.dtype), (-1,)), best), "float32")
+    best = ops.argmax(logits, axis=1, keepdims=True)
+    memberships = labels.memberships(y, logits.shape[1])
+    return ops.squeeze(ops.take_along_axis(memberships, best, axis=1), 1)

@@ -118,9 +118,6 @@ void CountSliced(const Kernel& kernel, const Codes& queries, Range range, const 
 // ---------------------------------------------------------------------------------------------
 // What is left, pair by pair.
 
-// Codes that all queries of a task meet while they are in the cache.
-constexpr int64_t kBlockItems = 2048;
-
 // Counts at one distance go to different counters in turn, so that one addition need not wait
 // for the one before it.
 constexpr int64_t kCounters = 4;

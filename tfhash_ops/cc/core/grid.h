@@ -27,6 +27,10 @@ inline Range Part(int64_t count, int64_t parts, int64_t i) {
 constexpr int64_t kMinQueriesOfTask = 64;
 constexpr int64_t kMinItemsOfTask = 16384;
 
+// Items whose distances a task takes at a time: all its queries meet them while they are in the
+// cache.
+constexpr int64_t kBlockItems = 2048;
+
 struct Grid {
   int64_t queries;
   int64_t items;

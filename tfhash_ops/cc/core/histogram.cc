@@ -11,9 +11,6 @@
 namespace tfhash {
 namespace {
 
-// Codes that all queries of a task meet while they are in the cache.
-constexpr int64_t kBlockItems = 2048;
-
 // Codes brought together by class.
 class Classes {
  public:
