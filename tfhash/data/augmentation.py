@@ -1,8 +1,8 @@
-"""Random changes to a training image that leave its class."""
+"""Random changes to training images that leave their class."""
 
 import dataclasses
 
-import tensorflow as tf
+import numpy as np
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,10 +18,11 @@ class Augmentation:
 
     Example:
 
-    >>> image = tf.zeros((4, 4, 1), "uint8")
-    >>> changed = Augmentation(max_shift=1, flip=True, cutout=2)(image, seed=(0, 0))
-    >>> int(tf.reduce_max(changed))
-    128
+    >>> import numpy as np
+    >>> images = np.zeros((2, 4, 4, 1), "uint8")
+    >>> changed = Augmentation(max_shift=1, flip=True, cutout=2)(images, seed=0)
+    >>> changed.shape, changed.max()
+    ((2, 4, 4, 1), 128)
     """
 
     max_shift: int = 0
@@ -39,34 +40,38 @@ class Augmentation:
                     f"Received: {name}={value}"
                 )
 
-    def __call__(self, image, seed):
-        """The image, changed as the seed, two integers, decides."""
+    def __call__(self, images, seed):
+        """A batch of images, each changed in a way of its own.
+
+        Args:
+            images: NumPy `[n, height, width, channels]`; it stays as it is.
+            seed: Integer >= 0, or several, which decide the changes.
+        """
+        rng = np.random.default_rng(seed)
         if self.max_shift:
-            image = _shift(image, self.max_shift, seed)
+            images = _shift(images, self.max_shift, rng)
         if self.flip:
-            image = tf.image.stateless_random_flip_left_right(image, _other_seed(seed, 1))
+            is_flipped = rng.random((len(images), 1, 1, 1)) < 0.5
+            images = np.where(is_flipped, images[:, :, ::-1], images)
         if self.cutout:
-            image = _cut_out(image, self.cutout, _other_seed(seed, 2))
-        return image
+            images = _cut_out(images, self.cutout, rng)
+        return images
 
 
-def _other_seed(seed, number):
-    """A seed whose draws have nothing to do with those of `seed` itself."""
-    return tf.random.fold_in(seed, number)
+def _shift(images, max_shift, rng):
+    count, height, width, _ = images.shape
+    border = (max_shift, max_shift)
+    padded = np.pad(images, ((0, 0), border, border, (0, 0)), mode="symmetric")
+    top, left = rng.integers(0, 2 * max_shift + 1, (2, count, 1))
+    rows, columns = top + np.arange(height), left + np.arange(width)
+    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def _shift(image, max_shift, seed):
-    border = [[max_shift, max_shift], [max_shift, max_shift], [0, 0]]
-    padded = tf.pad(image, border, mode="SYMMETRIC")
-    return tf.image.stateless_random_crop(padded, tf.shape(image), seed=seed)
-
-
-def _cut_out(image, side, seed):
-    height, width = image.shape[:2]
-    center = tf.random.stateless_uniform((2,), seed) * (height, width)
+def _cut_out(images, side, rng):
+    count, height, width, _ = images.shape
     rows, columns = (
-        tf.abs(tf.range(length, dtype=tf.float32) + 0.5 - at) < side / 2
-        for length, at in ((height, center[0]), (width, center[1]))
+        np.abs(np.arange(length) + 0.5 - rng.uniform(0, length, (count, 1))) < side / 2
+        for length in (height, width)
     )
-    is_cut = rows[:, None, None] & columns[None, :, None]
-    return tf.where(is_cut, tf.constant(128, image.dtype), image)
+    is_cut = rows[:, :, None, None] & columns[:, None, :, None]
+    return np.where(is_cut, np.array(128, images.dtype), images)

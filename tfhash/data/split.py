@@ -118,17 +118,29 @@ class Split:
             # This function is traced into a graph of its own and seeds that graph alone, so that
             # the global seed plays no part in the order.
             tf.random.set_seed(1)
-            epoch_seed = seed * 1_000_003 + epoch
-            items = self.elements.shuffle(window, seed=epoch_seed, reshuffle_each_iteration=False)
-            if augmentation:
-                items = items.enumerate().map(
-                    lambda i, item: (augmentation(item[0], (epoch_seed, i)), item[1]),
-                    num_parallel_calls=tf.data.AUTOTUNE,
-                )
-            return items.batch(batch_size, drop_remainder=True)
+            items = self.elements.shuffle(
+                window, seed=seed * 1_000_003 + epoch, reshuffle_each_iteration=False
+            )
+            batches = items.batch(batch_size, drop_remainder=True)
+            if not augmentation:
+                return batches
+            return batches.enumerate().map(
+                lambda step, batch: (
+                    _change(augmentation, batch[0], (seed, epoch, step)),
+                    batch[1],
+                ),
+                num_parallel_calls=tf.data.AUTOTUNE,
+            )
 
         epochs = tf.data.Dataset.range(first_epoch, tf.int32.max)
         return epochs.flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
+
+
+def _change(augmentation, images, seed):
+    changed = tf.numpy_function(
+        lambda images, *seed: augmentation(images, seed), (images, *seed), images.dtype
+    )
+    return tf.ensure_shape(changed, images.shape)
 
 
 @dataclasses.dataclass(frozen=True)

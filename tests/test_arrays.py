@@ -1,0 +1,171 @@
+"""Training batches from arrays, and what augmentation does to them, without TensorFlow."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from tfhash.data import ArrayBatches, Augmentation
+
+
+@pytest.fixture
+def augmented():
+    """What an augmentation makes of 200 copies of an image."""
+
+    def augment(image, **arguments):
+        return Augmentation(**arguments)(np.repeat(image[None], 200, axis=0), seed=0)
+
+    return augment
+
+
+def test_a_shift_moves_images_by_whole_pixels(augmented):
+    image = np.zeros((5, 5, 1), "uint8")
+    image[2, 2] = 255
+    found = augmented(image, max_shift=1)
+    assert all((changed == 255).sum() == 1 for changed in found)
+    spots = {tuple(np.argwhere(changed[..., 0])[0]) for changed in found}
+    assert spots == {(r, c) for r in (1, 2, 3) for c in (1, 2, 3)}
+
+
+def test_a_shift_mirrors_the_border(augmented):
+    image = np.arange(12, dtype="uint8").reshape(3, 4, 1)
+    rows = {tuple(changed[1, :, 0]) for changed in augmented(image, max_shift=1)}
+    assert {(4, 4, 5, 6), (4, 5, 6, 7), (5, 6, 7, 7)} <= rows
+
+
+def test_half_of_the_images_are_flipped(augmented, rng):
+    image = rng.integers(0, 256, (6, 6, 3), "uint8")
+    found = augmented(image, flip=True)
+    is_flipped = [(changed == image[:, ::-1]).all() for changed in found]
+    as_it_was = [(changed == image).all() for changed in found]
+    assert np.logical_xor(is_flipped, as_it_was).all()
+    assert 70 < sum(is_flipped) < 130
+
+
+def test_a_square_is_cut_out_anywhere(augmented):
+    found = [changed == 128 for changed in augmented(np.zeros((6, 8, 1), "uint8"), cutout=3)]
+    sizes = {tuple(np.ptp(np.argwhere(cut), axis=0)[:2] + 1) for cut in found}
+    assert max(sizes) == (3, 3)
+    assert all(cut.sum() in (h * w for h, w in sizes) for cut in found)
+    share = np.mean(found, axis=0)
+    assert share.min() > 0.02  # corners too
+    assert share.max() < 0.4
+
+
+def test_changes_are_drawn_apart_from_each_other(augmented):
+    image = np.arange(36, dtype="uint8").reshape(6, 6, 1)
+    found = {changed.tobytes() for changed in augmented(image, max_shift=1, flip=True)}
+    assert len(found) == 18  # nine shifts, flipped or not
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_changes_keep_type_and_input(rng, dtype):
+    images = rng.integers(0, 256, (5, 7, 6, 3)).astype(dtype)
+    before = images.copy()
+    changed = Augmentation(max_shift=2, flip=True, cutout=2)(images, seed=(1, 2))
+    assert (changed.dtype, changed.shape) == (images.dtype, images.shape)
+    np.testing.assert_array_equal(images, before)
+
+
+def images_of(count):
+    """Images that tell their own number."""
+    return np.broadcast_to(np.arange(count)[:, None, None, None], (count, 4, 4, 1)).astype("uint8")
+
+
+def listed(batches, indices):
+    return [
+        (images.tolist(), labels.tolist()) for images, labels in map(batches.__getitem__, indices)
+    ]
+
+
+def test_an_epoch_holds_every_item_once_but_for_the_rest():
+    batches = ArrayBatches(images_of(27), np.arange(27) + 100, batch_size=4, seed=0)
+    seen = [(images[:, 0, 0, 0], labels) for images, labels in (batches[i] for i in range(6))]
+    assert batches.steps_per_epoch == 6
+    assert len(np.unique(np.concatenate([labels for _, labels in seen]))) == 24
+    assert all((labels == numbers + 100).all() for numbers, labels in seen)
+
+
+def test_order_and_changes_depend_on_seed_and_epoch_alone():
+    arguments = {"batch_size": 4, "augmentation": Augmentation(max_shift=1, cutout=2)}
+    run = listed(ArrayBatches(images_of(27), np.arange(27), seed=3, **arguments), range(18))
+    assert run[:6] != run[6:12]
+    later = ArrayBatches(images_of(27), np.arange(27), seed=3, first_epoch=2, **arguments)
+    assert listed(later, range(6)) == run[12:]
+    other = ArrayBatches(images_of(27), np.arange(27), seed=4, first_epoch=2, **arguments)
+    assert listed(other, range(6)) != run[12:]
+
+
+class Recorder(ArrayBatches):
+    def __getitem__(self, index):
+        self.seen = [*getattr(self, "seen", []), index]
+        return super().__getitem__(index)
+
+
+def test_fit_takes_one_batch_after_the_other_across_epochs():
+    inputs = keras.Input((4, 4, 1))
+    model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(inputs)))
+    model.compile("sgd", "mse")
+    batches = Recorder(images_of(8), np.zeros(8), batch_size=4, seed=0)
+    model.fit(batches, epochs=3, steps_per_epoch=2, shuffle=False, verbose=0)
+    # Before and after these, Keras looks at the first and at the next ones.
+    assert "0, 1, 2, 3, 4, 5" in str(batches.seen)
+
+
+def test_a_batch_larger_than_the_arrays_is_all_of_them():
+    batches = ArrayBatches(images_of(3), np.arange(3), batch_size=100, seed=0)
+    assert batches.steps_per_epoch == 1
+    assert sorted(batches[0][1]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("images", "labels"), [(0, 0), (3, 2)])
+def test_images_without_a_label_each_are_refused(images, labels):
+    with pytest.raises(ValueError, match=f"Received: {images} images and {labels} labels"):
+        ArrayBatches(images_of(images), np.arange(labels), batch_size=2, seed=0)
+
+
+def test_augmentation_beyond_the_arrays_is_refused():
+    with pytest.raises(ValueError, match="`max_shift` must be in 0 to 4"):
+        ArrayBatches(images_of(3), np.arange(3), 2, 0, augmentation=Augmentation(max_shift=5))
+
+
+TRAINING_ON_JAX = """
+import sys
+sys.modules["tensorflow"] = None  # importing it fails
+
+import keras, numpy as np
+from tfhash import metrics
+from tfhash.callbacks import RetrievalEvaluation, TwoStageTraining
+from tfhash.data import ArrayBatches, Augmentation
+from tfhash.losses import SmoothedCrossentropy
+from tfhash.models import HashingModel, build_backbone
+
+keras.utils.set_random_seed(0)
+rng = np.random.default_rng(0)
+labels = np.arange(64) % 2
+images = (rng.integers(0, 100, (64, 8, 8, 3)) + 150 * labels[:, None, None, None]).astype("uint8")
+model = HashingModel(build_backbone("whitenet", (8, 8, 3), 4), bits=9, num_classes=2)
+model.build((None, 8, 8, 3))
+model.adapt(images)
+model.compile(keras.optimizers.AdamW(1e-2), classification_loss=SmoothedCrossentropy(0.1))
+batches = ArrayBatches(images, labels, 16, 0, augmentation=Augmentation(1, True, 2))
+history = model.fit(
+    batches, epochs=3, steps_per_epoch=batches.steps_per_epoch, shuffle=False, verbose=0,
+    callbacks=[RetrievalEvaluation((images, labels), (images, labels)), TwoStageTraining(1)],
+).history
+packed = model.encode(images)
+histograms = metrics.distance_histograms(packed, packed, labels, labels, 9)
+print(keras.backend.backend(), history["stage"], packed.shape, len(history["val_map"]),
+      metrics.mean_average_precision(histograms) > 0.8)
+"""
+
+
+def test_jax_trains_both_stages_without_tensorflow(monkeypatch):
+    pytest.importorskip("jax")
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    finished = subprocess.run(
+        [sys.executable, "-c", TRAINING_ON_JAX], capture_output=True, text=True
+    )
+    assert finished.stdout == "jax [1, 2, 2] (64, 2) 3 True\n", finished.stderr[-2000:]

@@ -1,0 +1,72 @@
+"""Training batches from arrays in memory."""
+
+import functools
+
+import keras
+import numpy as np
+
+
+class ArrayBatches(keras.utils.PyDataset):
+    """Endless training batches of arrays, for `fit` on every backend of Keras.
+
+    The order and the changes of an epoch depend on the seed and the number of the epoch alone, so a
+    run that goes on from epoch e sees what it would have seen without a break. Train with
+    `fit(batches, steps_per_epoch=batches.steps_per_epoch, shuffle=False)`.
+
+    Args:
+        images: `[n, height, width, channels]`.
+        labels: Labels of the images, NumPy: integers `[n]`, or multi-hot `[n, C]`.
+        batch_size: Images in a batch, where there are as many; the rest of an epoch that fills no
+            batch is dropped.
+        seed: Integer >= 0.
+        first_epoch: Epoch to begin with, counted from 0.
+        augmentation: `tfhash.data.Augmentation`, changes to every image; by default none.
+
+    Attributes:
+        steps_per_epoch: Whole batches in an epoch.
+
+    Raises:
+        ValueError: If there are no images, not one label for each, or the augmentation does not
+            suit them.
+
+    Example:
+
+    >>> import numpy as np
+    >>> batches = ArrayBatches(np.zeros((9, 8, 8, 1), "uint8"), np.arange(9), 4, seed=0)
+    >>> batches.steps_per_epoch, batches[7][0].shape
+    (2, (4, 8, 8, 1))
+    """
+
+    def __init__(self, images, labels, batch_size, seed, first_epoch=0, augmentation=None):
+        super().__init__()
+        if len(images) == 0 or len(images) != len(labels):
+            raise ValueError(
+                "there must be images, and one label for each. "
+                f"Received: {len(images)} images and {len(labels)} labels"
+            )
+        if augmentation:
+            augmentation.check(images.shape[1:])
+        self.images, self.labels = images, np.asarray(labels)
+        self.batch_size = min(batch_size, len(images))
+        self.steps_per_epoch = len(images) // self.batch_size
+        self.seed = seed
+        self.first_epoch = first_epoch
+        self.augmentation = augmentation
+        self._order_of_epoch = functools.lru_cache(maxsize=1)(self._draw_order)
+
+    @property
+    def num_batches(self):
+        return None  # endless
+
+    def __getitem__(self, index):
+        epoch, step = divmod(index, self.steps_per_epoch)
+        epoch += self.first_epoch
+        order = self._order_of_epoch(epoch)
+        chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+        images = self.images[chosen]
+        if self.augmentation:
+            images = self.augmentation(images, (self.seed, epoch, step))
+        return images, self.labels[chosen]
+
+    def _draw_order(self, epoch):
+        return np.random.default_rng((self.seed, epoch)).permutation(len(self.images))

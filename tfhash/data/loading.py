@@ -1,0 +1,142 @@
+"""Where images and labels come from, and how their items are divided."""
+
+import pathlib
+
+import numpy as np
+
+from tfhash.data import catalog, folder, protocols
+
+# Folders hold images of any size; this one suits the built-in backbones.
+DEFAULT_FOLDER_SIZE = 64
+
+
+def load(
+    source,
+    data_dir=None,
+    image_size=None,
+    query_fraction=0.2,
+    validation_fraction=0.05,
+    skip_broken=False,
+    protocol="official",
+):
+    """Loads a dataset as train, validation, query and database splits.
+
+    Which item lands in which split depends on the data alone, never on a seed, and under the
+    first protocol not on file names either. Queries never overlap the database; validation items
+    are kept out of training, to choose by without a look at the queries. Copies of an image stay in
+    one split under `official` where it divides the items itself; the other protocols, and
+    datasets that come divided, go by items.
+
+    | protocol | queries | training | database |
+    | --- | --- | --- | --- |
+    | `official` | the dataset's own test split, else a share | the rest | the rest |
+    | `cnnh` | 100 of each class | 500 of each class | all but the queries |
+    | `cnnh54k` | 100 of each class | 500 of each class | all but queries and training |
+    | `unseen` | official, some classes | official, the other classes | official, as the queries |
+
+    Validation items are a share of the training items; under `official` and `cnnh` they are in
+    the database. Under `unseen`, three classes of ten are kept out of training.
+
+    Args:
+        source: `"digits"` (bundled with scikit-learn); the name of an image classification
+            dataset of tensorflow-datasets, as `"mnist"` or `"cifar10"`; or the path of a folder
+            with one subfolder per class, holding JPEG, PNG, WebP, GIF or BMP files. An existing
+            folder comes before a dataset of the same name.
+        data_dir: Where tensorflow-datasets finds or puts prepared data; by default
+            `TFDS_DATA_DIR`, or its own default. What is not there is downloaded.
+        image_size: Side, or `(height, width)`, that images are resized to without keeping the
+            aspect. By default the dataset's own size; 64 for folders.
+        query_fraction: Share of the items that become queries, in [0, 1), where the source has no
+            test split of its own.
+        validation_fraction: Share of what can be trained on that is kept out of it, in [0, 1).
+        skip_broken: Leave out files that cannot be read, and list them in `Splits.skipped`,
+            instead of raising.
+        protocol: One of `tfhash.data.PROTOCOLS`.
+
+    Returns:
+        `Splits`.
+
+    Raises:
+        ValueError: If an argument is out of range, the name unknown, a class folder empty, a
+            file broken, or there are fewer classes or items than the protocol needs.
+        FileNotFoundError: If the dataset can be neither found nor downloaded.
+
+    Example:
+
+    >>> splits = load("digits")
+    >>> len(splits.train), len(splits.validation), len(splits.queries), len(splits.database)
+    (1343, 67, 387, 1410)
+    """
+    size = _check_size(image_size)
+    if source == "digits":
+        if image_size is not None:
+            raise ValueError("the dataset 'digits' has 8x8 pixels; leave `image_size` out")
+        splits = catalog.load_digits(query_fraction, validation_fraction)
+    elif _is_path(source):
+        _check_folder(source)
+        size = size or _check_size(DEFAULT_FOLDER_SIZE)
+        splits = folder.load_classes(
+            source, (*size, 3), query_fraction, validation_fraction, skip_broken
+        )
+    else:
+        splits = catalog.load_tfds(source, data_dir, size, query_fraction, validation_fraction)
+    splits = protocols.arrange(splits, protocol, validation_fraction)
+    for name in ("train", "queries", "database"):
+        labels = np.unique(getattr(splits, name).labels)
+        if len(labels) < 2 or labels[0] < 0:
+            raise ValueError(
+                f"the {name} of {source} must hold two or more classes. Received: "
+                f"{len(getattr(splits, name))} items of labels {labels[:5].tolist()}"
+            )
+    return splits
+
+
+def load_images(source, image_shape, split="test", data_dir=None, skip_broken=False):
+    """Loads images alone, in a fixed order, to encode them.
+
+    Args:
+        source: Path of a folder, whose images are found at any depth, `"digits"`, or the name of
+            a dataset of tensorflow-datasets.
+        image_shape: `(height, width, channels)` that the images are brought to; see
+            `HashingModel.image_shape`.
+        split: Which part of a dataset, as `"test"` or `"train[:1000]"`; not for folders.
+        data_dir, skip_broken: As in `load`.
+
+    Returns:
+        `(Split, skipped)`: the images, where those of a folder have label -1, and the files that
+        were left out.
+
+    Raises:
+        ValueError: If there is no image, a file is broken, or the split is unknown.
+        FileNotFoundError: If the folder or dataset does not exist.
+    """
+    if source == "digits":
+        return catalog.load_all_digits(image_shape), []
+    if _is_path(source):
+        _check_folder(source)
+        return folder.load_flat(source, image_shape, skip_broken)
+    return catalog.load_tfds_split(source, data_dir, split, image_shape), []
+
+
+def _check_folder(source):
+    if not pathlib.Path(source).is_dir():
+        raise FileNotFoundError(f"images must come from an existing folder. Received: {source}")
+
+
+def _is_path(source):
+    if not isinstance(source, str) or pathlib.Path(source).is_dir():
+        return True
+    # Some names of tensorflow-datasets hold a slash, as emnist/letters.
+    return "/" in source and not catalog.is_tfds_name(source)
+
+
+def _check_size(size):
+    if size is None:
+        return None
+    sides = size if isinstance(size, (tuple, list)) else (size, size)
+    if len(sides) != 2 or not all(isinstance(s, (int, np.integer)) and s >= 1 for s in sides):
+        raise ValueError(
+            "`image_size` must be a side in pixels or (height, width), of integers >= 1. "
+            f"Received: image_size={size!r}"
+        )
+    return tuple(sides)
