@@ -258,6 +258,12 @@ def test_retrieval_evaluation_runs_every_few_epochs_and_after_the_last(make_mode
     assert ["val_map" in logs for logs in stages.epoch_logs] == [False, True, False, True, True]
 
 
+def test_retrieval_evaluation_can_wait_for_the_codes_to_be_trained(make_model, striped):
+    evaluation = RetrievalEvaluation(striped, striped, first_epoch=3)
+    stages, _ = fit(make_model(), striped, callbacks=[evaluation])
+    assert ["val_map" in logs for logs in stages.epoch_logs] == [False] * 3 + [True] * 2
+
+
 def test_checkpoint_and_early_stopping_work_on_val_map(make_model, striped, tmp_path):
     callbacks = [
         RetrievalEvaluation(striped, striped),

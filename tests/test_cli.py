@@ -477,3 +477,11 @@ def test_a_network_on_whitened_patches_is_trained_and_resumed(tmp_path):
     assert main([*arguments, "--resume"]) == 0
     again = json.loads((tmp_path / "report.json").read_text())
     assert again["metrics"] == first["metrics"]
+
+
+def test_python_dash_m_is_the_command():
+    finished = subprocess.run(
+        [sys.executable, "-m", "tfhash", "no"], capture_output=True, text=True
+    )
+    assert finished.returncode == 2
+    assert "tfhash: no command 'no'" in finished.stderr

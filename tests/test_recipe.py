@@ -1,5 +1,6 @@
 """What `tfhash train` chooses where flags leave it the choice."""
 
+import keras
 import numpy as np
 import pytest
 from absl import flags
@@ -48,6 +49,16 @@ def test_flags_replace_what_the_recipe_chose_and_nothing_else():
 def test_changes_that_do_not_fit_the_images_are_refused():
     with pytest.raises(ValueError, match="`cutout` must be in 0 to 6"):
         choose("cifar10", 47_500, side=6)
+
+
+def test_mixed_precision_is_that_of_the_network_alone(rng):
+    recipe = choose("cifar10", 47_500, "--dtype_policy=mixed_bfloat16", "--width=2")
+    model = recipe.build_model((32, 32, 3), 10, 12, None, seed=0)
+    convolutions = [layer for layer in model.backbone.layers if "conv" in layer.name]
+    assert {layer.dtype_policy.name for layer in convolutions} == {"mixed_bfloat16"}
+    assert keras.config.dtype_policy().name == "float32"
+    images = rng.integers(0, 256, (4, 32, 32, 3), "uint8")
+    np.testing.assert_array_equal(model.encode(images), model.uncompiled_copy().encode(images))
 
 
 @pytest.mark.parametrize("warmup", [0.0, 0.2, 1.0])

@@ -19,6 +19,8 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         database: Items to search, likewise.
         every: Evaluate every that many epochs, and after the last one. In between, the logs
             lack these values.
+        first_epoch: Epoch, counted from 0, that is the first to be evaluated: with as many as
+            there are of pre-training, codes are not asked before they are trained.
         radius: Hamming radius of the precision.
         batch_size: Images encoded at a time, where arrays are given.
 
@@ -37,12 +39,13 @@ class RetrievalEvaluation(keras.callbacks.Callback):
     ['finetune_saturation', 'loss', 'val_map', 'val_precision_radius_2']
     """
 
-    def __init__(self, queries, database, every=1, radius=2, batch_size=256):
+    def __init__(self, queries, database, every=1, radius=2, batch_size=256, first_epoch=0):
         super().__init__()
         if every < 1:
             raise ValueError(f"`every` must be an integer >= 1. Received: every={every!r}")
         self.queries, self.database = queries, database
         self.every = every
+        self.first_epoch = first_epoch
         self.radius = radius
         self.batch_size = batch_size
         self._query_labels = self._database_labels = None
@@ -52,6 +55,8 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         self._database_labels = _labels_of(self.database)
 
     def on_epoch_end(self, epoch, logs=None):
+        if epoch < self.first_epoch:
+            return
         if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
             return
         histograms = metrics.distance_histograms(

@@ -3,6 +3,7 @@
 Needs no TensorFlow, so that a recipe can train on arrays with JAX.
 """
 
+import contextlib
 import dataclasses
 import functools
 import math
@@ -39,6 +40,7 @@ class Recipe:
     max_shift: int
     flip: bool
     cutout: int
+    dtype_policy: str = "float32"
 
     def epochs(self):
         """Epochs of both stages."""
@@ -51,8 +53,9 @@ class Recipe:
         """A compiled `HashingModel` with random weights, still to be adapted to images."""
         # Here, for what loads a dataset may draw random numbers too.
         keras.utils.set_random_seed(seed)
-        backbone = build_backbone(self.backbone, image_shape, self.width)
-        model = HashingModel(backbone, bits, num_classes, name="tfhash")
+        with _dtype_policy(self.dtype_policy):
+            backbone = build_backbone(self.backbone, image_shape, self.width)
+            model = HashingModel(backbone, bits, num_classes, name="tfhash")
         model.build((None, *image_shape))
         model.compile(
             keras.optimizers.AdamW(weight_decay=self.weight_decay),
@@ -71,6 +74,17 @@ class Recipe:
         return keras.optimizers.schedules.CosineDecay(
             0.0, max(1, steps - rising), warmup_target=rate, warmup_steps=rising
         )
+
+
+@contextlib.contextmanager
+def _dtype_policy(name):
+    """Layers that are made inside have this policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def define_flags(values):
@@ -118,6 +132,11 @@ def define_flags(values):
     )
     boolean("flip", help="Mirror every other training image.")
     integer("cutout", help="Side in pixels of a square cut out of training images.", lower_bound=0)
+    choice(
+        "dtype_policy",
+        enum_values=["float32", "mixed_bfloat16"],
+        help="Precision of the network; mixed_bfloat16 is for CPUs with AMX, slow on others.",
+    )
 
 
 def choose(values, source, items, image_shape):

@@ -12,7 +12,7 @@ hashing loss), evaluates it on queries that training never saw, and writes into 
 
 The state is saved after every epoch. A run that was stopped goes on with --resume.
 
-Flags without a default below, from --backbone to --cutout, are chosen by dataset: what was
+Flags without a default below, from --backbone to --dtype_policy, are chosen by dataset: what was
 chosen is printed as "Recipe" and kept in report.json.
 """
 
@@ -253,7 +253,8 @@ def _fit(values, recipe, splits, model, backup):
             RetrievalEvaluation(
                 splits.validation.batches(),
                 splits.train.take(VALIDATION_DATABASE).batches(),
-                every=math.ceil(recipe.epochs() / VALIDATIONS),
+                every=math.ceil(recipe.finetune_epochs / VALIDATIONS),
+                first_epoch=recipe.pretrain_epochs,
             ),
         )
     model.fit(
