@@ -33,7 +33,7 @@ RECIPES = {
     "mnist": Recipe(
         backbone="convnet",
         width=8,
-        batch_size=256,
+        batch_size=128,
         pretrain_epochs=3,
         finetune_epochs=2,
         pretrain_learning_rate=2e-3,
@@ -48,7 +48,7 @@ RECIPES = {
     "cifar10": Recipe(
         backbone="whitenet",
         width=24,
-        batch_size=500,
+        batch_size=125,
         pretrain_epochs=6,
         finetune_epochs=2,
         pretrain_learning_rate=3e-3,
@@ -58,7 +58,7 @@ RECIPES = {
         label_smoothing=0.1,
         max_shift=2,
         flip=True,
-        cutout=8,
+        cutout=0,
     ),
 }
 
