@@ -44,6 +44,7 @@ RECIPES = {
         max_shift=2,
         flip=False,
         cutout=0,
+        mirror=False,
     ),
     "cifar10": Recipe(
         backbone="whitenet",
@@ -59,6 +60,7 @@ RECIPES = {
         max_shift=2,
         flip=True,
         cutout=0,
+        mirror=True,
     ),
 }
 
@@ -189,14 +191,13 @@ def build(arm, recipe, splits, seed):
 def restore_pretrained(recipe, splits, seed, checkpoint):
     """The pre-trained network of a seed, which is trained if there is none yet."""
     model = build(ARMS["exponentiated"], recipe, splits, seed)
-    if checkpoint.exists():
-        model.load_weights(checkpoint)
-        return model
-    fit(model, "pretrain", recipe, "pretrain", splits, seed)
-    model = model.uncompiled_copy()
-    with files.written_whole(checkpoint) as temporary:
-        model.save_weights(temporary)
-    return model
+    if not checkpoint.exists():
+        fit(model, "pretrain", recipe, "pretrain", splits, seed)
+        with files.written_whole(checkpoint) as temporary:
+            model.uncompiled_copy().save_weights(temporary)
+    pretrained = model.uncompiled_copy()
+    pretrained.load_weights(checkpoint)
+    return pretrained
 
 
 def fit(model, stage, recipe, budget, splits, seed, first_epoch=0, callbacks=()):

@@ -51,6 +51,49 @@ def test_predict_gives_relaxed_codes_and_encode_packs_them(make_model, striped):
     np.testing.assert_array_equal(model.encode(striped[0]), expected)
 
 
+@pytest.fixture
+def mirroring(rng):
+    """A mirroring model, a plain one with the same weights, and images."""
+    keras.utils.set_random_seed(0)
+    models = [
+        HashingModel(build_backbone("convnet", (8, 8, 1), 4), 9, 3, mirror=mirror)
+        for mirror in (True, False)
+    ]
+    for model in models:
+        model.build((None, 8, 8, 1))
+    models[1].set_weights(models[0].get_weights())
+    return *models, rng.integers(0, 256, (6, 8, 8, 1)).astype("uint8")
+
+
+def test_a_mirroring_model_gives_an_image_and_its_mirror_image_one_code(mirroring):
+    model, plain, images = mirroring
+    flipped = images[:, :, ::-1]
+    for outputs in ("codes", "logits"):
+        sides = [ops.convert_to_numpy(model(side)[outputs]) for side in (images, flipped)]
+        np.testing.assert_allclose(sides[0], sides[1], rtol=1e-5, atol=1e-6)
+    logits = [ops.convert_to_numpy(plain(side)["logits"]) for side in (images, flipped)]
+    assert np.abs(logits[0] - logits[1]).max() > 1e-3
+    mean = ops.convert_to_numpy(model(images)["logits"])
+    np.testing.assert_allclose(mean, (logits[0] + logits[1]) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_a_mirroring_model_trains_on_images_as_they_are(mirroring):
+    model, plain, images = mirroring
+    trained, expected = (
+        ops.convert_to_numpy(each(images, training=True)["codes"]) for each in (model, plain)
+    )
+    np.testing.assert_allclose(trained, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_mirroring_model_classifies_and_restores_as_one(mirroring):
+    model, _, images = mirroring
+    expected = np.argmax(ops.convert_to_numpy(model(images)["logits"]), axis=1)
+    np.testing.assert_array_equal(model.classify(images), expected)
+    copy = model.uncompiled_copy()
+    assert copy.mirror
+    np.testing.assert_array_equal(copy.encode(images), model.encode(images))
+
+
 def test_fit_learns_codes_that_separate_two_classes(make_model, striped):
     model = make_model(bits=8)
     model.fit(*striped, epochs=30, verbose=0)

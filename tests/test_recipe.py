@@ -22,9 +22,9 @@ def choose(source, items, *arguments, side=32):
         ("mnist", 57_000, "convnet", 256, 13),
         ("digits", 1_340, "convnet", 64, 50),
         ("photos/", 30, "convnet", 64, 1_000),
-        ("cifar10", 47_500, "whitenet", 500, 14),
+        ("cifar10", 47_500, "whitenet", 125, 14),
         ("cifar10:3.0.2", 4_750, "whitenet", 100, 90),
-        ("cifar100", 47_500, "whitenet", 500, 14),
+        ("cifar100", 47_500, "whitenet", 125, 14),
     ],
 )
 def test_the_recipe_depends_on_the_dataset_and_its_size(
@@ -41,14 +41,14 @@ def test_larger_batches_make_no_fewer_steps():
 
 def test_flags_replace_what_the_recipe_chose_and_nothing_else():
     before = choose("cifar10", 47_500)
-    after = choose("cifar10", 47_500, "--width=7", "--noflip", "--pretrain_epochs=0", "--cutout=0")
-    changed = {"width": 7, "flip": False, "pretrain_epochs": 0, "cutout": 0}
+    after = choose("cifar10", 47_500, "--width=7", "--noflip", "--pretrain_epochs=0", "--cutout=6")
+    changed = {"width": 7, "flip": False, "pretrain_epochs": 0, "cutout": 6}
     assert {**vars(before), **changed} == vars(after)
 
 
 def test_changes_that_do_not_fit_the_images_are_refused():
     with pytest.raises(ValueError, match="`cutout` must be in 0 to 6"):
-        choose("cifar10", 47_500, side=6)
+        choose("cifar10", 47_500, "--cutout=8", side=6)
 
 
 def test_mixed_precision_is_that_of_the_network_alone(rng):

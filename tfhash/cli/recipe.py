@@ -40,6 +40,7 @@ class Recipe:
     max_shift: int
     flip: bool
     cutout: int
+    mirror: bool
     dtype_policy: str = "float32"
 
     def epochs(self):
@@ -55,7 +56,7 @@ class Recipe:
         keras.utils.set_random_seed(seed)
         with _dtype_policy(self.dtype_policy):
             backbone = build_backbone(self.backbone, image_shape, self.width)
-            model = HashingModel(backbone, bits, num_classes, name="tfhash")
+            model = HashingModel(backbone, bits, num_classes, mirror=self.mirror, name="tfhash")
         model.build((None, *image_shape))
         model.compile(
             keras.optimizers.AdamW(weight_decay=self.weight_decay),
@@ -132,6 +133,10 @@ def define_flags(values):
     )
     boolean("flip", help="Mirror every other training image.")
     integer("cutout", help="Side in pixels of a square cut out of training images.", lower_bound=0)
+    boolean(
+        "mirror",
+        help="Codes from the mean features of an image and its mirror image; takes twice as long.",
+    )
     choice(
         "dtype_policy",
         enum_values=["float32", "mixed_bfloat16"],
@@ -183,6 +188,7 @@ def _plain(items, image_shape, batch_size):
         max_shift=round(image_shape[0] / 14),
         flip=False,
         cutout=0,
+        mirror=False,
     )
 
 
@@ -192,7 +198,7 @@ def _for_photographs(items, batch_size):
     return Recipe(
         backbone="whitenet",
         width=48,
-        batch_size=batch_size or (100 if is_small else 500),
+        batch_size=batch_size or (100 if is_small else 125),
         pretrain_epochs=60 if is_small else 9,
         finetune_epochs=30 if is_small else 5,
         pretrain_learning_rate=3e-3,
@@ -202,5 +208,6 @@ def _for_photographs(items, batch_size):
         label_smoothing=0.1,
         max_shift=2,
         flip=True,
-        cutout=8,
+        cutout=0,
+        mirror=True,
     )

@@ -32,6 +32,9 @@ class HashingModel(keras.Model):
             the backbone takes. By default `tfhash.layers.ImageScaling`, which scales to
             [-1, 1] and repeats grey images where the backbone takes RGB; pass
             `keras.layers.Identity()` for a backbone that scales by itself.
+        mirror: Whether the features of an image are the mean of its own and those of its mirror
+            image, left and right exchanged, outside of training. Codes retrieve better where
+            mirroring keeps the class, and take twice as long.
         **kwargs: Arguments of `keras.Model` (`name`, `dtype`).
 
     Call arguments:
@@ -57,7 +60,7 @@ class HashingModel(keras.Model):
     (32, 2)
     """
 
-    def __init__(self, backbone, bits, num_classes, preprocessing=None, **kwargs):
+    def __init__(self, backbone, bits, num_classes, preprocessing=None, mirror=False, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
             raise ValueError(
@@ -67,6 +70,7 @@ class HashingModel(keras.Model):
         self.bits = codes.check_bits(bits)
         self.num_classes = int(num_classes)
         self.preprocessing = preprocessing or ImageScaling(_channels_of(backbone))
+        self.mirror = mirror
         self.hashing = HashingLayer(self.bits, name="hashing")
         self.classifier = keras.layers.Dense(self.num_classes, dtype="float32", name="classifier")
         self._set_stage("finetune")
@@ -87,8 +91,15 @@ class HashingModel(keras.Model):
         self.built = True
 
     def call(self, images, training=None):
-        features = self.backbone(self.preprocessing(images), training=training)
+        features = self._features(images, training)
         return {"codes": self.hashing(features), "logits": self.classifier(features)}
+
+    def _features(self, images, training):
+        scaled = self.preprocessing(images)
+        features = self.backbone(scaled, training=training)
+        if self.mirror and not training:
+            features = (features + self.backbone(ops.flip(scaled, axis=2), training=training)) / 2
+        return features
 
     def adapt(self, images):
         """Adapts the backbone's `PatchWhitening` to images; other backbones stay as they are.
@@ -306,7 +317,8 @@ class HashingModel(keras.Model):
         """
         if hasattr(images, "shape") and len(images) == 0:
             return np.zeros(0, np.int64)
-        scorer = keras.Sequential([self.preprocessing, self.backbone, self.classifier])
+        inputs = keras.Input(self.image_shape)
+        scorer = keras.Model(inputs, self.classifier(self._features(inputs, training=False)))
         logits = scorer.predict(images, _batch_size_for(images, batch_size), verbose)
         return np.argmax(logits, axis=1)
 
@@ -326,6 +338,7 @@ class HashingModel(keras.Model):
             "bits": self.bits,
             "num_classes": self.num_classes,
             "preprocessing": keras.saving.serialize_keras_object(self.preprocessing),
+            "mirror": self.mirror,
         }
 
     @classmethod
