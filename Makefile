@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_DIR ?= runs/demo
+# A file of tests stays in one process, for its tests share what they train.
+IN_PARALLEL = --numprocesses=auto --dist=loadfile
 
 .PHONY: demo test clean
 
@@ -13,8 +15,8 @@ test: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest
-	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest tests/test_codes.py tests/test_labels.py \
+	$(VENV)/bin/python -m pytest $(IN_PARALLEL)
+	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest $(IN_PARALLEL) tests/test_codes.py tests/test_labels.py \
 		tests/test_losses.py tests/test_every_loss.py tests/test_layers.py tests/test_metrics.py
 
 $(VENV)/installed-%: pyproject.toml setup.py $(wildcard tfhash_ops/cc/*/*)
