@@ -1,9 +1,10 @@
 """Trains with several seeds by `tfhash train`: mean and standard deviation of what they reach.
 
 What stands after `--` goes to `tfhash train`. A run that was stopped goes on, and a finished one is
-not repeated.
+not repeated. Prints a row of the README's table.
 
-    python benchmarks/seeds.py --name=mnist-12 -- --dataset=mnist --bits=12
+    python benchmarks/seeds.py --name=digits-12 --title="scikit-learn's digits" -- \
+        --dataset=digits --bits=12
 """
 
 import json
@@ -18,44 +19,70 @@ from tfhash import files
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("name", None, "Name of the result, as mnist-12.", required=True)
+flags.DEFINE_string("title", None, "What the README calls the data.", required=True)
 flags.DEFINE_multi_integer("seeds", [0, 1, 2], "Seeds.")
 flags.DEFINE_string("runs", "runs/seeds", "Where the runs are kept.")
 flags.DEFINE_string("output_dir", "benchmarks/results", "Where NAME.json is kept.")
 
-FIGURES = ("map", "map_worst_ties", "map_best_ties", "precision_radius_2")
+COLUMNS = (
+    "data",
+    "bits",
+    "queries",
+    "mAP",
+    "worst to best order of ties",
+    "precision, radius 2",
+    "mAP of the predicted class",
+    "mAP untrained",
+    "training, 2 cores",
+    "command",
+)
 
 
 def main(argv):
-    reports = {}
+    result = {"title": FLAGS.title, "command": ["tfhash", "train", *argv[1:]], "seeds": {}}
     for seed in FLAGS.seeds:
         directory = pathlib.Path(FLAGS.runs) / f"{FLAGS.name}-{seed}"
-        command = ["tfhash", "train", *argv[1:], f"--seed={seed}", f"--output_dir={directory}"]
-        if not (directory / "report.json").exists():
-            resume = ["--resume"] if (directory / "run.json").exists() else []
-            subprocess.run([sys.executable, "-m", "tfhash", *command[1:], *resume], check=True)
-        reports[str(seed)] = json.loads((directory / "report.json").read_text(encoding="utf-8"))
-        files.write_json(
-            pathlib.Path(FLAGS.output_dir) / f"{FLAGS.name}.json",
-            {"command": ["tfhash", "train", *argv[1:]], "seeds": reports},
-        )
-    print(table(reports))
+        report = directory / "report.json"
+        if not report.exists():
+            run = [f"--seed={seed}", f"--output_dir={directory}"]
+            if (directory / "run.json").exists():
+                run.append("--resume")
+            subprocess.run([sys.executable, "-m", *result["command"], *run], check=True)
+        result["seeds"][str(seed)] = json.loads(report.read_text(encoding="utf-8"))
+        files.write_json(pathlib.Path(FLAGS.output_dir) / f"{FLAGS.name}.json", result)
+    print(row(COLUMNS) + row(["---"] * len(COLUMNS)) + row(cells(FLAGS.name, result)))
 
 
-def table(reports):
-    """A row for each figure: mean, standard deviation and every seed, as Markdown."""
-    lines = ["| figure | mean | standard deviation | each seed |", "| --- | --- | --- | --- |"]
-    for name in FIGURES:
-        lines.append(row(name, [report["metrics"][name] for report in reports.values()]))
-    for name in next(iter(reports.values()))["baselines"]:
-        maps = [report["baselines"][name]["metrics"]["map"] for report in reports.values()]
-        lines.append(row(f"map, {name}", maps))
-    return "\n".join(lines)
+def cells(name, result):
+    """A row of the README's table: means over the seeds, with standard deviations for mAP."""
+    reports = list(result["seeds"].values())
+    metrics = [report["metrics"] for report in reports]
+    baselines = [report["baselines"] for report in reports]
+    protocol = reports[0]["protocol"]
+    return (
+        f"[{result['title']}](benchmarks/results/{name}.json)",
+        reports[0]["bits"],
+        f"{protocol['queries']:,} against {protocol['database_items']:,}",
+        mean_and_deviation(metrics, "map"),
+        f"{mean(metrics, 'map_worst_ties'):.4f} to {mean(metrics, 'map_best_ties'):.4f}",
+        f"{mean(metrics, 'precision_radius_2'):.4f}",
+        mean_and_deviation([found["predicted class"]["metrics"] for found in baselines], "map"),
+        f"{mean([found['untrained network']['metrics'] for found in baselines], 'map'):.4f}",
+        f"{mean([report['seconds'] for report in reports], 'training') / 60:.0f} min",
+        f"`{' '.join(result['command'])}`",
+    )
 
 
-def row(name, values):
-    deviation = f"{statistics.stdev(values):.4f}" if len(values) > 1 else "-"
-    each = ", ".join(f"{value:.4f}" for value in values)
-    return f"| {name} | {statistics.mean(values):.4f} | {deviation} | {each} |"
+def mean(found, figure):
+    return statistics.mean(each[figure] for each in found)
+
+
+def mean_and_deviation(found, figure):
+    return f"{mean(found, figure):.4f} ± {statistics.stdev(each[figure] for each in found):.4f}"
+
+
+def row(values):
+    return "| " + " | ".join(map(str, values)) + " |\n"
 
 
 if __name__ == "__main__":

@@ -189,6 +189,16 @@ def test_a_kill_while_the_backup_is_written_loses_one_epoch_at_most(
     assert [p.name for p in tmp_path.glob("*.h5")] == ["epoch-0005.weights.h5"]
 
 
+def test_the_seconds_of_training_are_those_of_all_its_epochs(make_model, striped, tmp_path):
+    with pytest.raises(Killed):
+        fit(make_model(), striped, callbacks=[KillAt(3, 0)], backup_dir=tmp_path)
+    state = Backup(tmp_path).read()
+    assert state["seconds"] > 0
+    (tmp_path / "state.json").write_text(json.dumps({**state, "seconds": 1000.0}))
+    stages, _ = fit(make_model(), striped, backup_dir=tmp_path)
+    assert stages.seconds > 1000
+
+
 def test_a_finished_run_has_nothing_left_to_train(make_model, striped, tmp_path):
     model = make_model()
     fit(model, striped, backup_dir=tmp_path)

@@ -59,7 +59,7 @@ def test_train_writes_model_saved_model_pictures_and_report(run_directory):
     assert report["command_line"][:3] == ["tfhash", "train", "--dataset=digits"]
     assert report["settings"]["seed"] == 0
     assert report["versions"]["keras"] == keras.__version__
-    assert report["seconds"]["loading_and_training"] > 0
+    assert report["seconds"]["training"] > 0
     assert [logs["stage"] for logs in report["epochs"]] == [1, 2, 2]
 
 

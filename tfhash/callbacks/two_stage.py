@@ -1,5 +1,6 @@
 """Pre-training and fine-tuning in one `fit`."""
 
+import time
 import warnings
 
 import keras
@@ -34,6 +35,7 @@ class TwoStageTraining(keras.callbacks.Callback):
 
     Attributes:
         epoch_logs: One dictionary of logs for each finished epoch.
+        seconds: What the finished epochs took, those before the backup included.
 
     Raises:
         ValueError: If an argument is out of range or the backup is from another schedule.
@@ -80,6 +82,7 @@ class TwoStageTraining(keras.callbacks.Callback):
             )
         self.pretrained_weights = pretrained_weights
         self.epoch_logs = []
+        self.seconds = 0.0
         self._backup = Backup(backup_dir) if backup_dir else None
         self._stage = None
         self._epoch = 0
@@ -107,12 +110,14 @@ class TwoStageTraining(keras.callbacks.Callback):
             )
         self._stage = None
         self.epoch_logs = []
+        self.seconds = 0.0
         state = self._backup.read() if self._backup else None
         if state is not None:
             self._restore(self._backup, state)
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
+        self._epoch_began = time.perf_counter()
         self._end_restoring()
         if self.stage_of(epoch) != self._stage:
             self._begin(self.stage_of(epoch))
@@ -129,12 +134,18 @@ class TwoStageTraining(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         logs["stage"] = self._stage_number()
         self.epoch_logs.append({name: float(value) for name, value in logs.items()})
+        self.seconds += time.perf_counter() - self._epoch_began
         # Before the backup, for a run that goes on from it will not come here again.
         if self.pretrained_weights and epoch + 1 == self.pretrain_epochs:
             with files.written_whole(self.pretrained_weights) as temporary:
                 self.model.uncompiled_copy().save_weights(temporary)
         if self._backup:
-            state = {"epochs_done": epoch + 1, "epoch_logs": self.epoch_logs, **self._schedule()}
+            state = {
+                "epochs_done": epoch + 1,
+                "epoch_logs": self.epoch_logs,
+                "seconds": self.seconds,
+                **self._schedule(),
+            }
             self._backup.save(self.model, state)
 
     def on_train_end(self, logs=None):
@@ -167,7 +178,7 @@ class TwoStageTraining(keras.callbacks.Callback):
                 )
         self._begin(self.stage_of(state["epochs_done"] - 1))
         backup.load_weights(self.model, state)
-        self.epoch_logs = state["epoch_logs"]
+        self.epoch_logs, self.seconds = state["epoch_logs"], state["seconds"]
         # What `keras.callbacks.BackupAndRestore` does to let `fit` go on from an epoch.
         self.model._initial_epoch = state["epochs_done"]
 

@@ -92,7 +92,6 @@ def run(values, command_line):
         values.output_dir or f"runs/{pathlib.Path(values.dataset).name}-{values.bits}"
     )
     run_directory.check_state(values.resume, values.overwrite)
-    started = time.time()
     splits = dataset_flags.load(values, values.image_size)
     recipe = recipes.choose(values, splits.source, len(splits.train), splits.image_shape)
     print("Recipe:", ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(recipe).items()))
@@ -132,7 +131,7 @@ def run(values, command_line):
         "parameters": model.count_params(),
         **figures,
         "seconds": {
-            "loading_and_training": round(trained - started, 1),
+            "training": round(stages.seconds, 1),
             "evaluation": round(evaluated - trained, 1),
         },
         **environment.describe(),
@@ -140,7 +139,7 @@ def run(values, command_line):
     }
     run_directory.finish(report)
     print(f"\n{evaluation.table(figures)}\n")
-    print(f"trained in {trained - started:.0f} s; written to {run_directory.path}/:")
+    print(f"trained in {stages.seconds:.0f} s; written to {run_directory.path}/:")
     print("  report.json  model.keras  saved_model/  pictures/")
 
 
