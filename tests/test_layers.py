@@ -4,6 +4,7 @@ import pytest
 from keras import ops
 
 from tfhash.layers import HashingLayer, ImageScaling, PatchWhitening
+from tfhash.losses import ExponentiatedHashingLoss
 
 
 @pytest.mark.parametrize("bits", [1, 12, 65])
@@ -22,6 +23,30 @@ def test_relaxed_codes_are_tanh_of_a_dense_projection(rng):
     np.testing.assert_allclose(
         ops.convert_to_numpy(layer(features)), ops.convert_to_numpy(dense(features)), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("bias_initializer", ["zeros", keras.initializers.Constant(0.2)])
+def test_the_gain_leaves_the_first_codes_and_multiplies_the_steps_of_adam(rng, bias_initializer):
+    features = rng.uniform(-0.5, 0.5, (50, 3)).astype("float32")
+    labels = rng.integers(0, 2, 50)
+    moved = {}
+    for gain in (1.0, 30.0):
+        keras.utils.set_random_seed(0)
+        layer = HashingLayer(6, bias_initializer=bias_initializer, gain=gain)
+        model = keras.Sequential([keras.Input((3,)), layer])
+        model.compile(keras.optimizers.Adam(1e-4), ExponentiatedHashingLoss())
+        before = model.predict(features, verbose=0)
+        model.train_on_batch(features, labels)
+        after = model.predict(features, verbose=0)
+        moved[gain] = before, np.arctanh(after) - np.arctanh(before)
+    np.testing.assert_allclose(moved[30.0][0], moved[1.0][0], atol=1e-6)
+    np.testing.assert_allclose(moved[30.0][1], 30 * moved[1.0][1], rtol=0.02, atol=1e-4)
+
+
+@pytest.mark.parametrize("gain", [0, -1, float("inf"), float("nan")])
+def test_a_gain_that_is_no_number_above_0_is_refused(gain):
+    with pytest.raises(ValueError, match="`gain` must be a finite number above 0. Received: gain="):
+        HashingLayer(4, gain=gain)
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
@@ -54,7 +79,7 @@ def test_works_in_functional_sequential_and_subclassed_models(rng):
 def test_saved_model_gives_the_same_codes(rng, tmp_path):
     features = rng.normal(size=(5, 3)).astype("float32")
     model = keras.Sequential(
-        [keras.Input((3,)), HashingLayer(9, use_bias=False, kernel_regularizer="l2")]
+        [keras.Input((3,)), HashingLayer(9, use_bias=False, kernel_regularizer="l2", gain=5)]
     )
     model.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)

@@ -51,6 +51,14 @@ def test_predict_gives_relaxed_codes_and_encode_packs_them(make_model, striped):
     np.testing.assert_array_equal(model.encode(striped[0]), expected)
 
 
+def test_a_copy_keeps_the_gain_of_the_hashing_head(rng):
+    model = HashingModel(build_backbone("mlp", (8, 8, 1), 4), 9, 3, gain=5.0)
+    model.build((None, 8, 8, 1))
+    images = rng.integers(0, 256, (20, 8, 8, 1), "uint8")
+    relaxed = model.predict(images, verbose=0)
+    np.testing.assert_allclose(model.uncompiled_copy().predict(images, verbose=0), relaxed)
+
+
 @pytest.fixture
 def mirroring(rng):
     """A mirroring model, a plain one with the same weights, and images."""

@@ -35,6 +35,9 @@ class HashingModel(keras.Model):
         mirror: Whether the features of an image are the mean of its own and those of its mirror
             image, left and right exchanged, outside of training. Codes retrieve better where
             mirroring keeps the class, and take twice as long.
+        gain: How many times as fast the hashing head learns as the backbone, for it starts from
+            nothing where the backbone is pre-trained. Made for Adam and its like: pass 1 with
+            plain gradient descent, see `tfhash.layers.HashingLayer`.
         **kwargs: Arguments of `keras.Model` (`name`, `dtype`).
 
     Call arguments:
@@ -45,7 +48,7 @@ class HashingModel(keras.Model):
         classifier's `[n, num_classes]`. `predict` returns the relaxed codes alone.
 
     Raises:
-        ValueError: If `bits` or `num_classes` is out of range.
+        ValueError: If `bits`, `num_classes` or `gain` is out of range.
 
     Example:
 
@@ -60,7 +63,16 @@ class HashingModel(keras.Model):
     (32, 2)
     """
 
-    def __init__(self, backbone, bits, num_classes, preprocessing=None, mirror=False, **kwargs):
+    def __init__(
+        self,
+        backbone,
+        bits,
+        num_classes,
+        preprocessing=None,
+        mirror=False,
+        gain=30.0,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not isinstance(num_classes, (int, np.integer)) or num_classes < 2:
             raise ValueError(
@@ -71,7 +83,7 @@ class HashingModel(keras.Model):
         self.num_classes = int(num_classes)
         self.preprocessing = preprocessing or ImageScaling(_channels_of(backbone))
         self.mirror = mirror
-        self.hashing = HashingLayer(self.bits, name="hashing")
+        self.hashing = HashingLayer(self.bits, gain=gain, name="hashing")
         self.classifier = keras.layers.Dense(self.num_classes, dtype="float32", name="classifier")
         self._set_stage("finetune")
         self._accuracy = keras.metrics.Mean(name="pretrain_accuracy")
@@ -339,6 +351,7 @@ class HashingModel(keras.Model):
             "num_classes": self.num_classes,
             "preprocessing": keras.saving.serialize_keras_object(self.preprocessing),
             "mirror": self.mirror,
+            "gain": self.hashing.gain,
         }
 
     @classmethod
