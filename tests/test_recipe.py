@@ -23,7 +23,7 @@ def choose(source, items, *arguments, side=32):
         ("digits", 1_340, "convnet", 64, 50),
         ("photos/", 30, "convnet", 64, 1_000),
         ("cifar10", 47_500, "whitenet", 125, 14),
-        ("cifar10:3.0.2", 4_750, "whitenet", 100, 90),
+        ("cifar10:3.0.2", 4_750, "whitenet", 100, 100),
         ("cifar100", 47_500, "whitenet", 125, 14),
     ],
 )
