@@ -28,6 +28,7 @@ from tfhash.cli import environment
 from tfhash.cli.evaluation import class_encoder
 from tfhash.cli.recipe import Recipe
 from tfhash.data.content import digest
+from tfhash.losses import pairs
 
 RECIPES = {
     "mnist": Recipe(
@@ -53,14 +54,14 @@ RECIPES = {
         pretrain_epochs=6,
         finetune_epochs=2,
         pretrain_learning_rate=3e-3,
-        finetune_learning_rate=1e-3,
+        finetune_learning_rate=5e-4,
         warmup=0.2,
-        weight_decay=0.05,
+        weight_decay=0.5,
         label_smoothing=0.1,
         max_shift=2,
         flip=True,
         cutout=0,
-        mirror=True,
+        mirror=False,
     ),
 }
 
@@ -77,10 +78,29 @@ class Arm:
     bits: int = 12
     pretrained: bool = True
     continuation: bool = False
+    changes: dict[str, float] = dataclasses.field(default_factory=dict)  # of the recipe
+
+
+class WeightedPairs(losses.ExponentiatedHashingLoss):
+    """The exponentiated loss, whose similar pairs weigh more or less than the others."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
+
+    def call(self, y_true, y_pred):
+        similar = pairs.similar_pairs(y_true, y_pred)
+        pair_loss = losses.bilinear_pair_loss(y_pred, y_pred, similar, self.scale)
+        weighted = keras.ops.where(similar, self.weight * pair_loss, pair_loss)
+        return pairs.balanced_pair_mean(weighted, similar)
 
 
 def _exponentiated(**arguments):
     return lambda classes, bits: losses.ExponentiatedHashingLoss(**arguments)
+
+
+def _weighted(weight):
+    return lambda classes, bits: WeightedPairs(weight)
 
 
 # The classifier goes on training as one, and the class that it predicts is the code.
@@ -106,6 +126,14 @@ ARMS = {
     **{
         f"exponentiated, scale {scale:g}": Arm(_exponentiated(scale=scale))
         for scale in (1.0, 2.0, 8.0, 16.0)
+    },
+    **{
+        f"exponentiated, similar pairs weigh {weight:g}": Arm(_weighted(weight))
+        for weight in (0.5, 2.0, 4.0)
+    },
+    **{
+        f"exponentiated, gain {gain:g}": Arm(_exponentiated(), changes={"gain": gain})
+        for gain in (1.0, 100.0)
     },
 }
 
@@ -155,6 +183,7 @@ def cell_name(arm, seed):
 def run(name, recipe, splits, seed, checkpoint):
     """Trains and measures one cell. `checkpoint` holds, or will hold, the pre-trained network."""
     arm = ARMS[name]
+    recipe = dataclasses.replace(recipe, **arm.changes)
     model = build(arm, recipe, splits, seed)
     first_epoch = 0
     if arm.pretrained:

@@ -61,6 +61,11 @@ def test_mixed_precision_is_that_of_the_network_alone(rng):
     np.testing.assert_array_equal(model.encode(images), model.uncompiled_copy().encode(images))
 
 
+def test_the_gain_is_that_of_the_hashing_head():
+    recipe = choose("cifar10", 47_500, "--gain=2.5", "--width=2")
+    assert recipe.build_model((32, 32, 3), 10, 12, None, seed=0).hashing.gain == 2.5
+
+
 @pytest.mark.parametrize("warmup", [0.0, 0.2, 1.0])
 def test_the_rate_rises_to_its_peak_and_falls_to_zero(warmup):
     flags_given = [f"--warmup={warmup}", "--finetune_learning_rate=0.5", "--finetune_epochs=2"]

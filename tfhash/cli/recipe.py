@@ -41,6 +41,7 @@ class Recipe:
     flip: bool
     cutout: int
     mirror: bool
+    gain: float = 30.0
     dtype_policy: str = "float32"
 
     def epochs(self):
@@ -56,7 +57,9 @@ class Recipe:
         keras.utils.set_random_seed(seed)
         with _dtype_policy(self.dtype_policy):
             backbone = build_backbone(self.backbone, image_shape, self.width)
-            model = HashingModel(backbone, bits, num_classes, mirror=self.mirror, name="tfhash")
+            model = HashingModel(
+                backbone, bits, num_classes, mirror=self.mirror, gain=self.gain, name="tfhash"
+            )
         model.build((None, *image_shape))
         model.compile(
             keras.optimizers.AdamW(weight_decay=self.weight_decay),
@@ -136,6 +139,11 @@ def define_flags(values):
     boolean(
         "mirror",
         help="Codes from the mean features of an image and its mirror image; takes twice as long.",
+    )
+    number(
+        "gain",
+        help="How many times as fast the hashing head learns as the backbone, above 0.",
+        lower_bound=0,
     )
     choice(
         "dtype_policy",
