@@ -21,6 +21,7 @@ from collections.abc import Callable
 import keras
 from absl import app, flags
 from matplotlib.figure import Figure
+from over_seeds import deviation, mean_and_deviation
 
 from tfhash import data, files, losses, metrics, plots
 from tfhash.callbacks import TanhContinuation
@@ -308,14 +309,6 @@ def precision_within_2(cell):
 
 def validation_map(cell):
     return cell["val_map"]
-
-
-def mean_and_deviation(values):
-    return f"{statistics.mean(values):.4f} ± {deviation(values):.4f}"
-
-
-def deviation(values):
-    return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
 def plot(report):

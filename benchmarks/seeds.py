@@ -7,13 +7,16 @@ not repeated. Prints a row of the README's table.
         --dataset=digits --bits=12
 """
 
+import functools
 import json
+import operator
 import pathlib
 import statistics
 import subprocess
 import sys
 
 from absl import app, flags
+from over_seeds import mean_and_deviation
 
 from tfhash import files
 
@@ -56,29 +59,27 @@ def main(argv):
 def cells(name, result):
     """A row of the README's table: means over the seeds, with standard deviations for mAP."""
     reports = list(result["seeds"].values())
-    metrics = [report["metrics"] for report in reports]
-    baselines = [report["baselines"] for report in reports]
     protocol = reports[0]["protocol"]
+
+    def values(*path):
+        return [functools.reduce(operator.getitem, path, report) for report in reports]
+
+    def mean(*path):
+        return statistics.mean(values(*path))
+
+    worst, best = mean("metrics", "map_worst_ties"), mean("metrics", "map_best_ties")
     return (
         f"[{result['title']}](benchmarks/results/{name}.json)",
         reports[0]["bits"],
         f"{protocol['queries']:,} against {protocol['database_items']:,}",
-        mean_and_deviation(metrics, "map"),
-        f"{mean(metrics, 'map_worst_ties'):.4f} to {mean(metrics, 'map_best_ties'):.4f}",
-        f"{mean(metrics, 'precision_radius_2'):.4f}",
-        mean_and_deviation([found["predicted class"]["metrics"] for found in baselines], "map"),
-        f"{mean([found['untrained network']['metrics'] for found in baselines], 'map'):.4f}",
-        f"{mean([report['seconds'] for report in reports], 'training') / 60:.0f} min",
+        mean_and_deviation(values("metrics", "map")),
+        f"{worst:.4f} to {best:.4f}",
+        f"{mean('metrics', 'precision_radius_2'):.4f}",
+        mean_and_deviation(values("baselines", "predicted class", "metrics", "map")),
+        f"{mean('baselines', 'untrained network', 'metrics', 'map'):.4f}",
+        f"{mean('seconds', 'training') / 60:.0f} min",
         f"`{' '.join(result['command'])}`",
     )
-
-
-def mean(found, figure):
-    return statistics.mean(each[figure] for each in found)
-
-
-def mean_and_deviation(found, figure):
-    return f"{mean(found, figure):.4f} ± {statistics.stdev(each[figure] for each in found):.4f}"
 
 
 def row(values):
