@@ -19,9 +19,9 @@ import time
 from collections.abc import Callable
 
 import keras
+import tables
 from absl import app, flags
 from matplotlib.figure import Figure
-from over_seeds import deviation, mean_and_deviation
 
 from tfhash import data, files, losses, metrics, plots
 from tfhash.callbacks import TanhContinuation
@@ -165,20 +165,16 @@ def main(_):
     checkpoints = pathlib.Path(FLAGS.checkpoints) / digest(json.dumps(settings).encode())[:12]
     for seed in FLAGS.seeds:
         for name in FLAGS.arms or ARMS:
-            cell = cell_name(name, seed)
-            if cell in report["cells"]:
+            cells = report["cells"].setdefault(name, {})
+            if str(seed) in cells:
                 continue
-            print(cell, flush=True)
+            print(f"{name}, seed {seed}", flush=True)
             checkpoint = checkpoints / f"{seed}.weights.h5"
-            report["cells"][cell] = run(name, recipe, splits, seed, checkpoint)
+            cells[str(seed)] = run(name, recipe, splits, seed, checkpoint)
             files.write_json(output, report)
-            print(json.dumps(report["cells"][cell]), flush=True)
-    print(table(report))
+            print(json.dumps(cells[str(seed)]), flush=True)
+    print(tables.header(tables.LOSSES_COLUMNS) + tables.losses(report))
     plots.save_figure(plot(report), output.with_suffix(".png"))
-
-
-def cell_name(arm, seed):
-    return f"{arm}, seed {seed}"
 
 
 def run(name, recipe, splits, seed, checkpoint):
@@ -275,46 +271,13 @@ def measure(bits, encode, splits):
     }
 
 
-def table(report):
-    """Mean and standard deviation over seeds, as Markdown."""
-    lines = [
-        "| arm | bits | mAP | precision, radius 2 | validation mAP | distinct codes | seeds |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for name, arm in ARMS.items():
-        cells = finished(report, name)
-        if cells:
-            figures = " | ".join(
-                mean_and_deviation([figure_of(cell) for cell in cells])
-                for figure_of in (mean_average_precision, precision_within_2, validation_map)
-            )
-            codes = statistics.mean(cell["distinct_codes"] for cell in cells)
-            lines.append(f"| {name} | {arm.bits} | {figures} | {codes:.0f} | {len(cells)} |")
-    return "\n".join(lines)
-
-
-def finished(report, arm):
-    """The cells of an arm, one for each seed, without those that diverged."""
-    cells = (report["cells"].get(cell_name(arm, seed), {}) for seed in FLAGS.seeds)
-    return [cell for cell in cells if "metrics" in cell]
-
-
-def mean_average_precision(cell):
-    return cell["metrics"]["map"]
-
-
-def precision_within_2(cell):
-    return cell["metrics"]["precision_radius_2"]
-
-
-def validation_map(cell):
-    return cell["val_map"]
-
-
 def plot(report):
     """mAP and precision within radius 2 against bits, and the losses side by side."""
     figure = Figure(figsize=(10, 4), layout="constrained")
-    panels = {"mAP": mean_average_precision, "precision within radius 2": precision_within_2}
+    panels = {
+        "mAP": tables.mean_average_precision,
+        "precision within radius 2": tables.precision_within_2,
+    }
     for axis, (title, figure_of) in zip(figure.subplots(1, len(panels)), panels.items()):
         by_bits = [name for name in ARMS if re.fullmatch(r"exponentiated(, \d+ bits)?", name)]
         draw(axis, report, by_bits, figure_of, "exponentiated", "o-")
@@ -333,12 +296,12 @@ def draw(axis, report, arms, figure_of, label, style, shift=0.0):
     points = [
         (ARMS[name].bits + shift, [figure_of(cell) for cell in cells])
         for name in arms
-        if (cells := finished(report, name))
+        if (cells := tables.finished(report, name))
     ]
     if points:
         bits, values = zip(*points)
         means = [statistics.mean(of_seeds) for of_seeds in values]
-        deviations = [deviation(of_seeds) for of_seeds in values]
+        deviations = [tables.deviation(of_seeds) for of_seeds in values]
         axis.errorbar(bits, means, deviations, fmt=style, label=label, capsize=2, markersize=4)
 
 

@@ -17,7 +17,8 @@ import sys
 
 import numpy as np
 from absl import app, flags
-from timing import divide, rounds, spread
+from tables import spread
+from timing import divide, rounds
 
 from tfhash import files, metrics
 from tfhash.cli import environment

@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 import usearch.index
 from absl import app, flags
-from timing import divide, rounds, spread
+from tables import spread
+from timing import divide, rounds
 
 import tfhash_ops
 from tfhash import files

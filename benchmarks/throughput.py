@@ -13,7 +13,8 @@ import pathlib
 import keras
 import numpy as np
 from absl import app, flags
-from timing import divide, rounds, spread
+from tables import spread
+from timing import divide, rounds
 
 from tfhash import files
 from tfhash.cli import environment

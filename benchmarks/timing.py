@@ -1,6 +1,5 @@
 """Timing calls in turn, so that a noisy moment of the machine meets all of them."""
 
-import statistics
 import time
 
 # Longer than threads that found no more work keep spinning.
@@ -37,12 +36,3 @@ def rounds(calls, repeats):
 def divide(left, right):
     """Ratios of what was timed in the same round."""
     return [a / b for a, b in zip(left, right)]
-
-
-def spread(values):
-    """Median, least and most, as text."""
-    digits = [
-        f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
-        for value in (statistics.median(values), min(values), max(values))
-    ]
-    return "{} ({} to {})".format(*digits)

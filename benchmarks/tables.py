@@ -1,0 +1,114 @@
+"""How the benchmarks write their results. The tests hold the documentation against these rows."""
+
+import functools
+import math
+import operator
+import statistics
+
+TRAINING_COLUMNS = (
+    "data",
+    "bits",
+    "queries",
+    "mAP",
+    "worst to best order of ties",
+    "precision, radius 2",
+    "mAP of the predicted class",
+    "mAP untrained",
+    "training, 2 cores",
+    "command",
+)
+
+LOSSES_COLUMNS = (
+    "arm",
+    "bits",
+    "mAP",
+    "precision, radius 2",
+    "validation mAP",
+    "distinct codes",
+    "seeds",
+)
+
+
+def row(cells):
+    """A row of a Markdown table."""
+    return "| " + " | ".join(map(str, cells)) + " |\n"
+
+
+def header(columns):
+    return row(columns) + row(["---"] * len(columns))
+
+
+def spread(values):
+    """Median, least and most, as text."""
+    digits = [
+        f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
+        for value in (statistics.median(values), min(values), max(values))
+    ]
+    return "{} ({} to {})".format(*digits)
+
+
+def deviation(values):
+    """Standard deviation, NaN where there is one seed alone."""
+    return statistics.stdev(values) if len(values) > 1 else math.nan
+
+
+def mean_and_deviation(values):
+    """Mean and standard deviation as text, or the one value there is."""
+    mean = f"{statistics.mean(values):.4f}"
+    return f"{mean} ± {deviation(values):.4f}" if len(values) > 1 else mean
+
+
+def training(name, result):
+    """What `seeds.py` found, as a row under `TRAINING_COLUMNS`."""
+    reports = list(result["seeds"].values())
+    protocol = reports[0]["protocol"]
+
+    def values(*path):
+        return [functools.reduce(operator.getitem, path, report) for report in reports]
+
+    def mean(*path):
+        return statistics.mean(values(*path))
+
+    worst, best = mean("metrics", "map_worst_ties"), mean("metrics", "map_best_ties")
+    cells = (
+        f"[{result['title']}](benchmarks/results/{name}.json)",
+        reports[0]["bits"],
+        f"{protocol['queries']:,} against {protocol['database_items']:,}",
+        mean_and_deviation(values("metrics", "map")),
+        f"{worst:.4f} to {best:.4f}",
+        f"{mean('metrics', 'precision_radius_2'):.4f}",
+        mean_and_deviation(values("baselines", "predicted class", "metrics", "map")),
+        f"{mean('baselines', 'untrained network', 'metrics', 'map'):.4f}",
+        f"{mean('seconds', 'training') / 60:.1f} min",
+        f"`{' '.join(result['command'])}`",
+    )
+    return row(cells)
+
+
+def finished(report, arm):
+    """The cells of an arm in a report of `accuracy.py`, one a seed, without those that diverged."""
+    return [cell for cell in report["cells"].get(arm, {}).values() if "metrics" in cell]
+
+
+def mean_average_precision(cell):
+    return cell["metrics"]["map"]
+
+
+def precision_within_2(cell):
+    return cell["metrics"]["precision_radius_2"]
+
+
+def losses(report):
+    """What `accuracy.py` found, as rows under `LOSSES_COLUMNS`."""
+    rows = []
+    for arm in report["cells"]:
+        cells = finished(report, arm)
+        if not cells:
+            continue
+        figures = [
+            mean_and_deviation([figure_of(cell) for cell in cells])
+            for figure_of in (mean_average_precision, precision_within_2, lambda c: c["val_map"])
+        ]
+        codes = statistics.mean(cell["distinct_codes"] for cell in cells)
+        rows.append(row([arm, cells[0]["bits"], *figures, round(codes), len(cells)]))
+    return "".join(rows)
