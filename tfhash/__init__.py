@@ -4,7 +4,7 @@
     from tfhash.models import HashingModel, build_backbone
 
 Modules, each of which imports only from those before it: `labels`, `files`, `codes`, `losses`,
-`data`, `layers`, `metrics`, `models`, `callbacks`, `export`, `plots`, `cli`.
+`data`, `layers`, `metrics`, `optimizers`, `models`, `callbacks`, `export`, `plots`, `cli`.
 """
 
 import importlib
@@ -13,7 +13,7 @@ __version__ = "0.1.0"
 
 _MODULES = (
     "callbacks", "codes", "data", "export", "files", "labels", "layers", "losses", "metrics",
-    "models", "plots",
+    "models", "optimizers", "plots",
 )  # fmt: skip
 
 

@@ -15,6 +15,9 @@ from absl import flags
 from tfhash.data import Augmentation
 from tfhash.losses import SmoothedCrossentropy
 from tfhash.models import BACKBONES, STAGES, HashingModel, build_backbone
+from tfhash.optimizers import ConvMuon
+
+OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "muon": ConvMuon}
 
 # Small photographs in colour, which need a larger network and more changes to each image.
 PHOTOGRAPHS = ("cifar10", "cifar100")
@@ -32,6 +35,7 @@ class Recipe:
     batch_size: int
     pretrain_epochs: int
     finetune_epochs: int
+    optimizer: str
     pretrain_learning_rate: float
     finetune_learning_rate: float
     warmup: float
@@ -62,7 +66,7 @@ class Recipe:
             )
         model.build((None, *image_shape))
         model.compile(
-            keras.optimizers.AdamW(weight_decay=self.weight_decay),
+            OPTIMIZERS[self.optimizer](weight_decay=self.weight_decay),
             hashing_loss=hashing_loss,
             classification_loss=SmoothedCrossentropy(self.label_smoothing),
         )
@@ -116,13 +120,22 @@ def define_flags(values):
             help=f"Largest learning rate of the {stage} stage; it falls to 0 along a cosine.",
             lower_bound=0,
         )
+    choice(
+        "optimizer",
+        enum_values=list(OPTIMIZERS),
+        help="adamw, or muon, which moves kernels of convolutions by orthogonal steps.",
+    )
     number(
         "warmup",
         help="Share of a stage in which the learning rate rises.",
         lower_bound=0,
         upper_bound=1,
     )
-    number("weight_decay", help="Weight decay of AdamW.", lower_bound=0)
+    number(
+        "weight_decay",
+        help="Share of the weights, times the learning rate, that is taken off at each step.",
+        lower_bound=0,
+    )
     number(
         "label_smoothing",
         help="Share of a label's probability that all classes share in pre-training.",
@@ -188,6 +201,7 @@ def _plain(items, image_shape, batch_size):
         batch_size=batch_size,
         pretrain_epochs=max(3, math.ceil(200 / steps)),
         finetune_epochs=max(10, math.ceil(800 / steps)),
+        optimizer="adamw",
         pretrain_learning_rate=2e-3,
         finetune_learning_rate=1e-3,
         warmup=0.0,
@@ -209,6 +223,7 @@ def _for_photographs(items, batch_size):
         batch_size=batch_size or (100 if is_small else 125),
         pretrain_epochs=80 if is_small else 11,
         finetune_epochs=20 if is_small else 3,
+        optimizer="muon",
         pretrain_learning_rate=3e-3,
         finetune_learning_rate=5e-4,
         warmup=0.2,

@@ -1,0 +1,109 @@
+"""An optimizer for small convolutional networks."""
+
+import keras
+from keras import ops
+
+# Root mean square of a step of a kernel at a learning rate of 1, about that of Adam's.
+STEP_SIZE = 0.2
+
+# Of the quintic whose repetition brings singular values from (0, 1] near to 1.
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+
+
+@keras.saving.register_keras_serializable("tfhash")
+class ConvMuon(keras.optimizers.AdamW):
+    """AdamW that moves the kernels of convolutions by orthogonal steps, as Muon does.
+
+    The momentum of a kernel `[height, width, in, out]` is taken as a matrix
+    `[height * width * in, out]`, and its singular values are brought near to 1, so that what few
+    images ask for is learned as fast as what most do. Scaled to the size of Adam's steps, it
+    moves the kernel; one learning rate and one weight decay serve all weights. Whatever is not of
+    rank 4 trains by AdamW. `keras.optimizers.Muon` leaves convolutions to Adam.
+
+    From "Muon: An optimizer for hidden layers in neural networks" (Jordan et al., 2024), whose
+    quintic Newton-Schulz iteration this is.
+
+    Args:
+        learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`.
+        weight_decay: Share of a weight, times the learning rate, that is taken off at each step.
+        momentum: Of the kernels' steps, in [0, 1), in Nesterov's form.
+        ns_steps: Newton-Schulz iterations, at least 1.
+        **kwargs: Arguments of `keras.optimizers.AdamW`.
+
+    Raises:
+        ValueError: If `momentum` or `ns_steps` is out of range.
+
+    Example:
+
+    >>> import keras
+    >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3)])
+    >>> model.compile(ConvMuon(learning_rate=3e-3), "mse")
+    """
+
+    def __init__(
+        self,
+        learning_rate=1e-3,
+        weight_decay=0.004,
+        momentum=0.9,
+        ns_steps=3,
+        name="conv_muon",
+        **kwargs,
+    ):
+        super().__init__(learning_rate, weight_decay, name=name, **kwargs)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"`momentum` must be in [0, 1). Received: momentum={momentum!r}")
+        if ns_steps < 1:
+            raise ValueError(f"`ns_steps` must be at least 1. Received: ns_steps={ns_steps!r}")
+        self.momentum = momentum
+        self.ns_steps = ns_steps
+
+    def build(self, variables):
+        if self.built:
+            return
+        super().build(variables)
+        self._kernel_momentums = [
+            self.add_variable_from_reference(variable, name="kernel_momentum")
+            if len(variable.shape) == 4
+            else None
+            for variable in variables
+        ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        velocity = self._kernel_momentums[self._get_variable_index(variable)]
+        if velocity is None:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        gradient = ops.cast(gradient, variable.dtype)
+        self.assign(velocity, self.momentum * velocity + gradient)
+        ahead = ops.reshape(gradient + self.momentum * velocity, (-1, variable.shape[-1]))
+        step = orthogonalized(ahead, self.ns_steps)
+        size = STEP_SIZE * max(step.shape) ** 0.5
+        rate = ops.cast(learning_rate, variable.dtype)
+        self.assign_sub(variable, ops.reshape(rate * size * step, variable.shape))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "ns_steps": self.ns_steps,
+        }
+
+
+def orthogonalized(matrix, ns_steps):
+    """The matrix with its singular values brought near to 1, by matrix products alone.
+
+    Args:
+        matrix: Float `[m, n]`.
+        ns_steps: How often the quintic is applied, an integer.
+
+    Returns:
+        Like `matrix`; 0 where that is 0.
+    """
+    is_tall = matrix.shape[0] > matrix.shape[1]
+    x = ops.transpose(matrix) if is_tall else matrix
+    x = x / (ops.sqrt(ops.sum(ops.square(x))) + 1e-7)
+    first, third, fifth = COEFFICIENTS
+    for _ in range(ns_steps):
+        squares = ops.matmul(x, ops.transpose(x))
+        x = first * x + ops.matmul(third * squares + fifth * ops.matmul(squares, squares), x)
+    return ops.transpose(x) if is_tall else x
