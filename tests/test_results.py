@@ -1,10 +1,10 @@
 """The figures in the documentation are those of the committed reports."""
 
-import importlib.util
 import json
 import pathlib
 
 import pytest
+from tables import row, spread
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
 README = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8")
@@ -13,15 +13,6 @@ BENCHMARKS_README = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
 
 def read_report(name):
     return json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-@pytest.fixture(scope="module")
-def spread():
-    """How the benchmarks write a median and its range."""
-    spec = importlib.util.spec_from_file_location("timing", BENCHMARKS / "timing.py")
-    timing = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(timing)
-    return timing.spread
 
 
 @pytest.mark.parametrize("name", ["mnist-12", "digits-12"])
@@ -35,30 +26,26 @@ def test_the_readme_quotes_its_reports(name):
     assert " ".join(report["command_line"]) in row
 
 
-def row(*cells):
-    return "| " + " | ".join(map(str, cells)) + " |\n"
-
-
-def test_the_speed_of_search_is_that_of_its_report(spread):
+def test_the_speed_of_search_is_that_of_its_report():
     report = read_report("hamming")
     for bits, cell in report["search"].items():
         rates = {engine: spread(rounds) for engine, rounds in cell["rates"].items()}
         engines = [rates[name] for name in ("tfhash", "faiss", "usearch", "NumPy", "TensorFlow")]
         times, k100 = spread(cell["times_faiss"]), spread(cell["k100_to_k10"])
-        assert row(bits, *engines[:2], times) in README
-        assert row(bits, *engines, times, k100) in BENCHMARKS_README
+        assert row([bits, *engines[:2], times]) in README
+        assert row([bits, *engines, times, k100]) in BENCHMARKS_README
 
 
-def test_the_speed_of_one_query_is_that_of_its_report(spread):
+def test_the_speed_of_one_query_is_that_of_its_report():
     single = read_report("hamming")["single_query"]
     for engine, seconds in single["seconds"].items():
-        assert row(engine, spread([1000 * s for s in seconds])) in BENCHMARKS_README
+        assert row([engine, spread([1000 * s for s in seconds])]) in BENCHMARKS_README
     times = spread(single["times_fastest_reading"])
-    assert row(f"tfhash, times the {single['fastest_reading']}", times) in BENCHMARKS_README
+    assert row([f"tfhash, times the {single['fastest_reading']}", times]) in BENCHMARKS_README
     assert f"takes {times} times as" in README
 
 
-def test_the_speed_of_evaluation_is_that_of_its_report(spread):
+def test_the_speed_of_evaluation_is_that_of_its_report():
     for bits, cell in read_report("evaluation")["cells"].items():
         columns = (
             spread(cell["histogram"]),
@@ -67,4 +54,4 @@ def test_the_speed_of_evaluation_is_that_of_its_report(spread):
             spread(cell["usual_evaluator"]),
             spread(cell["times"]),
         )
-        assert row(bits, *columns) in BENCHMARKS_README
+        assert row([bits, *columns]) in BENCHMARKS_README
