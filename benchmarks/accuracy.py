@@ -132,12 +132,9 @@ ARMS = {
     },
     **{
         f"exponentiated, similar pairs weigh {weight:g}": Arm(_weighted(weight))
-        for weight in (0.5, 2.0, 4.0)
+        for weight in (0.5, 2.0)
     },
-    **{
-        f"exponentiated, gain {gain:g}": Arm(_exponentiated(), changes={"gain": gain})
-        for gain in (1.0, 100.0)
-    },
+    "exponentiated, gain 1": Arm(_exponentiated(), changes={"gain": 1.0}),
 }
 
 FLAGS = flags.FLAGS
