@@ -18,12 +18,12 @@ def read_report(name):
 @pytest.mark.parametrize("name", ["mnist-12", "digits-12"])
 def test_the_readme_quotes_its_reports(name):
     report = read_report(name)
-    (row,) = [line for line in README.splitlines() if f"results/{name}.json" in line]
+    (quoted,) = [line for line in README.splitlines() if f"results/{name}.json" in line]
     metrics, protocol = report["metrics"], report["protocol"]
     for figure in ("map", "map_worst_ties", "map_best_ties", "precision_radius_2"):
-        assert f"{metrics[figure]:.4f}" in row
-    assert f"{protocol['queries']:,} against {protocol['database_items']:,}" in row
-    assert " ".join(report["command_line"]) in row
+        assert f"{metrics[figure]:.4f}" in quoted
+    assert f"{protocol['queries']:,} against {protocol['database_items']:,}" in quoted
+    assert " ".join(report["command_line"]) in quoted
 
 
 def test_the_speed_of_search_is_that_of_its_report():
