@@ -47,6 +47,7 @@ RECIPES = {
         max_shift=2,
         flip=False,
         cutout=0,
+        plain_epochs=0,
         mirror=False,
     ),
     "cifar10": Recipe(
@@ -57,13 +58,14 @@ RECIPES = {
         finetune_epochs=2,
         optimizer="muon",
         pretrain_learning_rate=3e-3,
-        finetune_learning_rate=5e-4,
+        finetune_learning_rate=6e-4,
         warmup=0.2,
         weight_decay=0.5,
         label_smoothing=0.1,
         max_shift=2,
         flip=True,
         cutout=0,
+        plain_epochs=2,
         mirror=False,
     ),
 }
@@ -181,22 +183,20 @@ def run(name, recipe, splits, seed, checkpoint):
     arm = ARMS[name]
     recipe = dataclasses.replace(recipe, **arm.changes)
     model = build(arm, recipe, splits, seed)
-    first_epoch = 0
     if arm.pretrained:
         pretrained = restore_pretrained(recipe, splits, seed, checkpoint)
         for part in ("backbone", "classifier"):
             getattr(model, part).set_weights(getattr(pretrained, part).get_weights())
-        first_epoch = recipe.pretrain_epochs
     else:
-        # The steps of both stages, and the same batches.
-        recipe = dataclasses.replace(recipe, finetune_epochs=recipe.epochs(), pretrain_epochs=0)
+        # The hashing loss from the start, for as many steps on the same batches.
+        fit(model, "finetune", recipe, "pretrain", splits, seed)
     stage = "pretrain" if name == PREDICTED_CLASS else "finetune"
     callbacks = [TanhContinuation()] if arm.continuation else []
     started = time.time()
-    logs = fit(model, stage, recipe, "finetune", splits, seed, first_epoch, callbacks)
+    logs = fit(model, stage, recipe, "finetune", splits, seed, callbacks)
     cell = {
         "last_epoch": logs,
-        "seconds": round(time.time() - started, 1),
+        "finetune_seconds": round(time.time() - started, 1),
         **environment.describe(),
     }
     if not math.isfinite(logs["loss"]):
@@ -225,8 +225,8 @@ def restore_pretrained(recipe, splits, seed, checkpoint):
     return pretrained
 
 
-def fit(model, stage, recipe, budget, splits, seed, first_epoch=0, callbacks=()):
-    """Trains a stage with epochs and learning rates of the recipe's stage `budget`.
+def fit(model, stage, recipe, budget, splits, seed, callbacks=()):
+    """Trains a stage on the batches and at the learning rates of the recipe's stage `budget`.
 
     Returns:
         The logs of the last epoch.
@@ -234,7 +234,11 @@ def fit(model, stage, recipe, budget, splits, seed, first_epoch=0, callbacks=())
     steps = splits.train.steps_per_epoch(recipe.batch_size)
     model.begin_stage(stage, recipe.schedule(budget, steps))
     batches = splits.train.shuffled_batches(
-        recipe.batch_size, seed, first_epoch, recipe.augmentation()
+        recipe.batch_size,
+        seed,
+        recipe.pretrain_epochs if budget == "finetune" else 0,
+        recipe.augmentation(),
+        recipe.augmented_epochs(),
     )
     history = model.fit(
         batches,

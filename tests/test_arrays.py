@@ -98,6 +98,18 @@ def test_order_and_changes_depend_on_seed_and_epoch_alone():
     assert listed(other, range(6)) != run[12:]
 
 
+def test_images_are_left_as_they_are_after_the_augmented_epochs():
+    images = images_of(8)
+    augmentation = Augmentation(max_shift=2, cutout=4)
+    batches = ArrayBatches(
+        images, np.arange(8), 4, 0, augmentation=augmentation, augmented_epochs=2
+    )
+    is_changed = [
+        (changed != images[labels]).any() for changed, labels in map(batches.__getitem__, range(8))
+    ]
+    assert is_changed == 4 * [True] + 4 * [False]
+
+
 class Recorder(ArrayBatches):
     def __getitem__(self, index):
         self.seen = [*getattr(self, "seen", []), index]

@@ -304,6 +304,14 @@ def test_training_order_depends_on_seed_and_epoch_alone(photos, global_seed):
     assert run[:6] != run[6:12]
 
 
+def test_images_are_left_as_they_are_after_the_augmented_epochs(photos):
+    split = load(photos).train
+    augmentation = data.Augmentation(max_shift=2, cutout=8)
+    run = stream(split, 18, augmentation=augmentation, augmented_epochs=2)
+    assert run[:12] == stream(split, 12, augmentation=augmentation)
+    assert run[12:] == stream(split, 6, first_epoch=2)
+
+
 def test_an_epoch_holds_every_item_once_but_for_the_rest(photos):
     split = load(photos).train
     seen = [image for images, _ in split.shuffled_batches(4, seed=0).take(6) for image in images]

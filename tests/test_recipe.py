@@ -22,9 +22,9 @@ def choose(source, items, *arguments, side=32):
         ("mnist", 57_000, "convnet", 256, 13),
         ("digits", 1_340, "convnet", 64, 50),
         ("photos/", 30, "convnet", 64, 1_000),
-        ("cifar10", 47_500, "whitenet", 125, 14),
+        ("cifar10", 47_500, "whitenet", 125, 15),
         ("cifar10:3.0.2", 4_750, "whitenet", 100, 100),
-        ("cifar100", 47_500, "whitenet", 125, 14),
+        ("cifar100", 47_500, "whitenet", 125, 15),
     ],
 )
 def test_the_recipe_depends_on_the_dataset_and_its_size(
@@ -66,13 +66,54 @@ def test_the_gain_is_that_of_the_hashing_head():
     assert recipe.build_model((32, 32, 3), 10, 12, None, seed=0).hashing.gain == 2.5
 
 
+def rates_of(stage, *arguments):
+    """Learning rates before each of 100 steps of a stage, and after them."""
+    recipe = choose("cifar10", 47_500, f"--{stage}_epochs=2", *arguments)
+    schedule = recipe.schedule(stage, steps_per_epoch=50)
+    return np.array([float(schedule(step)) for step in range(101)])
+
+
 @pytest.mark.parametrize("warmup", [0.0, 0.2, 1.0])
-def test_the_rate_rises_to_its_peak_and_falls_to_zero(warmup):
-    flags_given = [f"--warmup={warmup}", "--finetune_learning_rate=0.5", "--finetune_epochs=2"]
-    schedule = choose("cifar10", 47_500, *flags_given).schedule("finetune", steps_per_epoch=50)
-    rates = np.array([float(schedule(step)) for step in range(101)])
+def test_the_rate_rises_to_its_peak_and_falls_to_that_of_fine_tuning(warmup):
+    rates = rates_of(
+        "pretrain",
+        f"--warmup={warmup}",
+        "--pretrain_learning_rate=0.5",
+        "--finetune_learning_rate=0.1",
+    )
     peak = round(100 * warmup)
     assert rates[peak] == pytest.approx(0.5)
     assert (np.diff(rates[: peak + 1]) > 0).all()
     assert (np.diff(rates[peak:]) < 0).all()
-    assert rates[100] == pytest.approx(0.0, abs=1e-6) or warmup == 1.0
+    assert rates[100] == pytest.approx(0.5 if warmup == 1.0 else 0.1)
+
+
+@pytest.mark.parametrize(("pretrain_epochs", "peak"), [(3, 0), (0, 20)])
+def test_the_rate_of_fine_tuning_falls_to_zero_and_rises_only_where_it_is_first(
+    pretrain_epochs, peak
+):
+    rates = rates_of(
+        "finetune",
+        f"--pretrain_epochs={pretrain_epochs}",
+        "--warmup=0.2",
+        "--finetune_learning_rate=0.1",
+    )
+    assert rates[peak] == pytest.approx(0.1)
+    assert (np.diff(rates[peak:]) < 0).all()
+    assert rates[100] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_stage_can_stand_still():
+    assert not rates_of("pretrain", "--pretrain_learning_rate=0").any()
+
+
+@pytest.mark.parametrize(("plain_epochs", "augmented"), [(0, 5), (2, 3), (5, 0), (9, -4)])
+def test_the_last_epochs_take_images_as_they_are(plain_epochs, augmented):
+    recipe = choose(
+        "cifar10",
+        47_500,
+        "--pretrain_epochs=3",
+        "--finetune_epochs=2",
+        f"--plain_epochs={plain_epochs}",
+    )
+    assert recipe.augmented_epochs() == augmented

@@ -242,7 +242,11 @@ def _fit(values, recipe, splits, model, backup):
         backup_dir=backup,
     )
     batches = splits.train.shuffled_batches(
-        recipe.batch_size, values.seed, stages.epochs_done(), recipe.augmentation()
+        recipe.batch_size,
+        values.seed,
+        stages.epochs_done(),
+        recipe.augmentation(),
+        recipe.augmented_epochs(),
     )
     callbacks: list[keras.callbacks.Callback] = [stages, TimeEstimate()]
     if len(splits.validation):

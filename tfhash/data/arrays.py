@@ -1,6 +1,7 @@
 """Training batches from arrays in memory."""
 
 import functools
+import math
 
 import keras
 import numpy as np
@@ -21,6 +22,7 @@ class ArrayBatches(keras.utils.PyDataset):
         seed: Integer >= 0.
         first_epoch: Epoch to begin with, counted from 0.
         augmentation: `tfhash.data.Augmentation`, changes to every image; by default none.
+        augmented_epochs: From this epoch on, counted from 0, images are left as they are.
 
     Attributes:
         steps_per_epoch: Whole batches in an epoch.
@@ -37,7 +39,16 @@ class ArrayBatches(keras.utils.PyDataset):
     (2, (4, 8, 8, 1))
     """
 
-    def __init__(self, images, labels, batch_size, seed, first_epoch=0, augmentation=None):
+    def __init__(
+        self,
+        images,
+        labels,
+        batch_size,
+        seed,
+        first_epoch=0,
+        augmentation=None,
+        augmented_epochs=math.inf,
+    ):
         super().__init__()
         if len(images) == 0 or len(images) != len(labels):
             raise ValueError(
@@ -52,6 +63,7 @@ class ArrayBatches(keras.utils.PyDataset):
         self.seed = seed
         self.first_epoch = first_epoch
         self.augmentation = augmentation
+        self.augmented_epochs = augmented_epochs
         self._order_of_epoch = functools.lru_cache(maxsize=1)(self._draw_order)
 
     @property
@@ -64,7 +76,7 @@ class ArrayBatches(keras.utils.PyDataset):
         order = self._order_of_epoch(epoch)
         chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
         images = self.images[chosen]
-        if self.augmentation:
+        if self.augmentation and epoch < self.augmented_epochs:
             images = self.augmentation(images, (self.seed, epoch, step))
         return images, self.labels[chosen]
 

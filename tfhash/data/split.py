@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -91,7 +92,9 @@ class Split:
         """Whole batches in an epoch, at least 1."""
         return max(1, len(self) // batch_size)
 
-    def shuffled_batches(self, batch_size, seed, first_epoch=0, augmentation=None):
+    def shuffled_batches(
+        self, batch_size, seed, first_epoch=0, augmentation=None, augmented_epochs=math.inf
+    ):
         """Endless training batches.
 
         The order of an epoch depends on the seed and the number of the epoch alone, so a run that
@@ -102,6 +105,7 @@ class Split:
             seed: Integer.
             first_epoch: Epoch to begin with, counted from 0.
             augmentation: `Augmentation`, changes to every image; by default none.
+            augmented_epochs: From this epoch on, counted from 0, images are left as they are.
 
         Returns:
             `tf.data.Dataset` of `(images, labels)`; `steps_per_epoch` batches make an epoch.
@@ -125,21 +129,20 @@ class Split:
             if not augmentation:
                 return batches
             return batches.enumerate().map(
-                lambda step, batch: (
-                    _change(augmentation, batch[0], (seed, epoch, step)),
-                    batch[1],
-                ),
+                lambda step, batch: (_with_numpy(change, batch[0], epoch, step), batch[1]),
                 num_parallel_calls=tf.data.AUTOTUNE,
             )
+
+        def change(images, epoch, step):
+            return augmentation(images, (seed, epoch, step)) if epoch < augmented_epochs else images
 
         epochs = tf.data.Dataset.range(first_epoch, tf.int32.max)
         return epochs.flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
 
 
-def _change(augmentation, images, seed):
-    changed = tf.numpy_function(
-        lambda images, *seed: augmentation(images, seed), (images, *seed), images.dtype
-    )
+def _with_numpy(function, images, *arguments):
+    """What a NumPy function makes of images, in their shape."""
+    changed = tf.numpy_function(function, (images, *arguments), images.dtype)
     return tf.ensure_shape(changed, images.shape)
 
 
