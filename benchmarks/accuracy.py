@@ -4,6 +4,7 @@ For each seed a network is pre-trained once, and every arm fine-tunes it from th
 number of steps, at the same learning rate, on the same batches. The last weights count; the test
 queries are asked once, when a cell ends. Validation queries are reported beside them, for choices
 may rest on those alone. Every cell is saved as it ends: run again to go on.
+Processes with seeds of their own can share the work, one for each core.
 
     python benchmarks/accuracy.py --dataset=mnist --data_dir=../shared/datasets
     python benchmarks/accuracy.py --dataset=cifar10 --data_dir=../shared/datasets
@@ -26,45 +27,25 @@ from matplotlib.figure import Figure
 from tfhash import data, files, losses, metrics, plots
 from tfhash.callbacks import TanhContinuation
 from tfhash.cli import environment
+from tfhash.cli import recipe as recipes
 from tfhash.cli.evaluation import class_encoder
-from tfhash.cli.recipe import Recipe
 from tfhash.data.content import digest
 from tfhash.losses import pairs
 
+# Those of `tfhash train`, on smaller networks and for fewer epochs.
 RECIPES = {
-    "mnist": Recipe(
-        backbone="convnet",
+    "mnist": dataclasses.replace(
+        recipes.default("mnist", 57_000, (28, 28, 1)),
         width=8,
         batch_size=128,
         pretrain_epochs=3,
         finetune_epochs=2,
-        optimizer="adamw",
-        pretrain_learning_rate=2e-3,
-        finetune_learning_rate=1e-3,
-        warmup=0.2,
-        weight_decay=1e-4,
-        label_smoothing=0.0,
-        max_shift=2,
-        flip=False,
-        cutout=0,
-        plain_epochs=0,
-        mirror=False,
     ),
-    "cifar10": Recipe(
-        backbone="whitenet",
+    "cifar10": dataclasses.replace(
+        recipes.default("cifar10", 47_500, (32, 32, 3)),
         width=24,
-        batch_size=125,
         pretrain_epochs=6,
         finetune_epochs=2,
-        optimizer="muon",
-        pretrain_learning_rate=3e-3,
-        finetune_learning_rate=6e-4,
-        warmup=0.2,
-        weight_decay=0.5,
-        label_smoothing=0.1,
-        max_shift=2,
-        flip=True,
-        cutout=0,
         plain_epochs=2,
         mirror=False,
     ),
@@ -153,7 +134,6 @@ flags.DEFINE_string(
 def main(_):
     recipe = RECIPES[FLAGS.dataset]
     output = pathlib.Path(FLAGS.output_dir) / f"accuracy-{FLAGS.dataset}.json"
-    report = json.loads(output.read_text()) if output.exists() else {"cells": {}}
     splits = data.load(FLAGS.dataset, data_dir=FLAGS.data_dir)
     settings = {
         "dataset": FLAGS.dataset,
@@ -161,21 +141,31 @@ def main(_):
         "fingerprint": splits.fingerprint(),
         **dataclasses.asdict(recipe),
     }
-    if report.setdefault("settings", settings) != settings:
-        raise ValueError(f"{output} was made with {report['settings']}, not with {settings}")
     checkpoints = pathlib.Path(FLAGS.checkpoints) / digest(json.dumps(settings).encode())[:12]
     for seed in FLAGS.seeds:
         for name in FLAGS.arms or ARMS:
-            cells = report["cells"].setdefault(name, {})
-            if str(seed) in cells:
+            if str(seed) in read_report(output, settings)["cells"].get(name, {}):
                 continue
             print(f"{name}, seed {seed}", flush=True)
-            checkpoint = checkpoints / f"{seed}.weights.h5"
-            cells[str(seed)] = run(name, recipe, splits, seed, checkpoint)
+            cell = run(name, recipe, splits, seed, checkpoints / f"{seed}.weights.h5")
+            # Read again, for another process may have added cells of its own seeds.
+            report = read_report(output, settings)
+            report["cells"].setdefault(name, {})[str(seed)] = cell
             files.write_json(output, report)
-            print(json.dumps(cells[str(seed)]), flush=True)
+            print(json.dumps(cell), flush=True)
+    report = read_report(output, settings)
     print(tables.header(tables.LOSSES_COLUMNS) + tables.losses(report))
     plots.save_figure(plot(report), output.with_suffix(".png"))
+
+
+def read_report(path, settings):
+    """What is there so far."""
+    report = {"settings": settings, "cells": {}}
+    if path.exists():
+        report = json.loads(path.read_text(encoding="utf-8"))
+    if report["settings"] != settings:
+        raise ValueError(f"{path} was made with {report['settings']}, not with {settings}")
+    return report
 
 
 def run(name, recipe, splits, seed, checkpoint):

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 import usearch.index
 from absl import app, flags
-from tables import spread
+from tables import header, row, spread
 from timing import divide, rounds
 
 import tfhash_ops
@@ -52,21 +52,19 @@ def main(_):
     print(f"{report['machine']['processor']}, kernel {report['kernel']}, {FLAGS.threads} threads")
     print(f"\n10^9 pairs/s, {FLAGS.items:,} items, k = 10: median (least to most)\n")
     names = [name for name, _ in ENGINES]
-    print("| bits |", " | ".join(names), "| times faiss | k = 100 to k = 10 |")
-    print("| --- " * (len(names) + 3) + "|")
+    print(header(["bits", *names, "times faiss", "k = 100 to k = 10"]), end="")
     for bits in FLAGS.bits:
         cell = search(bits)
         report["search"][bits] = cell
         rates = [spread(cell["rates"][name]) for name in names]
         ratios = [spread(cell[name]) for name in ("times_faiss", "k100_to_k10")]
-        print(f"| {bits} |", " | ".join(rates + ratios), "|", flush=True)
+        print(row([bits, *rates, *ratios]), end="", flush=True)
     report["single_query"] = cell = single_query()
     print(f"\nOne query against {FLAGS.scanned_items:,} codes of 64 bits, k = 10, milliseconds\n")
     for name, seconds in cell["seconds"].items():
-        print(f"| {name} | {spread([1000 * s for s in seconds])} |")
-    print(
-        f"| tfhash, times the {cell['fastest_reading']} | {spread(cell['times_fastest_reading'])} |"
-    )
+        print(row([name, spread([1000 * s for s in seconds])]), end="")
+    times = spread(cell["times_fastest_reading"])
+    print(row([f"tfhash, times the {cell['fastest_reading']}", times]))
     files.write_json(pathlib.Path(FLAGS.output), report)
 
 

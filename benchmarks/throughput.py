@@ -13,7 +13,7 @@ import pathlib
 import keras
 import numpy as np
 from absl import app, flags
-from tables import spread
+from tables import header, row, spread
 from timing import divide, rounds
 
 from tfhash import files
@@ -41,8 +41,8 @@ def main(_):
     if report.setdefault("settings", settings) != settings:
         raise ValueError(f"{output} was made with {report['settings']}, not with {settings}")
     report.update(environment.describe(), unit="images per second, of each round")
-    print("| bits | batch | plain classifier | fine-tuning | share of the plain classifier |")
-    print("| --- | --- | --- | --- | --- |")
+    columns = ("bits", "batch", "plain classifier", "fine-tuning", "share of the plain classifier")
+    print(header(columns), end="")
     for bits in FLAGS.bits:
         for batch_size in FLAGS.batch_sizes:
             name = f"{bits} bits, batch {batch_size}"
@@ -50,8 +50,8 @@ def main(_):
                 report["cells"][name] = measure(bits, batch_size)
                 files.write_json(output, report)
             cell = report["cells"][name]
-            columns = " | ".join(spread(cell[k]) for k in ("plain", "finetune", "share"))
-            print(f"| {bits} | {batch_size} | {columns} |", flush=True)
+            figures = [spread(cell[name]) for name in ("plain", "finetune", "share")]
+            print(row([bits, batch_size, *figures]), end="", flush=True)
 
 
 def measure(bits, batch_size):

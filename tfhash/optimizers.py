@@ -57,22 +57,12 @@ class ConvMuon(keras.optimizers.AdamW):
         self.momentum = momentum
         self.ns_steps = ns_steps
 
-    def build(self, variables):
-        if self.built:
-            return
-        super().build(variables)
-        self._kernel_momentums = [
-            self.add_variable_from_reference(variable, name="kernel_momentum")
-            if len(variable.shape) == 4
-            else None
-            for variable in variables
-        ]
-
     def update_step(self, gradient, variable, learning_rate):
-        velocity = self._kernel_momentums[self._get_variable_index(variable)]
-        if velocity is None:
+        if len(variable.shape) != 4:
             super().update_step(gradient, variable, learning_rate)
             return
+        # Where Adam keeps the mean of gradients; its other slot stays empty for kernels.
+        velocity = self._momentums[self._get_variable_index(variable)]
         gradient = ops.cast(gradient, variable.dtype)
         self.assign(velocity, self.momentum * velocity + gradient)
         ahead = ops.reshape(gradient + self.momentum * velocity, (-1, variable.shape[-1]))
