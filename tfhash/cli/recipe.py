@@ -125,11 +125,11 @@ def define_flags(values):
         lower_bound=1,
     )
     integer("batch_size", help="Images in a batch.", lower_bound=2)
-    for stage, least in zip(STAGES, (0, 1)):
+    for stage, least, end in zip(STAGES, (0, 1), ("that of fine-tuning", "0")):
         integer(f"{stage}_epochs", help=f"Epochs of the {stage} stage.", lower_bound=least)
         number(
             f"{stage}_learning_rate",
-            help=f"Largest learning rate of the {stage} stage; it falls to 0 along a cosine.",
+            help=f"Largest learning rate of the {stage} stage; it falls to {end} along a cosine.",
             lower_bound=0,
         )
     choice(
@@ -139,7 +139,7 @@ def define_flags(values):
     )
     number(
         "warmup",
-        help="Share of a stage in which the learning rate rises.",
+        help="Share of the first stage in which the learning rate rises.",
         lower_bound=0,
         upper_bound=1,
     )
