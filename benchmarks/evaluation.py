@@ -16,8 +16,8 @@ import subprocess
 import sys
 
 import numpy as np
+import tables
 from absl import app, flags
-from tables import header, row, spread
 from timing import divide, rounds
 
 from tfhash import files, metrics
@@ -50,14 +50,7 @@ def main(argv):
         f"{FLAGS.queries:,} queries against {FLAGS.database:,} random codes, 10 classes, "
         f"{FLAGS.threads} threads: median seconds (least to most)\n"
     )
-    columns = (
-        "histogram",
-        "with all metrics",
-        "added MB",
-        "usual evaluator",
-        "times the histogram",
-    )
-    print(header(["bits", *columns]), end="")
+    print(tables.header(tables.EVALUATION_COLUMNS), end="")
     # One thread of NumPy's linear algebra for each of the evaluator's own.
     environ = os.environ | {"OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
     for bits in FLAGS.bits:
@@ -69,14 +62,7 @@ def main(argv):
         )
         cell = json.loads(finished.stdout.splitlines()[-1])
         report["cells"][bits] = cell
-        figures = (
-            spread(cell["histogram"]),
-            spread(cell["all_metrics"]),
-            cell["added_mb"],
-            spread(cell["usual_evaluator"]),
-            spread(cell["times"]),
-        )
-        print(row([bits, *figures]), end="", flush=True)
+        print(tables.evaluation(bits, cell), end="", flush=True)
     files.write_json(pathlib.Path(FLAGS.output), report)
 
 

@@ -28,6 +28,15 @@ LOSSES_COLUMNS = (
     "seeds",
 )
 
+EVALUATION_COLUMNS = (
+    "bits",
+    "histogram",
+    "with all metrics",
+    "added MB",
+    "usual evaluator",
+    "times the histogram",
+)
+
 
 def row(cells):
     """A row of a Markdown table."""
@@ -81,6 +90,19 @@ def training(name, result):
         f"{mean('baselines', 'untrained network', 'metrics', 'map'):.4f}",
         f"{mean('seconds', 'training') / 60:.1f} min",
         f"`{' '.join(result['command'])}`",
+    )
+    return row(cells)
+
+
+def evaluation(bits, cell):
+    """What `evaluation.py` found for one length of code, as a row under `EVALUATION_COLUMNS`."""
+    cells = (
+        bits,
+        spread(cell["histogram"]),
+        spread(cell["all_metrics"]),
+        cell["added_mb"],
+        spread(cell["usual_evaluator"]),
+        spread(cell["times"]),
     )
     return row(cells)
 
