@@ -37,7 +37,6 @@ RECIPES = {
     "mnist": dataclasses.replace(
         recipes.default("mnist", 57_000, (28, 28, 1)),
         width=8,
-        batch_size=128,
         pretrain_epochs=3,
         finetune_epochs=2,
     ),

@@ -19,7 +19,7 @@ def choose(source, items, *arguments, side=32):
 @pytest.mark.parametrize(
     ("source", "items", "backbone", "batch_size", "epochs"),
     [
-        ("mnist", 57_000, "convnet", 256, 13),
+        ("mnist", 57_000, "convnet", 125, 10),
         ("digits", 1_340, "convnet", 64, 50),
         ("photos/", 30, "convnet", 64, 1_000),
         ("cifar10", 47_500, "whitenet", 125, 15),
@@ -36,7 +36,7 @@ def test_the_recipe_depends_on_the_dataset_and_its_size(
 
 def test_larger_batches_make_no_fewer_steps():
     recipe = choose("digits", 1_340, "--batch_size=670")
-    assert (recipe.pretrain_epochs, recipe.finetune_epochs) == (100, 400)
+    assert (recipe.pretrain_epochs, recipe.finetune_epochs) == (250, 250)
 
 
 def test_flags_replace_what_the_recipe_chose_and_nothing_else():

@@ -35,17 +35,17 @@ class Recipe:
     batch_size: int
     pretrain_epochs: int
     finetune_epochs: int
-    optimizer: str
-    pretrain_learning_rate: float
-    finetune_learning_rate: float
-    warmup: float
-    weight_decay: float
-    label_smoothing: float
     max_shift: int
     flip: bool
-    cutout: int
     plain_epochs: int
     mirror: bool
+    optimizer: str = "muon"
+    pretrain_learning_rate: float = 3e-3
+    finetune_learning_rate: float = 6e-4
+    warmup: float = 0.2
+    weight_decay: float = 0.5
+    label_smoothing: float = 0.1
+    cutout: int = 0
     gain: float = 30.0
     dtype_policy: str = "float32"
 
@@ -205,29 +205,23 @@ def default(source, items, image_shape, batch_size=None):
     """The recipe for a dataset. What depends on the size of batches follows `batch_size`."""
     if re.split("[:/]", source)[0] in PHOTOGRAPHS:
         return _for_photographs(items, batch_size)
-    return _plain(items, image_shape, batch_size)
+    return _for_simple_images(items, image_shape, batch_size)
 
 
-def _plain(items, image_shape, batch_size):
+def _for_simple_images(items, image_shape, batch_size):
     """Some minutes for what is not too hard: shifts alone, for glyphs must not be mirrored."""
-    batch_size = batch_size or (64 if items < FEW_ITEMS else 256)
-    steps = max(1, items // batch_size)
+    batch_size = batch_size or (64 if items < FEW_ITEMS else 125)
+    steps_per_epoch = max(1, items // batch_size)
+    epochs = max(5, math.ceil(500 / steps_per_epoch))
     return Recipe(
         backbone="convnet",
         width=16,
         batch_size=batch_size,
-        pretrain_epochs=max(3, math.ceil(200 / steps)),
-        finetune_epochs=max(10, math.ceil(800 / steps)),
-        optimizer="adamw",
-        pretrain_learning_rate=2e-3,
-        finetune_learning_rate=1e-3,
-        warmup=0.0,
-        weight_decay=1e-4,
-        label_smoothing=0.0,
+        pretrain_epochs=epochs,
+        finetune_epochs=epochs,
         max_shift=round(image_shape[0] / 14),
         flip=False,
-        cutout=0,
-        plain_epochs=0,
+        plain_epochs=2 * epochs // 5,
         mirror=False,
     )
 
@@ -241,15 +235,8 @@ def _for_photographs(items, batch_size):
         batch_size=batch_size or (100 if is_small else 125),
         pretrain_epochs=80 if is_small else 9,
         finetune_epochs=20 if is_small else 6,
-        optimizer="muon",
-        pretrain_learning_rate=3e-3,
-        finetune_learning_rate=6e-4,
-        warmup=0.2,
-        weight_decay=0.5,
-        label_smoothing=0.1,
         max_shift=2,
         flip=True,
-        cutout=0,
         # The database is made of the images trained on; but few are soon known by heart.
         plain_epochs=0 if is_small else 4,
         mirror=True,
