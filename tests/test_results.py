@@ -15,19 +15,9 @@ def read_report(name):
 
 
 def test_the_readme_quotes_what_training_reached():
-    names = ("cifar10-12", "digits-12")
+    names = ("mnist-12", "cifar10-12", "digits-12")
     rows = [training(name, read_report(name)) for name in names]
     assert header(TRAINING_COLUMNS) + "".join(rows) in README
-
-
-def test_the_readme_quotes_the_report_on_mnist():
-    report = read_report("mnist-12")
-    metrics, protocol = report["metrics"], report["protocol"]
-    (quoted,) = [line for line in README.splitlines() if "results/mnist-12.json" in line]
-    for figure in ("map", "map_worst_ties", "map_best_ties", "precision_radius_2"):
-        assert f"{metrics[figure]:.4f}" in quoted
-    assert f"{protocol['queries']:,} against {protocol['database_items']:,}" in quoted
-    assert " ".join(report["command_line"]) in quoted
 
 
 def test_the_speed_of_search_is_that_of_its_report():
