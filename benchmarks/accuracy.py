@@ -270,15 +270,17 @@ def plot(report):
         "mAP": tables.mean_average_precision,
         "precision within radius 2": tables.precision_within_2,
     }
+    by_bits = [name for name in ARMS if re.fullmatch(r"exponentiated(, \d+ bits)?", name)]
+    others = [name for name in LOSSES if name not in by_bits]
     for axis, (title, figure_of) in zip(figure.subplots(1, len(panels)), panels.items()):
-        by_bits = [name for name in ARMS if re.fullmatch(r"exponentiated(, \d+ bits)?", name)]
         draw(axis, report, by_bits, figure_of, "exponentiated", "o-")
-        for i, name in enumerate([PREDICTED_CLASS, *LOSSES]):
-            if name not in by_bits:
-                draw(axis, report, [name], figure_of, name, "s", shift=0.25 * (i - 4))
+        for i, name in enumerate(others):
+            draw(axis, report, [name], figure_of, name, "s", shift=i - len(others) / 2)
         axis.set(xlabel="bits", ylabel=title, xticks=[4, 12, 24, 32, 48, 64])
         axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    # Not for precision: numbers of other classes lie within two bits of that of any class.
+    draw(figure.axes[0], report, [PREDICTED_CLASS], panels["mAP"], PREDICTED_CLASS, "D")
+    figure.axes[0].legend(fontsize=8)
     figure.suptitle(f"{report['settings']['dataset']}, mean and standard deviation over seeds")
     return figure
 

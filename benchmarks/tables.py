@@ -134,3 +134,28 @@ def losses(report):
         codes = statistics.mean(cell["distinct_codes"] for cell in cells)
         rows.append(row([arm, cells[0]["bits"], *figures, round(codes), len(cells)]))
     return "".join(rows)
+
+
+def compared(reports):
+    """The arms of `accuracy.py` that are losses at 12 bits, beside each other.
+
+    Args:
+        reports: Dictionary from the title of a dataset to its report.
+
+    Returns:
+        A whole table: an arm a row, mAP and precision of each dataset.
+    """
+    measures = {"mAP": mean_average_precision, "precision, radius 2": precision_within_2}
+    columns = [f"{title}, {measure}" for title in reports for measure in measures]
+    rows = []
+    for arm in next(iter(reports.values()))["cells"]:
+        if "," in arm:  # another length or way of the same loss
+            continue
+        cells = [finished(report, arm) for report in reports.values()]
+        figures = [
+            mean_and_deviation([figure_of(cell) for cell in of_dataset]) if of_dataset else "-"
+            for of_dataset in cells
+            for figure_of in measures.values()
+        ]
+        rows.append(row([arm, *figures]))
+    return header(["loss", *columns]) + "".join(rows)

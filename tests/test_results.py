@@ -3,7 +3,17 @@
 import json
 import pathlib
 
-from tables import TRAINING_COLUMNS, evaluation, header, row, spread, training
+from tables import (
+    LOSSES_COLUMNS,
+    TRAINING_COLUMNS,
+    compared,
+    evaluation,
+    header,
+    losses,
+    row,
+    spread,
+    training,
+)
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
 README = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8")
@@ -18,6 +28,13 @@ def test_the_readme_quotes_what_training_reached():
     names = ("mnist-12", "cifar10-12", "digits-12")
     rows = [training(name, read_report(name)) for name in names]
     assert header(TRAINING_COLUMNS) + "".join(rows) in README
+
+
+def test_the_losses_are_compared_as_their_reports_say():
+    reports = {"MNIST": read_report("accuracy-mnist")}
+    assert compared(reports) in README
+    for report in reports.values():
+        assert header(LOSSES_COLUMNS) + losses(report) in BENCHMARKS_README
 
 
 def test_the_speed_of_search_is_that_of_its_report():
