@@ -408,6 +408,37 @@ def test_the_plain_hlo_of_the_histogram_holds_no_tensor_of_all_pairs(monkeypatch
     assert max(sizes) <= 2**26 < queries * items * 65
 
 
+# What may be done to labels and results, which are 64-bit integers.
+MOVES = (
+    "parameter constant reshape bitcast broadcast pad dynamic-slice get-tuple-element tuple while"
+)
+
+
+@compiled
+@pytest.mark.parametrize("name", ["distance", "top_k", "histogram"])
+def test_plain_hlo_neither_copies_nor_sorts_nor_computes_in_64_bits(monkeypatch, rng, name):
+    monkeypatch.setenv("TFHASH_XLA_HANDLERS", "0")
+    arguments = {"top_k": {"k": 10}, "histogram": {"bits": 64}}.get(name, {})
+    counts = (16, 100_000)
+    sides = [make_codes(rng, count, 8) for count in counts]
+    if name == "histogram":
+        sides += [rng.integers(0, 10, count) for count in counts]
+    call = tf.function(
+        lambda *sides: getattr(tfhash_ops, f"hamming_{name}")(*sides, **arguments),
+        jit_compile=True,
+    )
+    text_of = call.experimental_get_compiler_ir(*map(tf.constant, sides))
+    instruction = re.compile(r"= (\w+)\[([\d,]*)\]\S* ([\w-]+)\(")
+    before, after = (instruction.findall(text_of(stage)) for stage in ("hlo", "optimized_hlo"))
+    assert {"popcnt", "xor"} <= {operation for _, _, operation in after}
+    assert "sort" not in {operation for _, _, operation in before + after}
+    # A loop begins with copies of zeros, as many as it returns.
+    copied = {shape for _, shape, operation in after if operation in ("copy", "transpose")}
+    assert copied <= {"", "16,10", "16,65"}
+    in_64_bits = {operation for kind, _, operation in before if kind in ("s64", "u64")}
+    assert in_64_bits <= {*MOVES.split(), "convert"}
+
+
 @compiled
 def test_many_python_threads_get_the_answers_of_one(rng):
     queries, database = make_codes(rng, 100, 8), make_codes(rng, 40000, 8)

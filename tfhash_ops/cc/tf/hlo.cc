@@ -31,6 +31,18 @@ xla::PrimitiveType IndexType(int64_t items) {
   return items <= std::numeric_limits<int32_t>::max() ? xla::S32 : xla::S64;
 }
 
+// Items cut into `count` chunks of one size, so that few are padded.
+struct Chunks {
+  int64_t size;
+  int64_t count;
+};
+
+// REQUIRES: items >= 1; largest >= 1
+Chunks CutEvenly(int64_t items, int64_t largest) {
+  const int64_t count = (items + largest - 1) / largest;
+  return {(items + count - 1) / count, count};
+}
+
 XlaOp Sum(XlaOp operand, xla::PrimitiveType type, int64_t dimension) {
   return xla::Reduce(operand, xla::Zero(operand.builder(), type),
                      xla::CreateScalarAddComputation(type, operand.builder()), {dimension});
@@ -111,13 +123,14 @@ TopKResult TopK(const Codes& queries, const Codes& database, int64_t k) {
   // Farther than any item.
   const int64_t nowhere = 8 * queries.bytes + 1;
   const int64_t exact_width = kExactFloat / (nowhere + 1);
-  int64_t chunk = std::min(n, std::max(k, kChunk));
+  int64_t largest = std::min(n, std::max(k, kChunk));
   // Somewhat narrower chunks stay within what floats hold; much narrower ones would be too many.
-  if (exact_width - k >= chunk / 4) chunk = std::min(chunk, exact_width - k);
-  const int64_t chunks = (n + chunk - 1) / chunk;
-  const xla::PrimitiveType index_type = IndexType(chunks * chunk);
-  const XlaOp item_words = xla::PadInDim(Words(database), xla::Zero(builder, xla::U32), 0, 0,
-                                         chunks * chunk - n);
+  if (exact_width - k >= largest / 4) largest = std::min(largest, exact_width - k);
+  const auto chunks = CutEvenly(n, largest);
+  const int64_t chunk = chunks.size, padded = chunks.size * chunks.count;
+  const xla::PrimitiveType index_type = IndexType(padded);
+  const XlaOp item_words =
+      xla::PadInDim(Words(database), xla::Zero(builder, xla::U32), 0, 0, padded - n);
 
   auto meet = [&](XlaOp step, absl::Span<const XlaOp> state,
                   XlaBuilder* body) -> absl::StatusOr<std::vector<XlaOp>> {
@@ -140,7 +153,8 @@ TopKResult TopK(const Codes& queries, const Codes& database, int64_t k) {
   const std::vector<XlaOp> start = {
       xla::Broadcast(xla::ConstantR0<int32_t>(builder, nowhere), {q, k}),
       xla::Broadcast(xla::Zero(builder, index_type), {q, k}), Words(queries), item_words};
-  const auto end = xla::ForEachIndex(chunks, xla::S32, meet, start, "hamming_top_k", builder);
+  const auto end =
+      xla::ForEachIndex(chunks.count, xla::S32, meet, start, "hamming_top_k", builder);
   if (!end.ok()) {
     const XlaOp error = builder->ReportError(end.status());
     return {error, error};
@@ -217,15 +231,14 @@ HistogramResult Histogram(const Codes& queries, const Codes& database, const Lab
     const XlaOp empty = xla::ConvertElementType(zeros, xla::S64);
     return {empty, empty};
   }
-  const int64_t chunk = std::clamp<int64_t>(kMaxComparisons / (q * bins), 1, n);
-  const int64_t chunks = (n + chunk - 1) / chunk;
-  const xla::PrimitiveType index_type = IndexType(chunks * chunk);
+  const auto chunks = CutEvenly(n, std::clamp<int64_t>(kMaxComparisons / (q * bins), 1, n));
+  const int64_t chunk = chunks.size, padded = chunks.size * chunks.count;
+  const xla::PrimitiveType index_type = IndexType(padded);
   const xla::PrimitiveType label_type = builder->GetShape(labels.database)->element_type();
-  const int64_t padding = chunks * chunk - n;
   const XlaOp item_words =
-      xla::PadInDim(Words(database), xla::Zero(builder, xla::U32), 0, 0, padding);
+      xla::PadInDim(Words(database), xla::Zero(builder, xla::U32), 0, 0, padded - n);
   const XlaOp item_labels =
-      xla::PadInDim(labels.database, xla::Zero(builder, label_type), 0, 0, padding);
+      xla::PadInDim(labels.database, xla::Zero(builder, label_type), 0, 0, padded - n);
 
   auto meet = [&](XlaOp step, absl::Span<const XlaOp> state,
                   XlaBuilder* body) -> absl::StatusOr<std::vector<XlaOp>> {
@@ -260,7 +273,8 @@ HistogramResult Histogram(const Codes& queries, const Codes& database, const Lab
   };
   const std::vector<XlaOp> start = {zeros,      zeros,          Words(queries),
                                     item_words, labels.queries, item_labels};
-  const auto end = xla::ForEachIndex(chunks, xla::S32, meet, start, "hamming_histogram", builder);
+  const auto end =
+      xla::ForEachIndex(chunks.count, xla::S32, meet, start, "hamming_histogram", builder);
   if (!end.ok()) {
     const XlaOp error = builder->ReportError(end.status());
     return {error, error};
