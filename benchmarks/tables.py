@@ -28,6 +28,13 @@ LOSSES_COLUMNS = (
     "seeds",
 )
 
+THROUGHPUT_COLUMNS = (
+    "bits and batch",
+    "plain classifier",
+    "fine-tuning",
+    "share of the plain classifier",
+)
+
 EVALUATION_COLUMNS = (
     "bits",
     "histogram",
@@ -92,6 +99,11 @@ def training(name, result):
         f"`{' '.join(result['command'])}`",
     )
     return row(cells)
+
+
+def throughput(name, cell):
+    """What `throughput.py` found for one cell, as a row under `THROUGHPUT_COLUMNS`."""
+    return row([name, *(spread(cell[figure]) for figure in ("plain", "finetune", "share"))])
 
 
 def evaluation(bits, cell):

@@ -12,8 +12,8 @@ import pathlib
 
 import keras
 import numpy as np
+import tables
 from absl import app, flags
-from tables import header, row, spread
 from timing import divide, rounds
 
 from tfhash import files
@@ -26,7 +26,7 @@ flags.DEFINE_multi_integer("bits", [12, 64], "Lengths of the codes.")
 flags.DEFINE_multi_integer("batch_sizes", [256, 512, 1024, 2048], "Images in a batch.")
 flags.DEFINE_enum("backbone", "whitenet", list(BACKBONES), "Backbone.")
 flags.DEFINE_integer("width", 48, "Channels of the backbone's first layer.")
-flags.DEFINE_integer("repeats", 11, "Rounds of each cell.", lower_bound=1)
+flags.DEFINE_integer("repeats", 31, "Rounds of each cell.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of the weights and the images.")
 flags.DEFINE_string("output", "benchmarks/results/throughput.json", "Where results are kept.")
 
@@ -41,17 +41,14 @@ def main(_):
     if report.setdefault("settings", settings) != settings:
         raise ValueError(f"{output} was made with {report['settings']}, not with {settings}")
     report.update(environment.describe(), unit="images per second, of each round")
-    columns = ("bits", "batch", "plain classifier", "fine-tuning", "share of the plain classifier")
-    print(header(columns), end="")
+    print(tables.header(tables.THROUGHPUT_COLUMNS), end="")
     for bits in FLAGS.bits:
         for batch_size in FLAGS.batch_sizes:
             name = f"{bits} bits, batch {batch_size}"
             if name not in report["cells"]:
                 report["cells"][name] = measure(bits, batch_size)
                 files.write_json(output, report)
-            cell = report["cells"][name]
-            figures = [spread(cell[name]) for name in ("plain", "finetune", "share")]
-            print(row([bits, batch_size, *figures]), end="", flush=True)
+            print(tables.throughput(name, report["cells"][name]), end="", flush=True)
 
 
 def measure(bits, batch_size):
