@@ -2,9 +2,11 @@
 
 import json
 import pathlib
+import statistics
 
 from tables import (
     LOSSES_COLUMNS,
+    THROUGHPUT_COLUMNS,
     TRAINING_COLUMNS,
     compared,
     evaluation,
@@ -12,6 +14,7 @@ from tables import (
     losses,
     row,
     spread,
+    throughput,
     training,
 )
 
@@ -35,6 +38,14 @@ def test_the_losses_are_compared_as_their_reports_say():
     assert compared(reports) in README
     for report in reports.values():
         assert header(LOSSES_COLUMNS) + losses(report) in BENCHMARKS_README
+
+
+def test_the_throughput_of_training_is_that_of_its_report():
+    cells = read_report("throughput")["cells"]
+    rows = [throughput(name, cell) for name, cell in cells.items()]
+    assert header(THROUGHPUT_COLUMNS) + "".join(rows) in BENCHMARKS_README
+    shares = [statistics.median(cell["share"]) for cell in cells.values()]
+    assert f"{100 * min(shares):.1f} to {100 * max(shares):.1f} % of the images" in README
 
 
 def test_the_speed_of_search_is_that_of_its_report():
