@@ -62,6 +62,7 @@ class Arm:
     loss: Callable[[int, int], keras.losses.Loss]  # of the number of classes and the bits
     bits: int = 12
     pretrained: bool = True
+    trained: bool = True
     continuation: bool = False
     changes: dict[str, float] = dataclasses.field(default_factory=dict)  # of the recipe
 
@@ -91,6 +92,10 @@ def _weighted(weight):
 # The classifier goes on training as one, and the class that it predicts is the code.
 PREDICTED_CLASS = "predicted class"
 
+# Callbacks that act once an epoch act as often in each of the recipe's. It divides the steps of an
+# epoch on either dataset.
+PARTS_OF_EPOCH = 4
+
 LOSSES = {
     "exponentiated": Arm(_exponentiated()),
     "DPSH": Arm(lambda classes, bits: losses.DPSHLoss()),
@@ -104,6 +109,7 @@ LOSSES = {
 
 ARMS = {
     PREDICTED_CLASS: Arm(_exponentiated(), bits=4),
+    "untrained network": Arm(_exponentiated(), trained=False),
     **LOSSES,
     **{f"exponentiated, {bits} bits": Arm(_exponentiated(), bits) for bits in (24, 32, 48, 64)},
     "exponentiated, not pre-trained": Arm(_exponentiated(), pretrained=False),
@@ -149,7 +155,7 @@ def main(_):
             cell = run(name, recipe, splits, seed, checkpoints / f"{seed}.weights.h5")
             # Read again, for another process may have added cells of its own seeds.
             report = read_report(output, settings)
-            report["cells"].setdefault(name, {})[str(seed)] = cell
+            add_cell(report, name, seed, cell)
             files.write_json(output, report)
             print(json.dumps(cell), flush=True)
     report = read_report(output, settings)
@@ -167,12 +173,21 @@ def read_report(path, settings):
     return report
 
 
+def add_cell(report, name, seed, cell):
+    """Adds a cell, and keeps arms and seeds in their order, whichever came first."""
+    cells = report["cells"]
+    cells[name] = dict(sorted({**cells.get(name, {}), str(seed): cell}.items()))
+    report["cells"] = {arm: cells[arm] for arm in ARMS if arm in cells}
+
+
 def run(name, recipe, splits, seed, checkpoint):
     """Trains and measures one cell. `checkpoint` holds, or will hold, the pre-trained network."""
     arm = ARMS[name]
-    recipe = dataclasses.replace(recipe, **arm.changes)
-    model = build(arm, recipe, splits, seed)
+    model = build(arm, dataclasses.replace(recipe, **arm.changes), splits, seed)
+    if not arm.trained:
+        return {**measure(arm.bits, model.encode, splits), **environment.describe()}
     if arm.pretrained:
+        # By the recipe without the changes of the arm, for all arms go on from it.
         pretrained = restore_pretrained(recipe, splits, seed, checkpoint)
         for part in ("backbone", "classifier"):
             getattr(model, part).set_weights(getattr(pretrained, part).get_weights())
@@ -180,9 +195,12 @@ def run(name, recipe, splits, seed, checkpoint):
         # The hashing loss from the start, for as many steps on the same batches.
         fit(model, "finetune", recipe, "pretrain", splits, seed)
     stage = "pretrain" if name == PREDICTED_CLASS else "finetune"
-    callbacks = [TanhContinuation()] if arm.continuation else []
     started = time.time()
-    logs = fit(model, stage, recipe, "finetune", splits, seed, callbacks)
+    if arm.continuation:
+        continuation = [TanhContinuation()]
+        logs = fit(model, stage, recipe, "finetune", splits, seed, continuation, PARTS_OF_EPOCH)
+    else:
+        logs = fit(model, stage, recipe, "finetune", splits, seed)
     cell = {
         "last_epoch": logs,
         "finetune_seconds": round(time.time() - started, 1),
@@ -214,8 +232,10 @@ def restore_pretrained(recipe, splits, seed, checkpoint):
     return pretrained
 
 
-def fit(model, stage, recipe, budget, splits, seed, callbacks=()):
+def fit(model, stage, recipe, budget, splits, seed, callbacks=(), parts=1):
     """Trains a stage on the batches and at the learning rates of the recipe's stage `budget`.
+
+    Each of its epochs is cut into as many `parts`, which are epochs to Keras and to `callbacks`.
 
     Returns:
         The logs of the last epoch.
@@ -231,8 +251,8 @@ def fit(model, stage, recipe, budget, splits, seed, callbacks=()):
     )
     history = model.fit(
         batches,
-        epochs=getattr(recipe, f"{budget}_epochs"),
-        steps_per_epoch=steps,
+        epochs=parts * getattr(recipe, f"{budget}_epochs"),
+        steps_per_epoch=steps // parts,
         shuffle=False,
         verbose=2,
         callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks],
@@ -275,7 +295,7 @@ def plot(report):
     for axis, (title, figure_of) in zip(figure.subplots(1, len(panels)), panels.items()):
         draw(axis, report, by_bits, figure_of, "exponentiated", "o-")
         for i, name in enumerate(others):
-            draw(axis, report, [name], figure_of, name, "s", shift=i - len(others) / 2)
+            draw(axis, report, [name], figure_of, name, "s", shift=i - (len(others) - 1) / 2)
         axis.set(xlabel="bits", ylabel=title, xticks=[4, 12, 24, 32, 48, 64])
         axis.grid(alpha=0.3)
     # Not for precision: numbers of other classes lie within two bits of that of any class.

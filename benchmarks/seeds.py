@@ -29,15 +29,28 @@ def main(argv):
     result = {"title": FLAGS.title, "command": ["tfhash", "train", *argv[1:]], "seeds": {}}
     for seed in FLAGS.seeds:
         directory = pathlib.Path(FLAGS.runs) / f"{FLAGS.name}-{seed}"
-        report = directory / "report.json"
-        if not report.exists():
-            run = [f"--seed={seed}", f"--output_dir={directory}"]
-            if (directory / "run.json").exists():
-                run.append("--resume")
-            subprocess.run([sys.executable, "-m", *result["command"], *run], check=True)
-        result["seeds"][str(seed)] = json.loads(report.read_text(encoding="utf-8"))
+        report = train(
+            [*result["command"], f"--seed={seed}", f"--output_dir={directory}"], directory
+        )
+        result["seeds"][str(seed)] = report
         files.write_json(pathlib.Path(FLAGS.output_dir) / f"{FLAGS.name}.json", result)
     print(tables.header(tables.TRAINING_COLUMNS) + tables.training(FLAGS.name, result))
+
+
+def train(command, directory):
+    """Runs `command`, unless it has been run to its end before, and returns its report."""
+    report = directory / "report.json"
+    if not report.exists():
+        resume = ["--resume"] if (directory / "run.json").exists() else []
+        subprocess.run([sys.executable, "-m", *command, *resume], check=True)
+    found = json.loads(report.read_text(encoding="utf-8"))
+    made_by = [argument for argument in found["command_line"] if argument != "--resume"]
+    if made_by != command:
+        raise ValueError(
+            f"{report} was made by {' '.join(made_by)}, not by {' '.join(command)}. "
+            "Choose another --runs or --name, or remove it"
+        )
+    return found
 
 
 if __name__ == "__main__":

@@ -124,6 +124,14 @@ def finished(report, arm):
     return [cell for cell in report["cells"].get(arm, {}).values() if "metrics" in cell]
 
 
+def over_seeds(report, arm, figure_of):
+    """Mean and standard deviation of a figure of an arm, or how often training diverged."""
+    cells, all_cells = finished(report, arm), report["cells"].get(arm, {})
+    if len(cells) < len(all_cells):
+        return f"diverged with {len(all_cells) - len(cells)} of {len(all_cells)} seeds"
+    return mean_and_deviation([figure_of(cell) for cell in cells]) if cells else "-"
+
+
 def mean_average_precision(cell):
     return cell["metrics"]["map"]
 
@@ -132,20 +140,24 @@ def precision_within_2(cell):
     return cell["metrics"]["precision_radius_2"]
 
 
+def validation_map(cell):
+    return cell["val_map"]
+
+
 def losses(report):
     """What `accuracy.py` found, as rows under `LOSSES_COLUMNS`."""
-    rows = []
-    for arm in report["cells"]:
-        cells = finished(report, arm)
-        if not cells:
-            continue
-        figures = [
-            mean_and_deviation([figure_of(cell) for cell in cells])
-            for figure_of in (mean_average_precision, precision_within_2, lambda c: c["val_map"])
-        ]
-        codes = statistics.mean(cell["distinct_codes"] for cell in cells)
-        rows.append(row([arm, cells[0]["bits"], *figures, round(codes), len(cells)]))
-    return "".join(rows)
+    return "".join(row(_of_arm(report, arm)) for arm in report["cells"])
+
+
+def _of_arm(report, arm):
+    cells = finished(report, arm)
+    bits = cells[0]["bits"] if cells else "-"
+    codes = round(statistics.mean(cell["distinct_codes"] for cell in cells)) if cells else "-"
+    figures = [
+        over_seeds(report, arm, figure_of)
+        for figure_of in (mean_average_precision, precision_within_2, validation_map)
+    ]
+    return [arm, bits, *figures, codes, len(report["cells"][arm])]
 
 
 def compared(reports):
@@ -159,15 +171,9 @@ def compared(reports):
     """
     measures = {"mAP": mean_average_precision, "precision, radius 2": precision_within_2}
     columns = [f"{title}, {measure}" for title in reports for measure in measures]
-    rows = []
-    for arm in next(iter(reports.values()))["cells"]:
-        if "," in arm:  # another length or way of the same loss
-            continue
-        cells = [finished(report, arm) for report in reports.values()]
-        figures = [
-            mean_and_deviation([figure_of(cell) for cell in of_dataset]) if of_dataset else "-"
-            for of_dataset in cells
-            for figure_of in measures.values()
-        ]
-        rows.append(row([arm, *figures]))
-    return header(["loss", *columns]) + "".join(rows)
+    rows = [
+        [arm, *(over_seeds(r, arm, f) for r in reports.values() for f in measures.values())]
+        for arm in next(iter(reports.values()))["cells"]
+        if "," not in arm  # what stands behind a comma is another length or way of the same loss
+    ]
+    return header(["loss", *columns]) + "".join(map(row, rows))

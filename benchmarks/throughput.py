@@ -38,9 +38,11 @@ def main(_):
     output = pathlib.Path(FLAGS.output)
     report = json.loads(output.read_text()) if output.exists() else {"cells": {}}
     settings = {name: FLAGS[name].value for name in ("backbone", "width", "repeats", "seed")}
-    if report.setdefault("settings", settings) != settings:
-        raise ValueError(f"{output} was made with {report['settings']}, not with {settings}")
-    report.update(environment.describe(), unit="images per second, of each round")
+    made_with = {"settings": settings, **environment.describe()}
+    before = {name: report.setdefault(name, value) for name, value in made_with.items()}
+    if before != made_with:
+        raise ValueError(f"{output} was made with {before}, not with {made_with}")
+    report["unit"] = "images per second, of each round"
     print(tables.header(tables.THROUGHPUT_COLUMNS), end="")
     for bits in FLAGS.bits:
         for batch_size in FLAGS.batch_sizes:

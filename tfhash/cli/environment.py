@@ -6,14 +6,18 @@ import platform
 
 PACKAGES = ("tfhash", "tensorflow", "keras", "numpy", "tensorflow-datasets")
 
+# What TensorFlow and Keras read of the environment that changes how fast they are, or the last digits.
+VARIABLES = ("KERAS_BACKEND", "OMP_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS")
+
 
 def describe(more_packages=()):
-    """Versions of the packages, Python, and the machine, for a report."""
+    """Versions of the packages, environment variables and the machine, for a report."""
     return {
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in (*PACKAGES, *more_packages)},
         },
+        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "machine": {
             "system": platform.platform(),
             "processor": _processor(),

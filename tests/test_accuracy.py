@@ -1,0 +1,61 @@
+"""The comparison of losses goes on where it was stopped, and every arm has the same budget."""
+
+import dataclasses
+import json
+
+import accuracy
+import pytest
+
+from tfhash import data
+from tfhash.cli import recipe as recipes
+
+ARMS = ["untrained network", "exponentiated", "HashNet"]
+RECIPE = dataclasses.replace(
+    recipes.default("digits", 1_340, (8, 8, 1)),
+    width=2,
+    pretrain_epochs=1,
+    finetune_epochs=2,
+    plain_epochs=0,
+)
+
+
+@pytest.fixture
+def compare(tmp_path, monkeypatch):
+    """Runs the benchmark on the digits in place of MNIST; gives its report and what it trained."""
+    splits, fits, fit = data.load("digits"), [], accuracy.fit
+
+    def recorded(model, stage, *arguments):
+        fits.append(stage)
+        return fit(model, stage, *arguments)
+
+    monkeypatch.setattr(accuracy.data, "load", lambda *arguments, **options: splits)
+    monkeypatch.setattr(accuracy, "fit", recorded)
+
+    def run(arms, recipe=RECIPE):
+        monkeypatch.setitem(accuracy.RECIPES, "mnist", recipe)
+        fits.clear()
+        accuracy.FLAGS.unparse_flags()
+        folders = [f"--output_dir={tmp_path}", f"--checkpoints={tmp_path / 'pretrained'}"]
+        chosen = [f"--arms={arm}" for arm in arms]
+        accuracy.FLAGS(["accuracy", "--dataset=mnist", "--seeds=0", *folders, *chosen])
+        accuracy.main([])
+        return json.loads((tmp_path / "accuracy-mnist.json").read_text()), list(fits)
+
+    return run
+
+
+def test_arms_go_on_from_one_pretrained_network_and_cells_are_made_once(compare, tmp_path, capsys):
+    report, fits = compare(ARMS[1:])
+    assert fits == ["pretrain", "finetune", "finetune"]
+    # The sharpness grows within the epochs of the recipe, too.
+    assert report["cells"]["HashNet"]["0"]["last_epoch"]["sharpness"] == pytest.approx(10)
+    again, fits = compare(ARMS)
+    assert not fits
+    assert list(again["cells"]) == ARMS
+    assert {name: again["cells"][name] for name in ARMS[1:]} == report["cells"]
+    printed = capsys.readouterr().out
+    for arm in ARMS:
+        assert f"| {arm} | 12 | {again['cells'][arm]['0']['metrics']['map']:.4f} |" in printed
+    assert (tmp_path / "accuracy-mnist.png").stat().st_size > 0
+    with pytest.raises(ValueError, match="was made with"):
+        compare(ARMS, dataclasses.replace(RECIPE, width=3))
