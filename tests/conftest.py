@@ -26,6 +26,25 @@ def rng():
     return np.random.default_rng(0)
 
 
+@pytest.fixture
+def gradient():
+    """Gradient of a scalar function of one array, on the backend at hand."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return lambda function, point: np.asarray(jax.grad(function)(point))
+    import tensorflow as tf
+
+    def by_tape(function, point):
+        point = tf.convert_to_tensor(point)
+        with tf.GradientTape() as tape:
+            tape.watch(point)
+            value = function(point)
+        return tape.gradient(value, point).numpy()
+
+    return by_tape
+
+
 @pytest.fixture(scope="session")
 def shared_datasets():
     if not (SHARED_DATASETS / "mnist").is_dir():

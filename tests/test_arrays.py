@@ -147,37 +147,47 @@ TRAINING_ON_JAX = """
 import sys
 sys.modules["tensorflow"] = None  # importing it fails
 
+import dataclasses
 import keras, numpy as np
-from tfhash import metrics
+from tfhash import losses, metrics
 from tfhash.callbacks import RetrievalEvaluation, TwoStageTraining
-from tfhash.data import ArrayBatches, Augmentation
-from tfhash.losses import SmoothedCrossentropy
-from tfhash.models import HashingModel, build_backbone
+from tfhash.cli import recipe as recipes
+from tfhash.data import ArrayBatches
 
-keras.utils.set_random_seed(0)
 rng = np.random.default_rng(0)
 labels = np.arange(64) % 2
 images = (rng.integers(0, 100, (64, 8, 8, 3)) + 150 * labels[:, None, None, None]).astype("uint8")
-model = HashingModel(build_backbone("whitenet", (8, 8, 3), 4), bits=9, num_classes=2)
-model.build((None, 8, 8, 3))
+recipe = dataclasses.replace(
+    recipes.default("cifar10", 47_500, (8, 8, 3), batch_size=16),
+    width=8, pretrain_epochs=10, finetune_epochs=10, plain_epochs=4,
+)
+loss = losses.ExponentiatedHashingLoss()
+model = recipe.build_model((8, 8, 3), num_classes=2, bits=9, hashing_loss=loss, seed=0)
 model.adapt(images)
-model.compile(keras.optimizers.AdamW(1e-2), classification_loss=SmoothedCrossentropy(0.1))
-batches = ArrayBatches(images, labels, 16, 0, augmentation=Augmentation(1, True, 2))
+batches = ArrayBatches(
+    images, labels, recipe.batch_size, 0,
+    augmentation=recipe.augmentation(), augmented_epochs=recipe.augmented_epochs(),
+)
+steps = batches.steps_per_epoch
+stages = TwoStageTraining(
+    recipe.pretrain_epochs, recipe.schedule("pretrain", steps), recipe.schedule("finetune", steps)
+)
 history = model.fit(
-    batches, epochs=3, steps_per_epoch=batches.steps_per_epoch, shuffle=False, verbose=0,
-    callbacks=[RetrievalEvaluation((images, labels), (images, labels)), TwoStageTraining(1)],
+    batches, epochs=recipe.epochs(), steps_per_epoch=steps, shuffle=False, verbose=0,
+    callbacks=[RetrievalEvaluation((images, labels), (images, labels)), stages],
 ).history
 packed = model.encode(images)
 histograms = metrics.distance_histograms(packed, packed, labels, labels, 9)
-print(keras.backend.backend(), history["stage"], packed.shape, len(history["val_map"]),
+stages = history["stage"]
+print(keras.backend.backend(), stages.count(1), stages.count(2), packed.shape, len(history["val_map"]),
       metrics.mean_average_precision(histograms) > 0.8)
 """
 
 
-def test_jax_trains_both_stages_without_tensorflow(monkeypatch):
+def test_jax_trains_the_recipe_in_both_stages_without_tensorflow(monkeypatch):
     pytest.importorskip("jax")
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     finished = subprocess.run(
         [sys.executable, "-c", TRAINING_ON_JAX], capture_output=True, text=True
     )
-    assert finished.stdout == "jax [1, 2, 2] (64, 2) 3 True\n", finished.stderr[-2000:]
+    assert finished.stdout == "jax 10 10 (64, 2) 20 True\n", finished.stderr[-2000:]

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -68,12 +69,36 @@ def test_the_report_holds_what_the_model_gives_on_the_queries(run_directory):
     splits = data.load("digits")
     assert report["protocol"]["queries"] == len(splits.queries)
     assert report["protocol"]["database_items"] == len(splits.database)
+    assert report["protocol"]["fingerprint"] == splits.fingerprint()
     model = keras.saving.load_model(run_directory / "model.keras")
     codes = [model.encode(part.batches()) for part in (splits.queries, splits.database)]
     histograms = metrics.distance_histograms(
         *codes, splits.queries.labels, splits.database.labels, bits=9
     )
     assert report["metrics"] == pytest.approx(metrics.summarize(histograms))
+
+
+def test_validation_while_training_asks_validation_queries_of_training_items(run_directory):
+    report = json.loads((run_directory / "report.json").read_text())
+    splits = data.load("digits")
+    model = keras.saving.load_model(run_directory / "model.keras")
+    codes = [model.encode(part.batches()) for part in (splits.validation, splits.train)]
+    histograms = metrics.distance_histograms(
+        *codes, splits.validation.labels, splits.train.labels, bits=9
+    )
+    found = metrics.mean_average_precision(histograms)
+    assert report["epochs"][-1]["val_map"] == pytest.approx(found)
+
+
+def test_train_prints_an_estimate_of_the_time_and_what_codes_must_beat(tmp_path, capsys):
+    assert main(["train", *QUICK, *SHORT, f"--output_dir={tmp_path / 'run'}"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^about \d+ seconds of training to go$", printed, re.MULTILINE)
+    found = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert re.search(rf"^  map +{found['metrics']['map']:.4f}$", printed, re.MULTILINE)
+    for name, baseline in found["baselines"].items():
+        line = rf"^  map, {name}, {baseline['bits']} bits +{baseline['metrics']['map']:.4f}$"
+        assert re.search(line, printed, re.MULTILINE)
 
 
 def test_the_report_holds_codes_that_any_useful_ones_must_beat(run_directory):

@@ -1,5 +1,9 @@
 """What every loss has in common, and the values of those that other papers propose."""
 
+import json
+import math
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -30,21 +34,6 @@ def loss(request):
 
 def as_numpy(x):
     return ops.convert_to_numpy(x)
-
-
-def gradient(function, point):
-    """Gradient of a scalar function of one array, on the backend at hand."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return np.asarray(jax.grad(function)(point))
-    import tensorflow as tf
-
-    point = tf.convert_to_tensor(point)
-    with tf.GradientTape() as tape:
-        tape.watch(point)
-        value = function(point)
-    return tape.gradient(value, point).numpy()
 
 
 def values_of(loss, labels, codes):
@@ -175,7 +164,7 @@ def test_values_are_those_of_the_papers_formula(rng, kind, labels):
     assert float(loss(np.array(labels), codes)) == pytest.approx(expected.mean(), rel=1e-4)
 
 
-def test_gradient_agrees_with_finite_differences(rng, loss):
+def test_gradient_agrees_with_finite_differences(rng, loss, gradient):
     if isinstance(loss, losses.GreedyHashLoss):
         pytest.skip("its gradient is meant to differ: it passes straight through the sign")
     codes = rng.uniform(-0.9, 0.9, (6, BITS)).astype("float32")
@@ -187,7 +176,7 @@ def test_gradient_agrees_with_finite_differences(rng, loss):
     assert found == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=2e-2, abs=1e-3)
 
 
-def test_the_gradient_of_greedyhash_is_that_of_its_classifier_at_the_signs(rng):
+def test_the_gradient_of_greedyhash_is_that_of_its_classifier_at_the_signs(rng, gradient):
     codes = rng.uniform(-0.9, 0.9, (5, BITS)).astype("float32")
     labels = np.array([0, 1, 2, 3, 0])
     centers = losses.class_centers(CLASSES, BITS)
@@ -200,7 +189,7 @@ def test_the_gradient_of_greedyhash_is_that_of_its_classifier_at_the_signs(rng):
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 1], [0, 0, 0], [0, 1, 2]])
-def test_value_and_gradient_are_finite_at_the_vertices_and_the_origin(loss, labels):
+def test_value_and_gradient_are_finite_at_the_vertices_and_the_origin(loss, labels, gradient):
     vertices = np.ones((3, BITS), "float32")
     vertices[2] = -1
     for codes in (vertices, np.zeros((3, BITS), "float32")):
@@ -225,10 +214,12 @@ def test_items_are_similar_if_they_share_any_label(rng):
     for loss in EVERY_LOSS[:5]:
         found = values_of(loss, chain, codes)
         assert np.isfinite(found).all()
+        if isinstance(loss, (losses.HashNetLoss, losses.DCHLoss)):
+            continue  # a pair weighs by how many of its kind are in the batch
         # The middle item is similar to both others, which are not similar to each other.
         first = values_of(loss, np.array([0, 0, 1]), codes)[0]
-        if not isinstance(loss, (losses.HashNetLoss, losses.DCHLoss)):  # weights of the batch
-            np.testing.assert_allclose(found[0], first, rtol=1e-5)
+        middle = values_of(loss, np.array([0, 0, 0]), codes)[1]
+        np.testing.assert_allclose(found[:2], [first, middle], rtol=1e-5)
 
 
 def test_samples_are_weighted(rng, loss):
@@ -236,6 +227,12 @@ def test_samples_are_weighted(rng, loss):
     weights = np.array([1.0, 0.0, 2.0], "float32")
     expected = (values_of(loss, labels, codes) * weights).sum() / 3
     assert float(loss(labels, codes, sample_weight=weights)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("make", [losses.CSQLoss, losses.OrthoHashLoss, losses.GreedyHashLoss])
+def test_numpy_integers_are_as_good_as_pythons(make):
+    loss = make(np.int64(CLASSES), np.int32(BITS))
+    assert json.dumps(loss.get_config()) == json.dumps(make(CLASSES, BITS).get_config())
 
 
 def test_config_restores_the_loss(loss):
@@ -294,24 +291,33 @@ def test_trains_the_hashing_layer_on_a_model_of_ones_own(rng, loss):
 
 
 def test_no_loss_holds_a_tensor_of_all_triplets(loss):
-    if keras.backend.backend() != "jax":
-        pytest.skip("reads the sizes of tensors off JAX's intermediate form")
-    import jax
-
     n = 96
     labels, codes = np.arange(n) % CLASSES, np.zeros((n, BITS), "float32")
-    assert largest_tensor(jax.make_jaxpr(jax.grad(lambda h: loss(labels, h)))(codes)) <= 2 * n * n
+    assert largest_tensor(lambda h: loss(labels, h), codes) <= 2 * n * n
 
 
-def largest_tensor(jaxpr):
-    sizes = [0]
-    for equation in jaxpr.eqns:
-        sizes += [output.aval.size for output in equation.outvars]
-        for value in equation.params.values():
-            for inner in value if isinstance(value, (tuple, list)) else [value]:
-                if hasattr(inner, "eqns"):
-                    sizes.append(largest_tensor(inner))
-    return max(sizes)
+def test_tensors_of_all_triplets_are_seen():
+    n = 96
+    of_triplets = lambda x: ops.sum(ops.exp(x[:, None, None] - x[:, None] * x))  # noqa: E731
+    assert largest_tensor(of_triplets, np.ones(n, "float32")) == n**3
+
+
+def largest_tensor(function, point):
+    """Elements of the largest tensor in the gradient of a function, as XLA is given it."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        hlo = jax.jit(jax.grad(function)).lower(point).as_text(dialect="hlo")
+    else:
+        import tensorflow as tf
+
+        @tf.function(jit_compile=True)
+        def gradient_of(point):
+            return tf.gradients(function(point), point)
+
+        hlo = gradient_of.experimental_get_compiler_ir(tf.constant(point))(stage="hlo")
+    shapes = re.findall(r"\w\[([\d,]+)\]", hlo)
+    return max(math.prod(map(int, shape.split(","))) for shape in shapes)
 
 
 @pytest.mark.parametrize(
@@ -336,6 +342,21 @@ def test_triplets_of_an_anchor_are_all_counted_once():
     found = as_numpy(triplet_mean(theta, positive, negative, margin=1.0))
     expected = (softplus(-(1.0 - 4.0 - 1.0)) + softplus(-(2.0 - 4.0 - 1.0))) / 2
     np.testing.assert_allclose(found, [expected, 0, 0, 0], rtol=1e-6)
+
+
+def test_the_gradient_of_weighted_triplets_is_that_of_finite_differences(rng, gradient):
+    labels, weights = np.array([0, 0, 1, 1, 2]), np.array([1.0, 0.0, 3.0, 0.5, 2.0], "float32")
+    codes = rng.uniform(-1, 1, (5, BITS)).astype("float32")
+
+    def weighted(codes):
+        return losses.DTSHLoss()(labels, codes, sample_weight=weights)
+
+    numerical = np.zeros_like(codes)
+    for at in np.ndindex(codes.shape):
+        step = np.zeros_like(codes)
+        step[at] = 1e-2
+        numerical[at] = (float(weighted(codes + step)) - float(weighted(codes - step))) / 2e-2
+    np.testing.assert_allclose(gradient(weighted, codes), numerical, atol=2e-3)
 
 
 def test_smoothed_crossentropy_of_hand_worked_values():

@@ -46,21 +46,6 @@ def random_pairs(rng, n, m, bits):
     return left, right, rng.random((n, m)) < 0.4
 
 
-def gradient(function, point):
-    """Gradient of a scalar function of one array, on the backend at hand."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        return np.asarray(jax.grad(function)(point))
-    import tensorflow as tf
-
-    point = tf.convert_to_tensor(point)
-    with tf.GradientTape() as tape:
-        tape.watch(point)
-        value = function(point)
-    return tape.gradient(value, point).numpy()
-
-
 @pytest.mark.parametrize("scale", [0.5, 1.0, 4.0, 12.0, 40.0])
 @pytest.mark.parametrize("bits", [1, 2, 12, 64])
 def test_series_and_bits_agree_with_the_definition(rng, scale, bits):
@@ -139,7 +124,7 @@ def test_the_minimum_over_the_cube_is_at_a_vertex(rng):
 
 @pytest.mark.parametrize("approximation", ["bilinear", None])
 @pytest.mark.parametrize(("bits", "scale"), [(12, 4.0), (2, 8.0), (33, 1.0)])
-def test_gradient_agrees_with_finite_differences(rng, approximation, bits, scale):
+def test_gradient_agrees_with_finite_differences(rng, approximation, bits, scale, gradient):
     codes = rng.uniform(-0.9, 0.9, (6, bits)).astype("float32")
     labels = np.array([0, 0, 1, 1, 2, 2])
     loss = ExponentiatedHashingLoss(scale, approximation)
@@ -161,7 +146,7 @@ def test_gradient_agrees_with_finite_differences(rng, approximation, bits, scale
 
 
 @pytest.mark.parametrize("scale", [4.0, 40.0])
-def test_gradient_is_finite_at_the_vertices(scale):
+def test_gradient_is_finite_at_the_vertices(scale, gradient):
     codes = np.array([[1.0], [1.0], [-1.0]], "float32")
     loss = ExponentiatedHashingLoss(scale)
     assert np.isfinite(gradient(lambda point: loss(np.array([0, 0, 1]), point), codes)).all()

@@ -247,7 +247,8 @@ def test_code_health_of_hand_made_codes():
     ("call", "message"),
     [
         (lambda h: metrics.average_precision(h, ties="lucky"), "`ties` must be one of"),
-        (lambda h: metrics.average_precision(h, k=0), "`k` must be >= 1"),
+        (lambda h: metrics.average_precision(h, k=0), "`k` must be an integer >= 1"),
+        (lambda h: metrics.average_precision(h, k=1.5), "an integer >= 1. Received: k=1.5"),
         (lambda h: metrics.precision_within_radius(h, 4), "`radius` must be in 0 to 3"),
         (lambda h: metrics.precision_within_radius(h, -1), "`radius` must be in 0 to 3"),
         (lambda h: metrics.bit_balance(np.zeros((0, 1), "uint8"), 3), "at least one code"),

@@ -1,9 +1,11 @@
 """The figures in the documentation are those of the committed reports."""
 
+import dataclasses
 import json
 import pathlib
 import statistics
 
+import pytest
 from tables import (
     LOSSES_COLUMNS,
     THROUGHPUT_COLUMNS,
@@ -18,9 +20,20 @@ from tables import (
     training,
 )
 
+from tfhash import data
+from tfhash.cli import recipe as recipes
+
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
 README = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8")
 BENCHMARKS_README = (BENCHMARKS / "README.md").read_text(encoding="utf-8")
+
+# Reports of `seeds.py`, in the order of the README, and the shape of their images.
+TRAINED = {
+    "mnist-12": (28, 28, 1),
+    "cifar10-12": (32, 32, 3),
+    "cifar10-cnnh-48": (32, 32, 3),
+    "digits-12": (8, 8, 1),
+}
 
 
 def read_report(name):
@@ -28,9 +41,43 @@ def read_report(name):
 
 
 def test_the_readme_quotes_what_training_reached():
-    names = ("mnist-12", "cifar10-12", "cifar10-cnnh-48", "digits-12")
-    rows = [training(name, read_report(name)) for name in names]
+    rows = [training(name, read_report(name)) for name in TRAINED]
     assert header(TRAINING_COLUMNS) + "".join(rows) in README
+
+
+@pytest.mark.parametrize(("name", "shape"), TRAINED.items())
+def test_what_was_trained_is_what_the_command_trains_today(name, shape):
+    command = read_report(name)["command"]
+    given = [flag.removeprefix("--").split("=")[0] for flag in command[2:]]
+    for seed, report in read_report(name)["seeds"].items():
+        assert report["settings"]["seed"] == int(seed)
+        items = report["protocol"]["train_items"]
+        recipe = recipes.default(report["settings"]["dataset"], items, shape)
+        for choice, value in dataclasses.asdict(recipe).items():
+            assert choice not in given
+            assert report["settings"][choice] == value, choice
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_what_was_trained_and_asked_are_the_items_of_today(name, shared_datasets):
+    for report in read_report(name)["seeds"].values():
+        protocol = report["protocol"]
+        splits = data.load(
+            protocol["dataset"],
+            data_dir=shared_datasets,
+            protocol=protocol["name"],
+        )
+        assert splits.fingerprint() == protocol["fingerprint"]
+
+
+def test_figures_are_beyond_those_that_were_to_be_passed():
+    def mean(name):
+        seeds = read_report(name)["seeds"].values()
+        return statistics.mean(report["metrics"]["map"] for report in seeds)
+
+    assert mean("mnist-12") >= 0.995
+    assert mean("cifar10-12") >= 0.88
+    assert mean("cifar10-cnnh-48") > 0.581
 
 
 def test_the_losses_are_compared_as_their_reports_say():

@@ -140,11 +140,7 @@ def draw(splits, encoded, bits, directory):
 def table(figures):
     """The figures that people ask for first, as lines of text."""
     values, protocol = figures["metrics"], figures["protocol"]
-    rows = [
-        (name.replace("_", " "), f"{value:.4f}")
-        for name, value in values.items()
-        if value is not None
-    ]
+    rows = [(name.replace("_", " "), f"{value:.4f}") for name, value in values.items()]
     rows.append(("distinct codes", f"{figures['codes']['distinct_codes']:,}"))
     for name, baseline in figures.get("baselines", {}).items():
         value = baseline["metrics"]["map"]

@@ -181,7 +181,11 @@ class Splits:
         return self.train.image_shape
 
     def fingerprint(self):
-        """SHA-256 of the names and labels of the items of every split, in hexadecimal."""
+        """SHA-256 of the names and labels of the items of every split, in hexadecimal.
+
+        It tells which items were divided how, not what their pixels are: a copy of a dataset that
+        is compressed otherwise has the fingerprint of the original.
+        """
         parts = (self.train, self.validation, self.queries, self.database)
         lists = [[list(part.names), part.labels.tolist()] for part in parts]
         return digest(json.dumps(lists).encode())

@@ -1,7 +1,13 @@
 """Objectives on the relaxed codes and the labels of a batch.
 
-All of them are `keras.losses.Loss` objects with the same call arguments, so that one can take the
-place of another in `HashingModel.compile(hashing_loss=...)` or behind a `HashingLayer`.
+All of them are `keras.losses.Loss` objects. Those of codes have the same call arguments, so that one
+can take the place of another in `HashingModel.compile(hashing_loss=...)` or behind a `HashingLayer`;
+`SmoothedCrossentropy` is that of pre-training, on logits. Keras hands labels over in the precision of
+the codes, so that integers must be below 2^24.
+
+Each follows its paper's formula, but is a mean over a batch, pairs or bits where the paper has a sum,
+so that its weights mean the same for every batch and length of code; where a docstring names no paper
+for a default, it was chosen here.
 """
 
 from tfhash.losses.centers import class_centers

@@ -1,5 +1,7 @@
 """What objectives with one centre for each class have in common."""
 
+import numbers
+
 import keras
 from keras import ops
 
@@ -14,11 +16,11 @@ class CenterLoss(keras.losses.Loss):
     def __init__(self, num_classes, bits, seed, reduction, name, dtype):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         for argument, value in (("num_classes", num_classes), ("bits", bits)):
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, numbers.Integral) or value < 1:
                 raise ValueError(
                     f"`{argument}` must be an integer >= 1. Received: {argument}={value!r}"
                 )
-        self.num_classes, self.bits, self.seed = num_classes, bits, seed
+        self.num_classes, self.bits, self.seed = int(num_classes), int(bits), seed
         self.centers = class_centers(num_classes, bits, seed)
 
     def memberships(self, y_true, y_pred):

@@ -16,11 +16,13 @@ class DCHLoss(keras.losses.Loss):
         L = sum_ij w_ij (s_ij log(d_ij / gamma) + log(1 + gamma / d_ij))
             + lambda sum_i log(1 + d(|h_i|, 1) / gamma)
 
-    Here the second sum is the term of each item, and the first the mean over its pairs.
+    Here the second sum is the term of each item, and the first the mean over its pairs. The paper's
+    weights also grow with the share of labels that a similar pair has in common; here all similar
+    pairs weigh alike.
 
     Args:
         gamma: Distance at which a pair is as likely similar as not, in bits, > 0; by default
-            5 / 12 B (20 bits of 48).
+            5 / 12 B: the paper's 20 bits of 48, for other lengths in proportion.
         quantization_weight: The `lambda` above, >= 0.
         reduction, name, dtype: As in `keras.losses.Loss`.
 

@@ -14,7 +14,8 @@ class GreedyHashLoss(CenterLoss):
 
         L = cross_entropy(W sign(h), y) + alpha mean_k | |h_k| - 1 |^3
 
-    The gradient of sign(h) is taken to be that of h. The paper learns W; a loss has no weights, so
+    The gradient of sign(h) is taken to be that of h, here of a code that a tangent has relaxed. The paper
+    learns W; a loss has no weights, so
     here W is fixed: row k is the centre of class k, times `scale / B`.
 
     Args:

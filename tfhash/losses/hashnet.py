@@ -14,7 +14,8 @@ class HashNetLoss(keras.losses.Loss):
 
         L = sum_ij w_ij (log(1 + exp(alpha <h_i, h_j>)) - alpha s_ij <h_i, h_j>)
 
-    The codes are meant to harden by `tfhash.callbacks.TanhContinuation`.
+    The paper's weights also grow with the share of labels that a similar pair has in common; here all
+    similar pairs weigh alike. The codes are meant to harden by `tfhash.callbacks.TanhContinuation`.
 
     Args:
         alpha: Slope of the likelihood, > 0; by default 10 / B.

@@ -1,5 +1,6 @@
 """Items of a database by their distance from each query: what all metrics of a ranking derive from."""
 
+import numbers
 from typing import Any, NamedTuple
 
 import keras
@@ -141,7 +142,7 @@ def mean_over_answerable(values, histograms):
 
 
 def check_k(k):
-    """Returns `k` as a float, or raises `ValueError` if it is below 1."""
-    if k < 1:
-        raise ValueError(f"`k` must be >= 1. Received: k={k}")
+    """Returns `k` as a float, or raises `ValueError` if it is no integer >= 1."""
+    if not isinstance(k, numbers.Integral) or k < 1:
+        raise ValueError(f"`k` must be an integer >= 1. Received: k={k!r}")
     return float(k)
