@@ -6,8 +6,9 @@ queries are asked once, when a cell ends. Validation queries are reported beside
 may rest on those alone. Every cell is saved as it ends: run again to go on.
 Processes with seeds of their own can share the work, one for each core.
 
-    python benchmarks/accuracy.py --dataset=mnist --data_dir=../shared/datasets
-    python benchmarks/accuracy.py --dataset=cifar10 --data_dir=../shared/datasets
+    python benchmarks/accuracy.py --dataset=mnist --title=MNIST --data_dir=../shared/datasets
+    python benchmarks/accuracy.py --dataset=cifar10 --title="CIFAR-10 (JPEG copy)" \
+        --data_dir=../shared/datasets
 """
 
 import dataclasses
@@ -131,6 +132,7 @@ flags.DEFINE_string("data_dir", None, "Where the prepared dataset is.")
 flags.DEFINE_multi_integer("seeds", [0, 1, 2], "Seeds.")
 flags.DEFINE_multi_enum("arms", None, list(ARMS), "Arms to run; by default all.")
 flags.DEFINE_string("checkpoints", "runs/accuracy", "Where pre-trained weights are kept.")
+flags.DEFINE_string("title", None, "What the picture calls the data; by default as --dataset.")
 flags.DEFINE_string(
     "output_dir", "benchmarks/results", "Where accuracy-DATASET.json and its picture are kept."
 )
@@ -160,7 +162,8 @@ def main(_):
             print(json.dumps(cell), flush=True)
     report = read_report(output, settings)
     print(tables.header(tables.LOSSES_COLUMNS) + tables.losses(report))
-    plots.save_figure(plot(report), output.with_suffix(".png"))
+    figure = plot(report, FLAGS.title or FLAGS.dataset)
+    plots.save_figure(figure, output.with_suffix(".png"))
 
 
 def read_report(path, settings):
@@ -283,7 +286,7 @@ def measure(bits, encode, splits):
     }
 
 
-def plot(report):
+def plot(report, title):
     """mAP and precision within radius 2 against bits, and the losses side by side."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = {
@@ -292,16 +295,16 @@ def plot(report):
     }
     by_bits = [name for name in ARMS if re.fullmatch(r"exponentiated(, \d+ bits)?", name)]
     others = [name for name in LOSSES if name not in by_bits]
-    for axis, (title, figure_of) in zip(figure.subplots(1, len(panels)), panels.items()):
+    for axis, (measure, figure_of) in zip(figure.subplots(1, len(panels)), panels.items()):
         draw(axis, report, by_bits, figure_of, "exponentiated", "o-")
         for i, name in enumerate(others):
             draw(axis, report, [name], figure_of, name, "s", shift=i - (len(others) - 1) / 2)
-        axis.set(xlabel="bits", ylabel=title, xticks=[4, 12, 24, 32, 48, 64])
+        axis.set(xlabel="bits", ylabel=measure, xticks=[4, 12, 24, 32, 48, 64])
         axis.grid(alpha=0.3)
     # Not for precision: numbers of other classes lie within two bits of that of any class.
     draw(figure.axes[0], report, [PREDICTED_CLASS], panels["mAP"], PREDICTED_CLASS, "D")
     figure.axes[0].legend(fontsize=8)
-    figure.suptitle(f"{report['settings']['dataset']}, mean and standard deviation over seeds")
+    figure.suptitle(f"{title}, mean and standard deviation over seeds")
     return figure
 
 

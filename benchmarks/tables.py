@@ -14,7 +14,7 @@ TRAINING_COLUMNS = (
     "precision, radius 2",
     "mAP of the predicted class",
     "mAP untrained",
-    "training, 2 cores",
+    "training + evaluation, 2 cores",
     "command",
 )
 
@@ -95,7 +95,8 @@ def training(name, result):
         f"{mean('metrics', 'precision_radius_2'):.4f}",
         mean_and_deviation(values("baselines", "predicted class", "metrics", "map")),
         f"{mean('baselines', 'untrained network', 'metrics', 'map'):.4f}",
-        f"{mean('seconds', 'training') / 60:.1f} min",
+        " + ".join(f"{mean('seconds', part) / 60:.1f}" for part in ("training", "evaluation"))
+        + " min",
         f"`{' '.join(result['command'])}`",
     )
     return row(cells)
@@ -152,12 +153,15 @@ def losses(report):
 def _of_arm(report, arm):
     cells = finished(report, arm)
     bits = cells[0]["bits"] if cells else "-"
-    codes = round(statistics.mean(cell["distinct_codes"] for cell in cells)) if cells else "-"
     figures = [
         over_seeds(report, arm, figure_of)
         for figure_of in (mean_average_precision, precision_within_2, validation_map)
     ]
-    return [arm, bits, *figures, codes, len(report["cells"][arm])]
+    return [arm, bits, *figures, _distinct_codes(cells), len(report["cells"][arm])]
+
+
+def _distinct_codes(cells):
+    return f"{statistics.mean(c['distinct_codes'] for c in cells):,.0f}" if cells else "-"
 
 
 def compared(reports):

@@ -64,7 +64,7 @@ def test_seeds_take_a_finished_run_only_if_it_was_made_by_their_command(tmp_path
             "protocol": {"queries": 2, "database_items": 3},
             "bits": 12,
             "baselines": dict.fromkeys(("predicted class", "untrained network"), figures),
-            "seconds": {"training": 60.0},
+            "seconds": {"training": 60.0, "evaluation": 12.0},
             **figures,
         }
         (run / "report.json").write_text(json.dumps(report))
@@ -77,6 +77,7 @@ def test_seeds_take_a_finished_run_only_if_it_was_made_by_their_command(tmp_path
     )
     if bits == 12:
         assert "| 0.5000 ± 0.0000 | 0.4000 to 0.6000 |" in finished.stdout
+        assert "| 1.0 + 0.2 min |" in finished.stdout
         assert len(json.loads((tmp_path / "test.json").read_text())["seeds"]) == 2
     else:
         assert "was made by tfhash train --dataset=digits --bits=12 --seed=0" in finished.stderr
