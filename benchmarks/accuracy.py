@@ -298,7 +298,9 @@ def plot(report, title):
     for axis, (measure, figure_of) in zip(figure.subplots(1, len(panels)), panels.items()):
         draw(axis, report, by_bits, figure_of, "exponentiated", "o-")
         for i, name in enumerate(others):
-            draw(axis, report, [name], figure_of, name, "s", shift=i - (len(others) - 1) / 2)
+            # On both sides of the exponentiated one.
+            shift = i - len(others) // 2 + (i >= len(others) // 2)
+            draw(axis, report, [name], figure_of, name, "s", shift)
         axis.set(xlabel="bits", ylabel=measure, xticks=[4, 12, 24, 32, 48, 64])
         axis.grid(alpha=0.3)
     # Not for precision: numbers of other classes lie within two bits of that of any class.
