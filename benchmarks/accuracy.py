@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 
 import keras
+import reports
 import tables
 from absl import app, flags
 from matplotlib.figure import Figure
@@ -93,8 +94,8 @@ def _weighted(weight):
 # The classifier goes on training as one, and the class that it predicts is the code.
 PREDICTED_CLASS = "predicted class"
 
-# Callbacks that act once an epoch act as often in each of the recipe's. It divides the steps of an
-# epoch on either dataset.
+# An epoch of the recipe is as many for a callback that acts once an epoch. It divides the steps of
+# an epoch on either dataset.
 PARTS_OF_EPOCH = 4
 
 LOSSES = {
@@ -148,32 +149,23 @@ def main(_):
         "fingerprint": splits.fingerprint(),
         **dataclasses.asdict(recipe),
     }
+    made_with = {"settings": settings}
     checkpoints = pathlib.Path(FLAGS.checkpoints) / digest(json.dumps(settings).encode())[:12]
     for seed in FLAGS.seeds:
         for name in FLAGS.arms or ARMS:
-            if str(seed) in read_report(output, settings)["cells"].get(name, {}):
+            if str(seed) in reports.read(output, made_with)["cells"].get(name, {}):
                 continue
             print(f"{name}, seed {seed}", flush=True)
             cell = run(name, recipe, splits, seed, checkpoints / f"{seed}.weights.h5")
             # Read again, for another process may have added cells of its own seeds.
-            report = read_report(output, settings)
+            report = reports.read(output, made_with)
             add_cell(report, name, seed, cell)
             files.write_json(output, report)
             print(json.dumps(cell), flush=True)
-    report = read_report(output, settings)
+    report = reports.read(output, made_with)
     print(tables.header(tables.LOSSES_COLUMNS) + tables.losses(report))
     figure = plot(report, FLAGS.title or FLAGS.dataset)
     plots.save_figure(figure, output.with_suffix(".png"))
-
-
-def read_report(path, settings):
-    """What is there so far."""
-    report = {"settings": settings, "cells": {}}
-    if path.exists():
-        report = json.loads(path.read_text(encoding="utf-8"))
-    if report["settings"] != settings:
-        raise ValueError(f"{path} was made with {report['settings']}, not with {settings}")
-    return report
 
 
 def add_cell(report, name, seed, cell):
@@ -198,12 +190,9 @@ def run(name, recipe, splits, seed, checkpoint):
         # The hashing loss from the start, for as many steps on the same batches.
         fit(model, "finetune", recipe, "pretrain", splits, seed)
     stage = "pretrain" if name == PREDICTED_CLASS else "finetune"
+    callbacks, parts = ([TanhContinuation()], PARTS_OF_EPOCH) if arm.continuation else ([], 1)
     started = time.time()
-    if arm.continuation:
-        continuation = [TanhContinuation()]
-        logs = fit(model, stage, recipe, "finetune", splits, seed, continuation, PARTS_OF_EPOCH)
-    else:
-        logs = fit(model, stage, recipe, "finetune", splits, seed)
+    logs = fit(model, stage, recipe, "finetune", splits, seed, callbacks, parts)
     cell = {
         "last_epoch": logs,
         "finetune_seconds": round(time.time() - started, 1),

@@ -7,11 +7,11 @@ to go on.
     python benchmarks/throughput.py
 """
 
-import json
 import pathlib
 
 import keras
 import numpy as np
+import reports
 import tables
 from absl import app, flags
 from timing import divide, rounds
@@ -36,12 +36,8 @@ CLASSES = 10
 
 def main(_):
     output = pathlib.Path(FLAGS.output)
-    report = json.loads(output.read_text()) if output.exists() else {"cells": {}}
     settings = {name: FLAGS[name].value for name in ("backbone", "width", "repeats", "seed")}
-    made_with = {"settings": settings, **environment.describe()}
-    before = {name: report.setdefault(name, value) for name, value in made_with.items()}
-    if before != made_with:
-        raise ValueError(f"{output} was made with {before}, not with {made_with}")
+    report = reports.read(output, {"settings": settings, **environment.describe()})
     report["unit"] = "images per second, of each round"
     print(tables.header(tables.THROUGHPUT_COLUMNS), end="")
     for bits in FLAGS.bits:

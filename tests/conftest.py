@@ -1,5 +1,7 @@
+import math
 import os
 import pathlib
+import re
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -43,6 +45,17 @@ def gradient():
         return tape.gradient(value, point).numpy()
 
     return by_tape
+
+
+@pytest.fixture
+def largest_tensor():
+    """Elements of the largest tensor in the text of HLO."""
+
+    def of_text(hlo):
+        shapes = re.findall(r"\w\[([\d,]+)\]", hlo)
+        return max(math.prod(map(int, shape.split(","))) for shape in shapes)
+
+    return of_text
 
 
 @pytest.fixture(scope="session")

@@ -178,9 +178,8 @@ history = model.fit(
 ).history
 packed = model.encode(images)
 histograms = metrics.distance_histograms(packed, packed, labels, labels, 9)
-stages = history["stage"]
-print(keras.backend.backend(), stages.count(1), stages.count(2), packed.shape, len(history["val_map"]),
-      metrics.mean_average_precision(histograms) > 0.8)
+print(keras.backend.backend(), history["stage"].count(1), history["stage"].count(2),
+      packed.shape, len(history["val_map"]), metrics.mean_average_precision(histograms) > 0.8)
 """
 
 

@@ -390,7 +390,9 @@ def test_plain_hlo_meets_the_items_in_chunks(monkeypatch, rng, length, items, k)
 
 
 @compiled
-def test_the_plain_hlo_of_the_histogram_holds_no_tensor_of_all_pairs(monkeypatch, rng):
+def test_the_plain_hlo_of_the_histogram_holds_no_tensor_of_all_pairs(
+    monkeypatch, rng, largest_tensor
+):
     monkeypatch.setenv("TFHASH_XLA_HANDLERS", "0")
     queries, items = 300, 20_000
     codes = [make_codes(rng, count, 8) for count in (queries, items)]
@@ -401,11 +403,7 @@ def test_the_plain_hlo_of_the_histogram_holds_no_tensor_of_all_pairs(monkeypatch
     sides = [*map(tf.constant, codes), *map(tf.constant, labels)]
     assert_equal(call(*sides), tfhash_ops.hamming_histogram(*codes, *labels, bits=64))
     text = call.experimental_get_compiler_ir(*sides)(stage="optimized_hlo")
-    sizes = [
-        np.prod([int(side) for side in shape.split(",")], dtype=float)
-        for shape in re.findall(r"\w+\[([\d,]+)\]", text)
-    ]
-    assert max(sizes) <= 2**26 < queries * items * 65
+    assert largest_tensor(text) <= 2**26 < queries * items * 65
 
 
 # What may be done to labels and results, which are 64-bit integers.

@@ -1,0 +1,20 @@
+"""Reports that benchmarks save cell by cell, to go on from."""
+
+import json
+
+
+def read(path, made_with):
+    """What is there so far: `made_with`, and `"cells"` that are done.
+
+    Raises:
+        ValueError: If the report at `path` was made with something else.
+    """
+    if not path.exists():
+        return {**made_with, "cells": {}}
+    report = json.loads(path.read_text(encoding="utf-8"))
+    before = {name: report.get(name) for name in made_with}
+    if before != made_with:
+        raise ValueError(
+            f"{path} was made with {before}, not with {made_with}. Move it away to start over"
+        )
+    return report
