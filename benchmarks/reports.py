@@ -12,9 +12,10 @@ def read(path, made_with):
     if not path.exists():
         return {**made_with, "cells": {}}
     report = json.loads(path.read_text(encoding="utf-8"))
-    before = {name: report.get(name) for name in made_with}
-    if before != made_with:
+    before = {name: report.get(name) for name in made_with if report.get(name) != made_with[name]}
+    if before:
+        now = {name: made_with[name] for name in before}
         raise ValueError(
-            f"{path} was made with {before}, not with {made_with}. Move it away to start over"
+            f"{path} was made with {before}, not with {now}. Move it away to start over"
         )
     return report
