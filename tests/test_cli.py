@@ -147,6 +147,8 @@ def test_the_report_names_the_variant_of_average_precision(run_directory, tmp_pa
         assert main([*command, *given, f"--output_dir={tmp_path / name}"]) == 0
         report = json.loads((tmp_path / name / "report.json").read_text())
         maps.append(report["metrics"]["map"])
+        # Those of training were measured by the default.
+        assert bool(report["baselines"]) == (not given)
         assert report["protocol"]["average_precision"] == (
             {"map_k": 10, "denominator": "retrieved", "without_hits": "drop"}
             if given
@@ -217,9 +219,16 @@ def test_evaluate_repeats_the_figures_of_the_report(run_directory, tmp_path, cap
     output = tmp_path / "evaluation"
     command = ["evaluate", f"--model={run_directory}", "--dataset=digits", f"--output_dir={output}"]
     assert main(command) == 0
-    assert "digits, official: 387 queries against 1,410 items" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "digits, official: 387 queries against 1,410 items" in printed
     first, second = (json.loads((d / "report.json").read_text()) for d in (run_directory, output))
-    assert first["metrics"] == second["metrics"]
+    for part in ("metrics", "baselines"):
+        assert first[part] == second[part]
+    for name, baseline in first["baselines"].items():
+        bits, value = baseline["bits"], baseline["metrics"]["map"]
+        assert re.search(rf"map, {name}, {bits} bits +{value:.4f}\n", printed + "\n")
+    balance = min(min(share, 1 - share) for share in first["codes"]["bit_balance"])
+    assert re.search(rf"least balanced bit +{balance:.4f}\n", printed)
     assert "holds a report. Pass --overwrite" in error_of(capsys, *command)
 
 

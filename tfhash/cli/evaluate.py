@@ -1,7 +1,8 @@
 """
 Encodes queries and database of a dataset with a trained model and prints how well the codes
 retrieve. The items are divided as they were for its training, unless --protocol says
-otherwise. With --output_dir it also writes report.json and pictures.
+otherwise. With --output_dir it also writes report.json and pictures. The baselines that
+training measured stand beside the result where the items and the variant of mAP are the same.
 
   tfhash evaluate --model=runs/mnist-12 --dataset=mnist
 """
@@ -46,6 +47,7 @@ def run(values, command_line):
     if any(values[name].value != value for name, value in trained_on.items()):
         _check_queries_are_new(splits, values, trained_on)
     figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
+    figures["baselines"] = _baselines_of_training(values, figures["protocol"])
     print(f"\n{evaluation.table(figures)}")
     if directory:
         evaluation.draw(splits, encoded, model.bits, directory / "pictures")
@@ -61,6 +63,14 @@ def _division_of_training(values):
     if pathlib.Path(trained.get("dataset", "")).resolve() != pathlib.Path(values.dataset).resolve():
         return {}
     return {name: trained.get(name, values[name].default) for name in dataset_flags.DIVISION}
+
+
+def _baselines_of_training(values, protocol):
+    """What training measured on the same items by the same measure; empty otherwise."""
+    trained = model_file.report(values)
+    before = trained.get("protocol", {})
+    same = all(before.get(key) == protocol[key] for key in ("fingerprint", "average_precision"))
+    return trained.get("baselines", {}) if same else {}
 
 
 def _check_queries_are_new(splits, values, division):

@@ -142,6 +142,9 @@ def table(figures):
     values, protocol = figures["metrics"], figures["protocol"]
     rows = [(name.replace("_", " "), f"{value:.4f}") for name, value in values.items()]
     rows.append(("distinct codes", f"{figures['codes']['distinct_codes']:,}"))
+    # Near 0, a bit is the same for all items and tells nothing.
+    rarer = min(min(share, 1 - share) for share in figures["codes"]["bit_balance"])
+    rows.append(("rarer sign of the least balanced bit", f"{rarer:.4f}"))
     for name, baseline in figures.get("baselines", {}).items():
         value = baseline["metrics"]["map"]
         rows.append((f"map, {name}, {baseline['bits']} bits", f"{value:.4f}"))

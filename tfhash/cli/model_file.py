@@ -42,10 +42,17 @@ def load(values):
 
 def settings(values):
     """Settings of the run that made the model; empty if there is no `run.json` beside it."""
-    recorded = _path(values).with_name("run.json")
-    if not recorded.is_file():
-        return {}
-    return json.loads(recorded.read_text(encoding="utf-8"))["settings"]
+    return _recorded(values, "run.json").get("settings", {})
+
+
+def report(values):
+    """Report of the run that made the model; empty if there is no `report.json` beside it."""
+    return _recorded(values, "report.json")
+
+
+def _recorded(values, name):
+    file = _path(values).with_name(name)
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _path(values):
