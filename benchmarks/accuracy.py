@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import reports
 import tables
 from absl import app, flags
@@ -66,6 +67,7 @@ class Arm:
     pretrained: bool = True
     trained: bool = True
     continuation: bool = False
+    averaged: bool = False
     changes: dict[str, float] = dataclasses.field(default_factory=dict)  # of the recipe
 
 
@@ -81,6 +83,22 @@ class WeightedPairs(losses.ExponentiatedHashingLoss):
         pair_loss = losses.bilinear_pair_loss(y_pred, y_pred, similar, self.scale)
         weighted = keras.ops.where(similar, self.weight * pair_loss, pair_loss)
         return pairs.balanced_pair_mean(weighted, similar)
+
+
+class AveragedWeights(keras.callbacks.Callback):
+    """Leaves the model with an exponential moving average of the weights of its steps."""
+
+    momentum = 0.99
+
+    def on_train_begin(self, logs=None):
+        self._average = [np.array(weight) for weight in self.model.get_weights()]
+
+    def on_train_batch_end(self, batch, logs=None):
+        for average, weight in zip(self._average, self.model.get_weights()):
+            average += (1 - self.momentum) * (weight - average)
+
+    def on_train_end(self, logs=None):
+        self.model.set_weights(self._average)
 
 
 def _exponentiated(**arguments):
@@ -125,6 +143,7 @@ ARMS = {
         for weight in (0.5, 2.0)
     },
     "exponentiated, gain 1": Arm(_exponentiated(), changes={"gain": 1.0}),
+    "exponentiated, weights averaged": Arm(_exponentiated(), averaged=True),
 }
 
 FLAGS = flags.FLAGS
@@ -147,6 +166,9 @@ def main(_):
         "dataset": FLAGS.dataset,
         "protocol": splits.protocol,
         "fingerprint": splits.fingerprint(),
+        "queries": len(splits.queries),
+        "database_items": len(splits.database),
+        "average_precision": "of all items, expected over random orders of ties",
         **dataclasses.asdict(recipe),
     }
     made_with = {"settings": settings}
@@ -156,7 +178,9 @@ def main(_):
             if str(seed) in reports.read(output, made_with)["cells"].get(name, {}):
                 continue
             print(f"{name}, seed {seed}", flush=True)
+            started = time.time()
             cell = run(name, recipe, splits, seed, checkpoints / f"{seed}.weights.h5")
+            cell["seconds"] = round(time.time() - started, 1)
             # Read again, for another process may have added cells of its own seeds.
             report = reports.read(output, made_with)
             add_cell(report, name, seed, cell)
@@ -190,7 +214,8 @@ def run(name, recipe, splits, seed, checkpoint):
         # The hashing loss from the start, for as many steps on the same batches.
         fit(model, "finetune", recipe, "pretrain", splits, seed)
     stage = "pretrain" if name == PREDICTED_CLASS else "finetune"
-    callbacks, parts = ([TanhContinuation()], PARTS_OF_EPOCH) if arm.continuation else ([], 1)
+    parts = PARTS_OF_EPOCH if arm.continuation else 1
+    callbacks = [TanhContinuation()] * arm.continuation + [AveragedWeights()] * arm.averaged
     started = time.time()
     logs = fit(model, stage, recipe, "finetune", splits, seed, callbacks, parts)
     cell = {

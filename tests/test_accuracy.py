@@ -4,6 +4,8 @@ import dataclasses
 import json
 
 import accuracy
+import keras
+import numpy as np
 import pytest
 
 from tfhash import data
@@ -59,3 +61,14 @@ def test_arms_go_on_from_one_pretrained_network_and_cells_are_made_once(compare,
     assert (tmp_path / "accuracy-mnist.png").stat().st_size > 0
     with pytest.raises(ValueError, match="was made with"):
         compare(ARMS, dataclasses.replace(RECIPE, width=3))
+
+
+def test_averaged_weights_are_the_moving_average_of_those_of_the_steps(monkeypatch):
+    monkeypatch.setattr(accuracy.AveragedWeights, "momentum", 0.5)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.set_weights([np.zeros((1, 1))])
+    # Each step takes 1 off the weight: 0, then 1/2, 5/4 and 17/8 off on average.
+    model.compile(keras.optimizers.SGD(1.0), loss=lambda target, output: output)
+    ones = np.ones((3, 1))
+    model.fit(ones, ones, 1, verbose=0, callbacks=[accuracy.AveragedWeights()])
+    np.testing.assert_allclose(model.get_weights(), [[[-17 / 8]]])
