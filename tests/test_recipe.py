@@ -41,9 +41,18 @@ def test_larger_batches_make_no_fewer_steps():
 
 def test_flags_replace_what_the_recipe_chose_and_nothing_else():
     before = choose("cifar10", 47_500)
-    after = choose("cifar10", 47_500, "--width=7", "--noflip", "--pretrain_epochs=0", "--cutout=6")
-    changed = {"width": 7, "flip": False, "pretrain_epochs": 0, "cutout": 6}
+    after = choose("cifar10", 47_500, "--width=7", "--noflip", "--plain_epochs=0", "--cutout=6")
+    changed = {"width": 7, "flip": False, "plain_epochs": 0, "cutout": 6}
     assert {**vars(before), **changed} == vars(after)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "plain"), [((9, 6), 4), ((0, 1), 0), ((2, 1), 1), ((0, 6), 2), ((90, 60), 40)]
+)
+def test_as_large_a_share_of_fewer_epochs_takes_images_as_they_are(epochs, plain):
+    given = [f"--pretrain_epochs={epochs[0]}", f"--finetune_epochs={epochs[1]}"]
+    assert choose("cifar10", 47_500, *given).plain_epochs == plain
+    assert choose("cifar10", 47_500, *given, "--plain_epochs=3").plain_epochs == 3
 
 
 def test_changes_that_do_not_fit_the_images_are_refused():

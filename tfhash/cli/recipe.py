@@ -163,7 +163,8 @@ def define_flags(values):
     integer("cutout", help="Side in pixels of a square cut out of training images.", lower_bound=0)
     integer(
         "plain_epochs",
-        help="The last epochs, which take training images as they are: not moved, mirrored or cut.",
+        help="The last epochs, which take training images as they are: not moved, mirrored or "
+        "cut. By default a share of all epochs.",
         lower_bound=0,
     )
     boolean(
@@ -196,7 +197,12 @@ def choose(values, source, items, image_shape):
     """
     given = {field.name: values[field.name].value for field in dataclasses.fields(Recipe)}
     chosen = {name: value for name, value in given.items() if value is not None}
-    recipe = dataclasses.replace(default(source, items, image_shape, values.batch_size), **chosen)
+    by_default = default(source, items, image_shape, values.batch_size)
+    recipe = dataclasses.replace(by_default, **chosen)
+    if "plain_epochs" not in chosen:
+        # The share of the epochs that it is by default, whatever their number.
+        share = by_default.plain_epochs / by_default.epochs()
+        recipe = dataclasses.replace(recipe, plain_epochs=round(share * recipe.epochs()))
     recipe.augmentation().check(image_shape)
     return recipe
 
