@@ -258,6 +258,22 @@ class Batches(keras.utils.PyDataset):
         return self.data
 
 
+class Unregistered(layers.Layer):
+    """A layer that Keras cannot load again by itself."""
+
+    def call(self, inputs):
+        return inputs
+
+
+def test_a_backbone_need_not_be_one_that_can_be_saved(striped):
+    images, labels = striped
+    backbone = keras.Sequential([keras.Input(images.shape[1:]), Unregistered(), layers.Flatten()])
+    model = HashingModel(backbone, bits=5, num_classes=2)
+    model.compile("adam")
+    model.fit(images, labels, epochs=2, verbose=0, callbacks=[TwoStageTraining(1)])
+    assert model.encode(images).shape == (len(images), 1)
+
+
 @pytest.mark.parametrize("kind", ["arrays", "PyDataset", "tf.data"])
 def test_fit_builds_the_model_before_a_stage_begins(striped, kind):
     model = HashingModel(build_backbone("mlp", (8, 8, 1), width=4), 8, 2)

@@ -1,6 +1,7 @@
 """The hashing network: a backbone, a hashing head and a classifier head."""
 
 import copy
+import types
 
 import keras
 import numpy as np
@@ -152,16 +153,18 @@ class HashingModel(keras.Model):
             run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: As in
                 `keras.Model.compile`.
         """
-        # Kept for `begin_stage` and `get_compile_config`. A tuple, for Keras would turn a
-        # dictionary on a model into a tracked one.
-        self._compile_arguments = (
-            ("optimizer", keras.optimizers.serialize(keras.optimizers.get(optimizer))),
-            ("hashing_loss", hashing_loss),
-            ("classification_loss", classification_loss),
-            ("run_eagerly", run_eagerly),
-            ("steps_per_execution", steps_per_execution),
-            ("jit_compile", jit_compile),
-            ("auto_scale_loss", auto_scale_loss),
+        # Kept for `begin_stage` and `get_compile_config`. A proxy, for Keras would turn dictionaries
+        # on a model, nested ones too, into tracked ones, which copy the whole model when copied.
+        self._compile_arguments = types.MappingProxyType(
+            {
+                "optimizer": keras.optimizers.serialize(keras.optimizers.get(optimizer)),
+                "hashing_loss": hashing_loss,
+                "classification_loss": classification_loss,
+                "run_eagerly": run_eagerly,
+                "steps_per_execution": steps_per_execution,
+                "jit_compile": jit_compile,
+                "auto_scale_loss": auto_scale_loss,
+            }
         )
         self._hashing_loss = hashing_loss or losses.ExponentiatedHashingLoss()
         self._classification_loss = classification_loss
@@ -180,7 +183,7 @@ class HashingModel(keras.Model):
         optimizer = keras.optimizers.serialize(self.optimizer)
         return keras.saving.serialize_keras_object(
             {
-                **dict(self._compile_arguments),
+                **self._compile_arguments,
                 "optimizer": optimizer,
                 "stage": self.stage,
                 "thawed_flags": list(self._thawed_flags),
