@@ -136,13 +136,17 @@ ARMS = {
     "exponentiated, not bilinear": Arm(_exponentiated(approximation=None)),
     **{
         f"exponentiated, scale {scale:g}": Arm(_exponentiated(scale=scale))
-        for scale in (1.0, 2.0, 8.0, 16.0)
+        for scale in (1.0, 4.0, 8.0, 16.0)
     },
     **{
         f"exponentiated, similar pairs weigh {weight:g}": Arm(_weighted(weight))
         for weight in (0.5, 2.0)
     },
     "exponentiated, gain 1": Arm(_exponentiated(), changes={"gain": 1.0}),
+    **{
+        f"exponentiated, slope {slope:g}": Arm(_exponentiated(), changes={"slope": slope})
+        for slope in (1.0, 5.0)
+    },
     "exponentiated, weights averaged": Arm(_exponentiated(), averaged=True),
 }
 

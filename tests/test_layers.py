@@ -14,39 +14,44 @@ def test_relaxed_codes_lie_in_the_cube(rng, bits):
     assert np.abs(codes).max() <= 1
 
 
-def test_relaxed_codes_are_tanh_of_a_dense_projection(rng):
-    layer, dense = HashingLayer(5), keras.layers.Dense(5, activation="tanh")
-    features = rng.normal(size=(4, 3)).astype("float32")
+@pytest.mark.parametrize(("gain", "slope"), [(1.0, 2.5), (30.0, 1.0)])
+def test_relaxed_codes_are_tanh_of_a_standardized_projection(rng, gain, slope):
+    layer = HashingLayer(5, gain=gain, slope=slope)
+    features = rng.normal(3, 2, size=(40, 3)).astype("float32")
     layer.build(features.shape)
-    dense.build(features.shape)
-    dense.set_weights([layer.kernel, layer.bias])
-    np.testing.assert_allclose(
-        ops.convert_to_numpy(layer(features)), ops.convert_to_numpy(dense(features)), rtol=1e-6
-    )
+    projected = gain * features @ ops.convert_to_numpy(layer.kernel)
+    mean, variance = projected.mean(axis=0), projected.var(axis=0)
+    of_batch, of_recent = (mean, variance), (0.1 * mean, 0.9 + 0.1 * variance)
+    # Before any training, in training, and after it.
+    for training, (middle, square) in ((False, (0, 1)), (True, of_batch), (False, of_recent)):
+        expected = np.tanh(slope * (projected - middle) / np.sqrt(square + 1e-3))
+        np.testing.assert_allclose(
+            ops.convert_to_numpy(layer(features, training=training)), expected, atol=1e-5
+        )
 
 
-@pytest.mark.parametrize("bias_initializer", ["zeros", keras.initializers.Constant(0.2)])
-def test_the_gain_leaves_the_first_codes_and_multiplies_the_steps_of_adam(rng, bias_initializer):
+def test_the_gain_leaves_the_first_codes_and_multiplies_the_steps_of_adam(rng):
     features = rng.uniform(-0.5, 0.5, (50, 3)).astype("float32")
     labels = rng.integers(0, 2, 50)
-    moved = {}
+    first, moved = {}, {}
     for gain in (1.0, 30.0):
         keras.utils.set_random_seed(0)
-        layer = HashingLayer(6, bias_initializer=bias_initializer, gain=gain)
+        layer = HashingLayer(6, gain=gain)
         model = keras.Sequential([keras.Input((3,)), layer])
         model.compile(keras.optimizers.Adam(1e-4), ExponentiatedHashingLoss())
-        before = model.predict(features, verbose=0)
+        first[gain] = model.predict(features, verbose=0)
+        before = ops.convert_to_numpy(layer.kernel)
         model.train_on_batch(features, labels)
-        after = model.predict(features, verbose=0)
-        moved[gain] = before, np.arctanh(after) - np.arctanh(before)
-    np.testing.assert_allclose(moved[30.0][0], moved[1.0][0], atol=1e-6)
-    np.testing.assert_allclose(moved[30.0][1], 30 * moved[1.0][1], rtol=0.02, atol=1e-4)
+        moved[gain] = gain * (ops.convert_to_numpy(layer.kernel) - before)
+    np.testing.assert_allclose(first[30.0], first[1.0], atol=1e-6)
+    np.testing.assert_allclose(moved[30.0], 30 * moved[1.0], rtol=0.02, atol=1e-5)
 
 
-@pytest.mark.parametrize("gain", [0, -1, float("inf"), float("nan")])
-def test_a_gain_that_is_no_number_above_0_is_refused(gain):
-    with pytest.raises(ValueError, match="`gain` must be a finite number above 0. Received: gain="):
-        HashingLayer(4, gain=gain)
+@pytest.mark.parametrize("argument", ["gain", "slope"])
+@pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
+def test_a_gain_or_slope_that_is_no_number_above_0_is_refused(argument, value):
+    with pytest.raises(ValueError, match=f"`{argument}` must be a finite number above 0. Received"):
+        HashingLayer(4, **{argument: value})
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
@@ -79,7 +84,7 @@ def test_works_in_functional_sequential_and_subclassed_models(rng):
 def test_saved_model_gives_the_same_codes(rng, tmp_path):
     features = rng.normal(size=(5, 3)).astype("float32")
     model = keras.Sequential(
-        [keras.Input((3,)), HashingLayer(9, use_bias=False, kernel_regularizer="l2", gain=5)]
+        [keras.Input((3,)), HashingLayer(9, kernel_regularizer="l2", gain=5, slope=2)]
     )
     model.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)

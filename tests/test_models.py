@@ -51,8 +51,8 @@ def test_predict_gives_relaxed_codes_and_encode_packs_them(make_model, striped):
     np.testing.assert_array_equal(model.encode(striped[0]), expected)
 
 
-def test_a_copy_keeps_the_gain_of_the_hashing_head(rng):
-    model = HashingModel(build_backbone("mlp", (8, 8, 1), 4), 9, 3, gain=5.0)
+def test_a_copy_keeps_gain_and_slope_of_the_hashing_head(rng):
+    model = HashingModel(build_backbone("mlp", (8, 8, 1), 4), 9, 3, gain=5.0, slope=0.5)
     model.build((None, 8, 8, 1))
     images = rng.integers(0, 256, (20, 8, 8, 1), "uint8")
     relaxed = model.predict(images, verbose=0)
@@ -344,3 +344,18 @@ def test_adapt_leaves_other_backbones_as_they_are(make_model, striped):
     before = numpy_weights(model)
     model.adapt(striped[0])
     assert not moved(before, model)
+
+
+def test_no_bit_is_the_same_for_all_where_features_are_positive(rng):
+    labels = np.arange(320) % 10
+    images = rng.normal(size=(10, 8, 8, 1))[labels] + rng.normal(size=(320, 8, 8, 1))
+    images = (127 + 40 * images).clip(0, 255).astype("uint8")
+    backbone = keras.Sequential(
+        [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(512, "sigmoid")]
+    )
+    model = HashingModel(backbone, bits=48, num_classes=10)
+    model.build((None, 8, 8, 1))
+    model.compile(keras.optimizers.Adam(1e-3))
+    model.fit(images, labels, batch_size=64, epochs=10, verbose=0)
+    share = (model.predict(images, verbose=0) >= 0).mean(axis=0)
+    assert ((share > 0.1) & (share < 0.9)).all()

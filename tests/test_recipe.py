@@ -70,9 +70,10 @@ def test_mixed_precision_is_that_of_the_network_alone(rng):
     np.testing.assert_array_equal(model.encode(images), model.uncompiled_copy().encode(images))
 
 
-def test_the_gain_is_that_of_the_hashing_head():
-    recipe = choose("cifar10", 47_500, "--gain=2.5", "--width=2")
-    assert recipe.build_model((32, 32, 3), 10, 12, None, seed=0).hashing.gain == 2.5
+def test_gain_and_slope_are_those_of_the_hashing_head():
+    recipe = choose("cifar10", 47_500, "--gain=2.5", "--slope=1.5", "--width=2")
+    hashing = recipe.build_model((32, 32, 3), 10, 12, None, seed=0).hashing
+    assert (hashing.gain, hashing.slope) == (2.5, 1.5)
 
 
 def rates_of(stage, *arguments):

@@ -47,6 +47,7 @@ class Recipe:
     label_smoothing: float = 0.1
     cutout: int = 0
     gain: float = 30.0
+    slope: float = 2.5
     dtype_policy: str = "float32"
 
     def epochs(self):
@@ -67,7 +68,13 @@ class Recipe:
         with _dtype_policy(self.dtype_policy):
             backbone = build_backbone(self.backbone, image_shape, self.width)
             model = HashingModel(
-                backbone, bits, num_classes, mirror=self.mirror, gain=self.gain, name="tfhash"
+                backbone,
+                bits,
+                num_classes,
+                mirror=self.mirror,
+                gain=self.gain,
+                slope=self.slope,
+                name="tfhash",
             )
         model.build((None, *image_shape))
         model.compile(
@@ -174,6 +181,11 @@ def define_flags(values):
     number(
         "gain",
         help="How many times as fast the hashing head learns as the backbone, above 0.",
+        lower_bound=0,
+    )
+    number(
+        "slope",
+        help="Slope of the relaxed codes at 0, above 0; they reach tanh(slope).",
         lower_bound=0,
     )
     choice(

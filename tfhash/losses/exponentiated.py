@@ -172,7 +172,7 @@ class ExponentiatedHashingLoss(keras.losses.Loss):
 
     def __init__(
         self,
-        scale=4.0,
+        scale=2.0,
         approximation="bilinear",
         reduction="sum_over_batch_size",
         name="exponentiated_hashing_loss",

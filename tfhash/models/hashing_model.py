@@ -39,6 +39,7 @@ class HashingModel(keras.Model):
         gain: How many times as fast the hashing head learns as the backbone, for it starts from
             nothing where the backbone is pre-trained. Made for Adam and its like: pass 1 with
             plain gradient descent, see `tfhash.layers.HashingLayer`.
+        slope: Slope of the relaxed codes where they are 0, see there.
         **kwargs: Arguments of `keras.Model` (`name`, `dtype`).
 
     Call arguments:
@@ -49,7 +50,7 @@ class HashingModel(keras.Model):
         classifier's `[n, num_classes]`. `predict` returns the relaxed codes alone.
 
     Raises:
-        ValueError: If `bits`, `num_classes` or `gain` is out of range.
+        ValueError: If `bits`, `num_classes`, `gain` or `slope` is out of range.
 
     Example:
 
@@ -72,6 +73,7 @@ class HashingModel(keras.Model):
         preprocessing=None,
         mirror=False,
         gain=30.0,
+        slope=2.5,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -84,7 +86,7 @@ class HashingModel(keras.Model):
         self.num_classes = int(num_classes)
         self.preprocessing = preprocessing or ImageScaling(_channels_of(backbone))
         self.mirror = mirror
-        self.hashing = HashingLayer(self.bits, gain=gain, name="hashing")
+        self.hashing = HashingLayer(self.bits, gain=gain, slope=slope, name="hashing")
         self.classifier = keras.layers.Dense(self.num_classes, dtype="float32", name="classifier")
         self._set_stage("finetune")
         self._accuracy = keras.metrics.Mean(name="pretrain_accuracy")
@@ -105,7 +107,10 @@ class HashingModel(keras.Model):
 
     def call(self, images, training=None):
         features = self._features(images, training)
-        return {"codes": self.hashing(features), "logits": self.classifier(features)}
+        return {
+            "codes": self.hashing(features, training=training),
+            "logits": self.classifier(features),
+        }
 
     def _features(self, images, training):
         scaled = self.preprocessing(images)
@@ -355,6 +360,7 @@ class HashingModel(keras.Model):
             "preprocessing": keras.saving.serialize_keras_object(self.preprocessing),
             "mirror": self.mirror,
             "gain": self.hashing.gain,
+            "slope": self.hashing.slope,
         }
 
     @classmethod
