@@ -42,6 +42,7 @@ RECIPES = {
         width=8,
         pretrain_epochs=3,
         finetune_epochs=2,
+        plain_epochs=1,
     ),
     "cifar10": dataclasses.replace(
         recipes.default("cifar10", 47_500, (32, 32, 3)),
@@ -119,7 +120,10 @@ PARTS_OF_EPOCH = 4
 LOSSES = {
     "exponentiated": Arm(_exponentiated()),
     "DPSH": Arm(lambda classes, bits: losses.DPSHLoss()),
-    "HashNet": Arm(lambda classes, bits: losses.HashNetLoss(), continuation=True),
+    # Its codes harden from tanh(z) on.
+    "HashNet": Arm(
+        lambda classes, bits: losses.HashNetLoss(), continuation=True, changes={"slope": 1.0}
+    ),
     "DCH": Arm(lambda classes, bits: losses.DCHLoss()),
     "DTSH": Arm(lambda classes, bits: losses.DTSHLoss()),
     "CSQ": Arm(losses.CSQLoss),

@@ -30,10 +30,10 @@ def test_relaxed_codes_are_tanh_of_a_standardized_projection(rng, gain, slope):
         )
 
 
-def test_the_gain_leaves_the_first_codes_and_multiplies_the_steps_of_adam(rng):
+def test_the_gain_leaves_the_first_codes_and_multiplies_the_turn_of_a_step_of_adam(rng):
     features = rng.uniform(-0.5, 0.5, (50, 3)).astype("float32")
     labels = rng.integers(0, 2, 50)
-    first, moved = {}, {}
+    first, turned = {}, {}
     for gain in (1.0, 30.0):
         keras.utils.set_random_seed(0)
         layer = HashingLayer(6, gain=gain)
@@ -42,9 +42,35 @@ def test_the_gain_leaves_the_first_codes_and_multiplies_the_steps_of_adam(rng):
         first[gain] = model.predict(features, verbose=0)
         before = ops.convert_to_numpy(layer.kernel)
         model.train_on_batch(features, labels)
-        moved[gain] = gain * (ops.convert_to_numpy(layer.kernel) - before)
+        step = ops.convert_to_numpy(layer.kernel) - before
+        turned[gain] = np.linalg.norm(step) / np.linalg.norm(before)
     np.testing.assert_allclose(first[30.0], first[1.0], atol=1e-6)
-    np.testing.assert_allclose(moved[30.0], 30 * moved[1.0], rtol=0.02, atol=1e-5)
+    assert turned[30.0] == pytest.approx(30 * turned[1.0], rel=0.01)
+
+
+def test_every_bit_has_items_on_both_sides_wherever_the_features_lie(rng):
+    features = rng.normal(size=(64, 10)).astype("float32")
+    layer = HashingLayer(48)
+    near, far = (ops.convert_to_numpy(layer(features + shift, training=True)) for shift in (0, 50))
+    assert ((far > 0).any(axis=0) & (far < 0).any(axis=0)).all()
+    np.testing.assert_allclose(near, far, atol=1e-3)
+    assert (np.abs(near).mean(axis=0) < np.tanh(2.5)).all()
+
+
+def test_one_item_alone_has_codes_of_0_in_training():
+    relaxed = HashingLayer(4)(np.ones((1, 3), "float32"), training=True)
+    np.testing.assert_array_equal(ops.convert_to_numpy(relaxed), np.zeros((1, 4)))
+
+
+@pytest.mark.parametrize("reloaded", [False, True])
+def test_a_frozen_layer_keeps_its_statistics(rng, reloaded):
+    layer = HashingLayer(4, trainable=False)
+    if reloaded:
+        layer = HashingLayer.from_config(layer.get_config())
+    features = rng.normal(5, 1, (20, 3)).astype("float32")
+    relaxed = ops.convert_to_numpy(layer(features))
+    np.testing.assert_array_equal(ops.convert_to_numpy(layer(features, training=True)), relaxed)
+    np.testing.assert_array_equal(ops.convert_to_numpy(layer(features)), relaxed)
 
 
 @pytest.mark.parametrize("argument", ["gain", "slope"])
@@ -55,10 +81,16 @@ def test_a_gain_or_slope_that_is_no_number_above_0_is_refused(argument, value):
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
-def test_output_is_float32_under_every_policy(rng, policy):
-    layer = HashingLayer(4, dtype=policy)
-    codes = layer(rng.normal(size=(3, 2)).astype("float32"))
-    assert keras.backend.standardize_dtype(codes.dtype) == "float32"
+def test_codes_are_those_of_float32_under_every_policy(rng, policy):
+    features = rng.normal(10, 1, (30, 2)).astype("float32")
+    layer, plain = HashingLayer(4, dtype=policy), HashingLayer(4)
+    for built in (layer, plain):
+        built.build((None, 2))
+    plain.set_weights(layer.get_weights())
+    expected = ops.convert_to_numpy(plain(features, training=True))
+    relaxed = layer(features, training=True)
+    assert keras.backend.standardize_dtype(relaxed.dtype) == "float32"
+    np.testing.assert_allclose(ops.convert_to_numpy(relaxed), expected, atol=1e-3)
 
 
 def test_works_in_functional_sequential_and_subclassed_models(rng):
@@ -75,6 +107,7 @@ def test_works_in_functional_sequential_and_subclassed_models(rng):
 
     for model in (
         keras.Model(inputs, HashingLayer(7)(inputs)),
+        keras.Model(inputs, HashingLayer(7)(inputs, training=False)),
         keras.Sequential([HashingLayer(7)]),
         Subclassed(),
     ):
@@ -83,9 +116,8 @@ def test_works_in_functional_sequential_and_subclassed_models(rng):
 
 def test_saved_model_gives_the_same_codes(rng, tmp_path):
     features = rng.normal(size=(5, 3)).astype("float32")
-    model = keras.Sequential(
-        [keras.Input((3,)), HashingLayer(9, kernel_regularizer="l2", gain=5, slope=2)]
-    )
+    model = keras.Sequential([keras.Input((3,)), HashingLayer(9, "he_normal", gain=5, slope=2)])
+    model(features, training=True)  # statistics other than those at the start
     model.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_array_equal(

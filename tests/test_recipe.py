@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 from absl import flags
+from keras import ops
 
 from tfhash.cli import recipe as recipes
+from tfhash.layers import HashingLayer
 
 
 def choose(source, items, *arguments, side=32):
@@ -68,6 +70,17 @@ def test_mixed_precision_is_that_of_the_network_alone(rng):
     assert keras.config.dtype_policy().name == "float32"
     images = rng.integers(0, 256, (4, 32, 32, 3), "uint8")
     np.testing.assert_array_equal(model.encode(images), model.uncompiled_copy().encode(images))
+    features = model.backbone(model.preprocessing(images))
+    assert keras.backend.standardize_dtype(features.dtype) == "bfloat16"
+    mirrored = model.backbone(model.preprocessing(images[:, :, ::-1]))
+    in_float32 = HashingLayer(12, slope=model.hashing.slope, gain=model.hashing.gain)
+    in_float32.build(features.shape)
+    in_float32.set_weights(model.hashing.get_weights())
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(model(images)["codes"]),
+        ops.convert_to_numpy(in_float32((features + mirrored) / 2)),
+        atol=1e-6,
+    )
 
 
 def test_gain_and_slope_are_those_of_the_hashing_head():

@@ -22,6 +22,7 @@ from tables import (
 
 from tfhash import data
 from tfhash.cli import recipe as recipes
+from tfhash.losses import ExponentiatedHashingLoss
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
 README = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8")
@@ -51,6 +52,7 @@ def test_what_was_trained_is_what_the_command_trains_today(name, shape):
     given = [flag.removeprefix("--").split("=")[0] for flag in command[2:]]
     for seed, report in read_report(name)["seeds"].items():
         assert report["settings"]["seed"] == int(seed)
+        assert report["settings"]["scale"] == ExponentiatedHashingLoss().scale
         items = report["protocol"]["train_items"]
         recipe = recipes.default(report["settings"]["dataset"], items, shape)
         for choice, value in dataclasses.asdict(recipe).items():

@@ -185,7 +185,8 @@ def define_flags(values):
     )
     number(
         "slope",
-        help="Slope of the relaxed codes at 0, above 0; they reach tanh(slope).",
+        help="Slope of tanh in the hashing head, above 0; the larger, the nearer are the relaxed "
+        "codes to binary ones.",
         lower_bound=0,
     )
     choice(

@@ -15,28 +15,30 @@ class HashingLayer(keras.layers.Layer):
 
     A dense projection, standardized, then `tanh(sharpness slope z)`, with a sharpness of 1 that
     training can raise (see `tfhash.callbacks.TanhContinuation`). Standardized means a mean of 0 and a
-    variance of 1 over the batch while training, and over recent batches of training otherwise, as by
-    batch normalization: no bit can become the same for all items, and no code so saturated that
-    the gradients of its bits vanish. The projection runs in the layer's compute type; the output is
-    float32 under every dtype policy, for the loss and for all who read its sign, which is the
-    binary code (see `tfhash.codes`).
+    variance of 1, as by batch normalization: over the batch in training, over recent batches of
+    training otherwise. So every bit has items of a batch on both sides, and their mean
+    `|tanh(slope z)|` stays below `tanh(slope)`, which leaves a gradient to those in doubt. All of it is
+    computed in float32 under every dtype policy, for the sign of the output is the binary code (see
+    `tfhash.codes`).
+
+    Train on batches of tens of items or more: of one alone nothing can be learned. The statistics start
+    at 0 and 1, and after some 30 batches are those of the data.
 
     Args:
         bits: Length of the code, an integer >= 1.
         kernel_initializer: Initializer of the projection.
-        kernel_regularizer: Optional regularizer of the projection.
         gain: How many times as fast this layer learns as those before it, above 0. The kernel
-            starts that many times smaller, so that the codes start the same, and an optimizer
-            whose steps do not grow with the gradient, as Adam's, moves them `gain` times as far.
-            Leave it at 1 for plain gradient descent, which would move them `gain**2` times as far.
-        slope: Slope of the relaxed codes where they are 0, above 0. A bit that splits the items in
-            halves can reach `tanh(slope)`; the larger the slope, the nearer the relaxed codes are
-            to binary ones, and the fewer items still have a gradient.
+            starts that many times smaller and is multiplied by it, so that the codes start the
+            same, and an optimizer whose steps do not grow with the gradient, as Adam's, turns it
+            `gain` times as far. Leave it at 1 for plain gradient descent, which would turn it
+            `gain**2` times as far.
+        slope: Slope of `tanh` at 0, above 0. The larger, the nearer are the relaxed codes to
+            binary ones, and the fewer items still have a gradient.
         **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`).
 
     Call arguments:
         features: Float `[n, f]`.
-        training: Whether to standardize by the batch itself.
+        training: Whether to standardize by the batch itself, and to note its statistics.
 
     Returns:
         Relaxed codes, float32 `[n, bits]` in [-1, 1].
@@ -57,15 +59,13 @@ class HashingLayer(keras.layers.Layer):
         self,
         bits,
         kernel_initializer="glorot_uniform",
-        kernel_regularizer=None,
         gain=1.0,
         slope=2.5,
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(autocast=False, **kwargs)
         self.bits = codes.check_bits(bits)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         for name, value in {"gain": gain, "slope": slope}.items():
             if not 0 < value < float("inf"):
                 raise ValueError(
@@ -74,7 +74,12 @@ class HashingLayer(keras.layers.Layer):
         self.gain = float(gain)
         self.slope = float(slope)
         self.standardization = keras.layers.BatchNormalization(
-            momentum=MOMENTUM, center=False, scale=False, dtype="float32", name="standardization"
+            momentum=MOMENTUM,
+            center=False,
+            scale=False,
+            trainable=self.trainable,
+            dtype="float32",
+            name="standardization",
         )
 
     def build(self, input_shape):
@@ -82,24 +87,30 @@ class HashingLayer(keras.layers.Layer):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(input_shape[-1], self.bits),
+            dtype="float32",
+            autocast=False,
             initializer=lambda shape, dtype: self.kernel_initializer(shape, dtype) / self.gain,
-            regularizer=self.kernel_regularizer,
         )
         self.sharpness = self.add_weight(
-            name="sharpness", shape=(), initializer="ones", trainable=False, dtype="float32"
+            name="sharpness",
+            shape=(),
+            dtype="float32",
+            autocast=False,
+            initializer="ones",
+            trainable=False,
         )
         self.standardization.build((None, self.bits))
 
     def call(self, features, training=None):
         self._check_features(features.shape)
-        projected = self.gain * ops.cast(ops.matmul(features, self.kernel), "float32")
+        projected = self.gain * ops.matmul(ops.cast(features, "float32"), self.kernel)
         standardized = self.standardization(projected, training=training)
-        return ops.tanh(self.sharpness * (self.slope * standardized))
+        return ops.tanh(self.sharpness * self.slope * standardized)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.bits)
 
-    def compute_output_spec(self, features):
+    def compute_output_spec(self, features, training=None):
         return keras.KerasTensor(self.compute_output_shape(features.shape), dtype="float32")
 
     def get_config(self):
@@ -107,7 +118,6 @@ class HashingLayer(keras.layers.Layer):
             **super().get_config(),
             "bits": self.bits,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
             "gain": self.gain,
             "slope": self.slope,
         }

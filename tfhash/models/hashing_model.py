@@ -39,7 +39,7 @@ class HashingModel(keras.Model):
         gain: How many times as fast the hashing head learns as the backbone, for it starts from
             nothing where the backbone is pre-trained. Made for Adam and its like: pass 1 with
             plain gradient descent, see `tfhash.layers.HashingLayer`.
-        slope: Slope of the relaxed codes where they are 0, see there.
+        slope: How near the relaxed codes come to binary ones, see there.
         **kwargs: Arguments of `keras.Model` (`name`, `dtype`).
 
     Call arguments:
@@ -264,7 +264,7 @@ class HashingModel(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         del x
         if self.stage == "finetune":
-            # 1 where every relaxed code has reached a vertex of the cube.
+            # Near 1 where the relaxed codes are near the vertices of the cube.
             self._saturation.update_state(ops.mean(ops.abs(y_pred["codes"]), axis=1))
             metric = self._saturation
         else:
