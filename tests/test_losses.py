@@ -236,13 +236,15 @@ def test_labels_and_codes_that_do_not_fit_are_refused(labels, codes, message):
 @pytest.mark.parametrize("kind", ["integers", "column", "multi_hot"])
 def test_trains_the_hashing_layer_on_a_model_of_ones_own(rng, kind):
     labels = np.arange(64) % 4
-    features = (np.eye(4)[labels] * 3 + rng.normal(size=(64, 4))).astype("float32")
+    features = (np.eye(4)[labels] * 3 + 0.3 * rng.normal(size=(64, 4))).astype("float32")
     y = {"integers": labels, "column": labels[:, None], "multi_hot": np.eye(4)[labels]}[kind]
     inputs = keras.Input((4,))
     model = keras.Model(inputs, HashingLayer(8)(inputs))
     model.compile(keras.optimizers.Adam(0.05), loss=ExponentiatedHashingLoss())
-    losses_seen = model.fit(features, y, batch_size=64, epochs=15, verbose=0).history["loss"]
+    losses_seen = model.fit(features, y, batch_size=64, epochs=30, verbose=0).history["loss"]
     expected = ExponentiatedHashingLoss()(labels, model.predict(features, verbose=0))
     found = model.evaluate(features, y, batch_size=64, verbose=0)
     assert found == pytest.approx(float(expected), rel=1e-4)
-    assert losses_seen[-1] < 0.8 * losses_seen[0]
+    # Agreement 1 within a class; between four classes -1/3, which is the least for all pairs alike.
+    least = np.exp(-2) + np.exp(-2 / 3)
+    assert losses_seen[-1] < 1.3 * least < losses_seen[0]
