@@ -67,8 +67,7 @@ class Arm:
     bits: int = 12
     pretrained: bool = True
     trained: bool = True
-    continuation: bool = False
-    averaged: bool = False
+    callback: Callable[[], keras.callbacks.Callback] | None = None
     changes: dict[str, float] = dataclasses.field(default_factory=dict)  # of the recipe
 
 
@@ -122,7 +121,9 @@ LOSSES = {
     "DPSH": Arm(lambda classes, bits: losses.DPSHLoss()),
     # Its codes harden from tanh(z) on.
     "HashNet": Arm(
-        lambda classes, bits: losses.HashNetLoss(), continuation=True, changes={"slope": 1.0}
+        lambda classes, bits: losses.HashNetLoss(),
+        callback=TanhContinuation,
+        changes={"slope": 1.0},
     ),
     "DCH": Arm(lambda classes, bits: losses.DCHLoss()),
     "DTSH": Arm(lambda classes, bits: losses.DTSHLoss()),
@@ -151,7 +152,7 @@ ARMS = {
         f"exponentiated, slope {slope:g}": Arm(_exponentiated(), changes={"slope": slope})
         for slope in (1.0, 5.0)
     },
-    "exponentiated, weights averaged": Arm(_exponentiated(), averaged=True),
+    "exponentiated, weights averaged": Arm(_exponentiated(), callback=AveragedWeights),
 }
 
 FLAGS = flags.FLAGS
@@ -222,8 +223,7 @@ def run(name, recipe, splits, seed, checkpoint):
         # The hashing loss from the start, for as many steps on the same batches.
         fit(model, "finetune", recipe, "pretrain", splits, seed)
     stage = "pretrain" if name == PREDICTED_CLASS else "finetune"
-    parts = PARTS_OF_EPOCH if arm.continuation else 1
-    callbacks = [TanhContinuation()] * arm.continuation + [AveragedWeights()] * arm.averaged
+    callbacks, parts = ([arm.callback()], PARTS_OF_EPOCH) if arm.callback else ([], 1)
     started = time.time()
     logs = fit(model, stage, recipe, "finetune", splits, seed, callbacks, parts)
     cell = {

@@ -43,8 +43,9 @@ def test_larger_batches_make_no_fewer_steps():
 
 def test_flags_replace_what_the_recipe_chose_and_nothing_else():
     before = choose("cifar10", 47_500)
-    after = choose("cifar10", 47_500, "--width=7", "--noflip", "--plain_epochs=0", "--cutout=6")
-    changed = {"width": 7, "flip": False, "plain_epochs": 0, "cutout": 6}
+    changed = {"width": 7, "flip": False, "pretrain_epochs": 0, "cutout": 6, "plain_epochs": 0}
+    given = ["--width=7", "--noflip", "--pretrain_epochs=0", "--cutout=6", "--plain_epochs=0"]
+    after = choose("cifar10", 47_500, *given)
     assert {**vars(before), **changed} == vars(after)
 
 

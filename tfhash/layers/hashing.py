@@ -63,7 +63,8 @@ class HashingLayer(keras.layers.Layer):
         slope=2.5,
         **kwargs,
     ):
-        super().__init__(autocast=False, **kwargs)
+        # Under every policy, for the sign of the output is the code.
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.bits = codes.check_bits(bits)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         for name, value in {"gain": gain, "slope": slope}.items():
@@ -78,7 +79,7 @@ class HashingLayer(keras.layers.Layer):
             center=False,
             scale=False,
             trainable=self.trainable,
-            dtype="float32",
+            dtype="float32",  # whatever the global policy
             name="standardization",
         )
 
@@ -87,31 +88,21 @@ class HashingLayer(keras.layers.Layer):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(input_shape[-1], self.bits),
-            dtype="float32",
-            autocast=False,
             initializer=lambda shape, dtype: self.kernel_initializer(shape, dtype) / self.gain,
         )
         self.sharpness = self.add_weight(
-            name="sharpness",
-            shape=(),
-            dtype="float32",
-            autocast=False,
-            initializer="ones",
-            trainable=False,
+            name="sharpness", shape=(), initializer="ones", trainable=False
         )
         self.standardization.build((None, self.bits))
 
     def call(self, features, training=None):
         self._check_features(features.shape)
-        projected = self.gain * ops.matmul(ops.cast(features, "float32"), self.kernel)
+        projected = self.gain * ops.matmul(features, self.kernel)
         standardized = self.standardization(projected, training=training)
         return ops.tanh(self.sharpness * self.slope * standardized)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.bits)
-
-    def compute_output_spec(self, features, training=None):
-        return keras.KerasTensor(self.compute_output_shape(features.shape), dtype="float32")
 
     def get_config(self):
         return {
