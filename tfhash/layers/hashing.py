@@ -34,7 +34,7 @@ class HashingLayer(keras.layers.Layer):
             `gain**2` times as far.
         slope: Slope of `tanh` at 0, above 0. The larger, the nearer are the relaxed codes to
             binary ones, and the fewer items still have a gradient.
-        **kwargs: Arguments of `keras.layers.Layer` (`name`, `dtype`, `trainable`).
+        **kwargs: Arguments of `keras.layers.Layer` (`name`, `trainable`).
 
     Call arguments:
         features: Float `[n, f]`.
