@@ -31,7 +31,8 @@ from tfhash import data, files, losses, metrics, plots
 from tfhash.callbacks import TanhContinuation
 from tfhash.cli import environment
 from tfhash.cli import recipe as recipes
-from tfhash.cli.evaluation import class_encoder
+from tfhash.cli.evaluation import class_encoder, with_batch_statistics
+from tfhash.cli.train import ADAPTED_ITEMS, SAMPLE_ITEMS, VALIDATION_DATABASE
 from tfhash.data.content import digest
 from tfhash.losses import pairs
 
@@ -42,7 +43,7 @@ RECIPES = {
         width=8,
         pretrain_epochs=3,
         finetune_epochs=2,
-        plain_epochs=1,
+        plain_epochs=2,
     ),
     "cifar10": dataclasses.replace(
         recipes.default("cifar10", 47_500, (32, 32, 3)),
@@ -53,10 +54,6 @@ RECIPES = {
         mirror=False,
     ),
 }
-
-# Training items that the first layer is adapted to, and those that validation queries search.
-ADAPTED_ITEMS = 5_000
-VALIDATION_DATABASE = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +80,9 @@ class WeightedPairs(losses.ExponentiatedHashingLoss):
         pair_loss = losses.bilinear_pair_loss(y_pred, y_pred, similar, self.scale)
         weighted = keras.ops.where(similar, self.weight * pair_loss, pair_loss)
         return pairs.balanced_pair_mean(weighted, similar)
+
+    def get_config(self):
+        return {**super().get_config(), "weight": self.weight}
 
 
 class AveragedWeights(keras.callbacks.Callback):
@@ -184,12 +184,15 @@ def main(_):
     checkpoints = pathlib.Path(FLAGS.checkpoints) / digest(json.dumps(settings).encode())[:12]
     for seed in FLAGS.seeds:
         for name in FLAGS.arms or ARMS:
-            if str(seed) in reports.read(output, made_with)["cells"].get(name, {}):
+            done = reports.read(output, made_with)["cells"].get(name, {}).get(str(seed))
+            arm = describe(ARMS[name], len(splits.classes))
+            if done:
+                check_same(output, f"{name}, seed {seed}", done["arm"], arm)
                 continue
             print(f"{name}, seed {seed}", flush=True)
             started = time.time()
             cell = run(name, recipe, splits, seed, checkpoints / f"{seed}.weights.h5")
-            cell["seconds"] = round(time.time() - started, 1)
+            cell |= {"arm": arm, "seconds": round(time.time() - started, 1)}
             # Read again, for another process may have added cells of its own seeds.
             report = reports.read(output, made_with)
             add_cell(report, name, seed, cell)
@@ -199,6 +202,25 @@ def main(_):
     print(tables.header(tables.LOSSES_COLUMNS) + tables.losses(report))
     figure = plot(report, FLAGS.title or FLAGS.dataset)
     plots.save_figure(figure, output.with_suffix(".png"))
+
+
+def describe(arm, classes):
+    """What an arm is trained with, for the report."""
+    loss = arm.loss(classes, arm.bits)
+    return {
+        "loss": {"class": type(loss).__name__, **loss.get_config()},
+        "changes": arm.changes,
+        "callback": arm.callback.__name__ if arm.callback else None,
+    }
+
+
+def check_same(output, cell, before, now):
+    """Raises `ValueError` if a finished cell was made otherwise than it would be today."""
+    if before != now:
+        raise ValueError(
+            f"{cell} in {output} was made with {before}, not with {now}. Move the file away to "
+            "start over"
+        )
 
 
 def add_cell(report, name, seed, cell):
@@ -213,7 +235,9 @@ def run(name, recipe, splits, seed, checkpoint):
     arm = ARMS[name]
     model = build(arm, dataclasses.replace(recipe, **arm.changes), splits, seed)
     if not arm.trained:
-        return {**measure(arm.bits, model.encode, splits), **environment.describe()}
+        images, _ = next(iter(splits.train.batches(SAMPLE_ITEMS)))
+        network = with_batch_statistics(model, images)
+        return {**measure(arm.bits, network.encode, splits), **environment.describe()}
     if arm.pretrained:
         # By the recipe without the changes of the arm, for all arms go on from it.
         pretrained = restore_pretrained(recipe, splits, seed, checkpoint)

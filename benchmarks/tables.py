@@ -35,6 +35,8 @@ THROUGHPUT_COLUMNS = (
     "share of the plain classifier",
 )
 
+DTYPE_COLUMNS = ("stage", "float32", "mixed bfloat16", "times float32")
+
 EVALUATION_COLUMNS = (
     "bits",
     "histogram",
@@ -105,6 +107,13 @@ def training(name, result):
 def throughput(name, cell):
     """What `throughput.py` found for one cell, as a row under `THROUGHPUT_COLUMNS`."""
     return row([name, *(spread(cell[figure]) for figure in ("plain", "finetune", "share"))])
+
+
+def dtypes(stage, cell):
+    """What `dtype_policies.py` found for one stage, as a row under `DTYPE_COLUMNS`."""
+    return row(
+        [stage, *(spread(cell[figure]) for figure in ("float32", "mixed_bfloat16", "times"))]
+    )
 
 
 def evaluation(bits, cell):

@@ -20,6 +20,7 @@ from tfhash import files
 from tfhash.cli import environment
 from tfhash.layers import ImageScaling
 from tfhash.models import BACKBONES, HashingModel, build_backbone
+from tfhash.optimizers import ConvMuon
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_integer("bits", [12, 64], "Lengths of the codes.")
@@ -86,7 +87,7 @@ def hashing_model(bits):
 
 
 def optimizer():
-    return keras.optimizers.AdamW(1e-3, weight_decay=0.05)
+    return ConvMuon(1e-3, weight_decay=0.5)
 
 
 if __name__ == "__main__":

@@ -139,7 +139,19 @@ def test_a_predicted_class_is_packed_as_a_number():
     assert codes.tolist() == [[0, 0], [1, 0], [2, 0], [255, 0], [0, 1], [232, 3]]
 
 
-def test_the_report_names_the_variant_of_average_precision(run_directory, tmp_path):
+def test_an_untrained_network_has_the_statistics_of_the_sample(make_model, striped):
+    model, images = make_model(backbone="convnet"), striped[0][:32]
+    weights = model.get_weights()
+    network = evaluation.with_batch_statistics(model, images)
+    np.testing.assert_equal(model.get_weights(), weights)
+    # The codes are those of a training batch, in which every bit has images on both sides.
+    as_a_batch = model.uncompiled_copy()(images, training=True)["codes"]
+    np.testing.assert_allclose(network(images)["codes"], as_a_batch, rtol=1e-3, atol=1e-4)
+    assert np.abs(model(images)["codes"] - as_a_batch).max() > 0.1
+    assert network.hashing.standardization.momentum == model.hashing.standardization.momentum
+
+
+def test_the_report_names_the_variant_of_average_precision(run_directory, tmp_path, capsys):
     command = ["evaluate", f"--model={run_directory}", "--dataset=digits"]
     flags = ["--map_at=10", "--map_denominator=retrieved", "--map_without_hits=drop"]
     maps = []
@@ -149,12 +161,28 @@ def test_the_report_names_the_variant_of_average_precision(run_directory, tmp_pa
         maps.append(report["metrics"]["map"])
         # Those of training were measured by the default.
         assert bool(report["baselines"]) == (not given)
+        printed = capsys.readouterr().out
+        assert ("There are no baselines to compare with" in printed) == bool(given)
+        in_words = (
+            "of the 10 nearest, ties in random order; divided by the hits retrieved; "
+            "queries without hits are dropped"
+            if given
+            else "of whole rankings, ties in random order"
+        )
+        assert f"\nmap: {in_words}\n" in printed
         assert report["protocol"]["average_precision"] == (
             {"map_k": 10, "denominator": "retrieved", "without_hits": "drop"}
             if given
             else {"map_k": "all", "denominator": "possible", "without_hits": "zero"}
         )
     assert maps[0] < maps[1]
+
+
+@pytest.mark.parametrize("flag", ["--map_denominator=relevant", "--map_without_hits=drop"])
+@pytest.mark.parametrize("command", [["train"], ["evaluate", "--model=m"]])
+def test_variants_of_average_precision_at_no_k_are_refused(capsys, command, flag):
+    error = error_of(capsys, *command, "--dataset=digits", flag, status=2)
+    assert f"{flag} needs --map_at" in error
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +257,8 @@ def test_evaluate_repeats_the_figures_of_the_report(run_directory, tmp_path, cap
         assert re.search(rf"map, {name}, {bits} bits +{value:.4f}\n", printed + "\n")
     balance = min(min(share, 1 - share) for share in first["codes"]["bit_balance"])
     assert re.search(rf"least balanced bit +{balance:.4f}\n", printed)
+    correlation = first["codes"]["largest_bit_correlation"]
+    assert re.search(rf"largest correlation of two bits +{correlation:.4f}\n", printed)
     assert "holds a report. Pass --overwrite" in error_of(capsys, *command)
 
 

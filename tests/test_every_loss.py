@@ -55,13 +55,17 @@ def other_items(labels):
         )
 
 
-def naive_dpsh(labels, u, eta=0.1):
+def distance_to_vertex(code):
+    return np.mean((np.sign(code) - code) ** 2)
+
+
+def naive_dpsh(labels, u, quantization_weight=0.1):
     values = []
     for i, near, far in other_items(labels):
         theta = u @ u[i] / 2
         likelihood = [theta[j] - np.log(1 + np.exp(theta[j])) for j in near]
         likelihood += [-np.log(1 + np.exp(theta[j])) for j in far]
-        values.append(-np.mean(likelihood) + eta * np.mean((np.sign(u[i]) - u[i]) ** 2))
+        values.append(-np.mean(likelihood) + quantization_weight * distance_to_vertex(u[i]))
     return np.array(values)
 
 
@@ -83,7 +87,7 @@ def naive_hashnet(labels, h, alpha=10 / BITS):
     return np.array(values)
 
 
-def naive_dch(labels, h, gamma=5 / 12 * BITS, weight=0.1):
+def naive_dch(labels, h, gamma=5 / 12 * BITS, quantization_weight=0.1):
     def distance(x, y):
         return BITS / 2 * (1 - x @ y / np.linalg.norm(x) / np.linalg.norm(y))
 
@@ -97,11 +101,12 @@ def naive_dch(labels, h, gamma=5 / 12 * BITS, weight=0.1):
         for j in far:
             total += of_others * np.log(1 + gamma / distance(h[i], h[j]))
         to_vertex = distance(np.abs(h[i]), np.ones(BITS))
-        values.append(total / (len(near) + len(far)) + weight * np.log(1 + to_vertex / gamma))
+        quantization = quantization_weight * np.log(1 + to_vertex / gamma)
+        values.append(total / (len(near) + len(far)) + quantization)
     return np.array(values)
 
 
-def naive_dtsh(labels, u, margin=BITS / 4, weight=0.1):
+def naive_dtsh(labels, u, margin=BITS / 4, quantization_weight=0.1):
     values = []
     for i, near, far in other_items(labels):
         theta = u @ u[i] / 2
@@ -110,16 +115,16 @@ def naive_dtsh(labels, u, margin=BITS / 4, weight=0.1):
             for j in near
             for k in far
         ]
-        penalty = weight * np.mean((np.sign(u[i]) - u[i]) ** 2)
-        values.append((np.mean(triplets) if triplets else 0.0) + penalty)
+        of_triplets = np.mean(triplets) if triplets else 0.0
+        values.append(of_triplets + quantization_weight * distance_to_vertex(u[i]))
     return np.array(values)
 
 
-def naive_csq(labels, h, weight=1e-4):
+def naive_csq(labels, h, quantization_weight=1e-4):
     centers = (losses.class_centers(CLASSES, BITS)[labels] + 1) / 2
     p = (1 + h) / 2
     bce = -(centers * np.log(p) + (1 - centers) * np.log(1 - p)).mean(axis=1)
-    return bce + weight * np.log(np.cosh(np.abs(2 * p - 1) - 1)).sum(axis=1)
+    return bce + quantization_weight * np.log(np.cosh(np.abs(2 * p - 1) - 1)).sum(axis=1)
 
 
 def naive_orthohash(labels, h, scale=8.0, margin=0.2):
@@ -133,29 +138,34 @@ def naive_orthohash(labels, h, scale=8.0, margin=0.2):
     return np.array(values)
 
 
-def naive_greedyhash(labels, h, weight=0.1, scale=10.0):
+def naive_greedyhash(labels, h, penalty_weight=0.1, scale=10.0):
     logits = scale / BITS * np.sign(h) @ losses.class_centers(CLASSES, BITS).T
     cross_entropy = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(labels)), labels]
-    return cross_entropy + weight * (np.abs(np.abs(h) - 1) ** 3).mean(axis=1)
+    return cross_entropy + penalty_weight * (np.abs(np.abs(h) - 1) ** 3).mean(axis=1)
 
 
+# The paper's formula, and other arguments than those by default.
 NAIVE = {
-    losses.DPSHLoss: naive_dpsh,
-    losses.HashNetLoss: naive_hashnet,
-    losses.DCHLoss: naive_dch,
-    losses.DTSHLoss: naive_dtsh,
-    losses.CSQLoss: naive_csq,
-    losses.OrthoHashLoss: naive_orthohash,
-    losses.GreedyHashLoss: naive_greedyhash,
+    losses.DPSHLoss: (naive_dpsh, {"quantization_weight": 2.0}),
+    losses.HashNetLoss: (naive_hashnet, {"alpha": 0.7}),
+    losses.DCHLoss: (naive_dch, {"gamma": 1.5, "quantization_weight": 2.0}),
+    losses.DTSHLoss: (naive_dtsh, {"margin": 0.3, "quantization_weight": 2.0}),
+    losses.CSQLoss: (naive_csq, {"quantization_weight": 3.0}),
+    losses.OrthoHashLoss: (naive_orthohash, {"scale": 3.0, "margin": 0.5}),
+    losses.GreedyHashLoss: (naive_greedyhash, {"penalty_weight": 2.0, "scale": 3.0}),
 }
 
 
 @pytest.mark.parametrize("labels", [[0, 0, 1, 1, 2, 3], [2, 2, 2, 2], [0, 1, 2, 3]])
+@pytest.mark.parametrize("by_default", [True, False])
 @pytest.mark.parametrize("kind", NAIVE, ids=lambda kind: kind.__name__)
-def test_values_are_those_of_the_papers_formula(rng, kind, labels):
-    loss = next(loss for loss in EVERY_LOSS if type(loss) is kind)
+def test_values_are_those_of_the_papers_formula(rng, kind, by_default, labels):
+    formula, others = NAIVE[kind]
+    arguments = {} if by_default else others
+    default = next(loss for loss in EVERY_LOSS if type(loss) is kind)
+    loss = kind.from_config({**default.get_config(), **arguments})
     codes = rng.uniform(-0.95, 0.95, (len(labels), BITS)).astype("float32")
-    expected = NAIVE[kind](np.array(labels), codes.astype("float64"))
+    expected = formula(np.array(labels), codes.astype("float64"), **arguments)
     np.testing.assert_allclose(
         values_of(loss, np.array(labels), codes), expected, rtol=1e-4, atol=1e-6
     )

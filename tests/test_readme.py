@@ -1,15 +1,24 @@
+"""The examples in the documentation run as they stand."""
+
 import pathlib
 import re
 
 import pytest
 
-README = pathlib.Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+ROOT = pathlib.Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["model", "layer_and_loss", "search"])
-def test_the_readmes_examples_run(block):
+def examples(document):
+    """Code blocks of a document, as what a test is given."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    return [pytest.param(block, id=f"{document}-{i}") for i, block in enumerate(blocks)]
+
+
+@pytest.mark.parametrize("block", [*examples("README.md"), *examples("docs/training.md")])
+def test_the_examples_run(block):
     names = {}
-    exec(compile(block, str(README), "exec"), names)
+    exec(compile(block, "example", "exec"), names)
     if "codes" in names:
-        assert names["codes"].shape == (len(names["splits"].queries), 2)
+        items = names["images"] if "images" in names else names["splits"].queries
+        assert names["codes"].shape == (len(items), 2)

@@ -7,11 +7,14 @@ import statistics
 
 import pytest
 from tables import (
+    DTYPE_COLUMNS,
     LOSSES_COLUMNS,
     THROUGHPUT_COLUMNS,
     TRAINING_COLUMNS,
     compared,
+    dtypes,
     evaluation,
+    finished,
     header,
     losses,
     row,
@@ -35,6 +38,10 @@ TRAINED = {
     "cifar10-cnnh-48": (32, 32, 3),
     "digits-12": (8, 8, 1),
 }
+
+
+# Beside the exponentiated one.
+OTHER_LOSSES = ("DPSH", "HashNet", "DCH", "DTSH", "CSQ", "OrthoHash", "GreedyHash")
 
 
 def read_report(name):
@@ -89,12 +96,31 @@ def test_the_losses_are_compared_as_their_reports_say():
         assert header(LOSSES_COLUMNS) + losses(report) in BENCHMARKS_README
 
 
+@pytest.mark.parametrize("name", ["accuracy-mnist"])
+def test_the_exponentiated_loss_is_ahead_or_within_a_standard_deviation_of_the_best(name):
+    report = read_report(name)
+    values = {
+        arm: [cell["metrics"]["map"] for cell in finished(report, arm)] for arm in OTHER_LOSSES
+    }
+    assert all(len(of_seeds) == 3 for of_seeds in values.values())
+    best = max(values.values(), key=statistics.mean)
+    exponentiated = [cell["metrics"]["map"] for cell in finished(report, "exponentiated")]
+    assert len(exponentiated) == 3
+    assert statistics.mean(exponentiated) >= statistics.mean(best) - statistics.stdev(best)
+
+
 def test_the_throughput_of_training_is_that_of_its_report():
     cells = read_report("throughput")["cells"]
     rows = [throughput(name, cell) for name, cell in cells.items()]
     assert header(THROUGHPUT_COLUMNS) + "".join(rows) in BENCHMARKS_README
     shares = [statistics.median(cell["share"]) for cell in cells.values()]
+    assert min(shares) >= 0.95
     assert f"{100 * min(shares):.1f} to {100 * max(shares):.1f} % of the images" in README
+
+
+def test_the_speed_of_bfloat16_is_that_of_its_report():
+    rows = [dtypes(stage, cell) for stage, cell in read_report("dtype_policies")["cells"].items()]
+    assert header(DTYPE_COLUMNS) + "".join(rows) in BENCHMARKS_README
 
 
 def test_the_speed_of_search_is_that_of_its_report():

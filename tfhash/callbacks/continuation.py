@@ -6,9 +6,10 @@ import keras
 class TanhContinuation(keras.callbacks.Callback):
     """Raises the sharpness of a hashing layer, so that relaxed codes become binary by and by.
 
-    Relaxed codes are `tanh(sharpness slope z)`, see `tfhash.layers.HashingLayer`. The sharpness is 1 up to the first epoch of fine-tuning and
-    grows by the same factor every epoch after it, up to `last_sharpness` in the last one. It needs
-    several epochs: with two it jumps, and with one the codes stay as they are.
+    Relaxed codes are `tanh(sharpness slope z)`, see `tfhash.layers.HashingLayer`. The sharpness is 1
+    up to the first epoch of fine-tuning and grows by the same factor every epoch after it, up to
+    `last_sharpness` in the last one. It needs several epochs: with two it jumps, and with one the
+    codes stay as they are.
 
     Args:
         last_sharpness: Sharpness in the last epoch, >= 1.

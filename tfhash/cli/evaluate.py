@@ -31,6 +31,7 @@ def define_flags(values):
 
 def check_flags(values):
     require(values, "model", "dataset")
+    evaluation.check_flags(values)
 
 
 def run(values, command_line):
@@ -49,6 +50,11 @@ def run(values, command_line):
     figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
     figures["baselines"] = _baselines_of_training(values, figures["protocol"])
     print(f"\n{evaluation.table(figures)}")
+    if not figures["baselines"]:
+        print(
+            "\nThere are no baselines to compare with: this model has no report of its training "
+            "on these items by this variant of map"
+        )
     if directory:
         evaluation.draw(splits, encoded, model.bits, directory / "pictures")
         report = {"command_line": command_line, "bits": model.bits, **figures}

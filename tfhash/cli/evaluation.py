@@ -1,5 +1,6 @@
 """Measures a model on the queries and database of a dataset, and draws what it found."""
 
+import keras
 import numpy as np
 from absl import flags
 
@@ -7,6 +8,16 @@ import tfhash_ops
 from tfhash import codes, metrics, plots
 
 QUERIES_SHOWN, NEIGHBOURS_SHOWN = 10, 10
+
+DENOMINATORS_IN_WORDS = {
+    "possible": "divided by the hits that were possible",
+    "relevant": "divided by all relevant items",
+    "retrieved": "divided by the hits retrieved",
+}
+WITHOUT_HITS_IN_WORDS = {
+    "zero": "queries without hits count as 0",
+    "drop": "queries without hits are dropped",
+}
 
 
 def define_flags(values):
@@ -25,6 +36,16 @@ def define_flags(values):
         "With --map_at: whether a query without hits counts as 0 or is dropped.",
         flag_values=values,
     )  # fmt: skip
+
+
+def check_flags(values):
+    """Raises `flags.Error` if a flag of the variant of mAP would do nothing."""
+    for name in ("map_denominator", "map_without_hits"):
+        if values.map_at is None and values[name].value != values[name].default:
+            raise flags.Error(
+                f"--{name}={values[name].value} needs --map_at: over whole rankings, every query "
+                "that can be answered has hits, and all variants are the same"
+            )
 
 
 def variant(values):
@@ -79,6 +100,30 @@ def evaluate(model, splits, variant):
         },
     }
     return figures, (queries, database, histograms)
+
+
+def with_batch_statistics(model, images):
+    """A copy of a model whose batch normalizations have the statistics of these images.
+
+    Those of a model that was never trained are of no images at all, and its codes nearly all alike.
+
+    Args:
+        model: Built `HashingModel`; it stays as it is.
+        images: A batch of some hundreds.
+    """
+    network = model.uncompiled_copy()
+    layers = [
+        layer
+        for layer in network._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+    ]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = 0.0  # one batch in place of a moving average
+    network(images, training=True)
+    for layer, momentum in zip(layers, momenta):
+        layer.momentum = momentum
+    return network
 
 
 def baselines(splits, variant, untrained, classifier=None):
@@ -145,6 +190,9 @@ def table(figures):
     # Near 0, a bit is the same for all items and tells nothing.
     rarer = min(min(share, 1 - share) for share in figures["codes"]["bit_balance"])
     rows.append(("rarer sign of the least balanced bit", f"{rarer:.4f}"))
+    # At 1, two bits always agree or always differ, and one of them tells nothing.
+    correlation = figures["codes"]["largest_bit_correlation"]
+    rows.append(("largest correlation of two bits", f"{correlation:.4f}"))
     for name, baseline in figures.get("baselines", {}).items():
         value = baseline["metrics"]["map"]
         rows.append((f"map, {name}, {baseline['bits']} bits", f"{value:.4f}"))
@@ -154,7 +202,17 @@ def table(figures):
         f"{protocol['dataset']}, {protocol['name']}: {protocol['queries']:,} queries against "
         f"{protocol['database_items']:,} items"
     )
-    return "\n".join([heading, *lines])
+    return "\n".join([heading, _in_words(protocol["average_precision"]), *lines])
+
+
+def _in_words(variant):
+    if variant["map_k"] == "all":
+        return "map: of whole rankings, ties in random order"
+    return (
+        f"map: of the {variant['map_k']} nearest, ties in random order; "
+        f"{DENOMINATORS_IN_WORDS[variant['denominator']]}; "
+        f"{WITHOUT_HITS_IN_WORDS[variant['without_hits']]}"
+    )
 
 
 def _neighbours(splits, queries, database):

@@ -37,6 +37,9 @@ from tfhash.losses import ExponentiatedHashingLoss
 # Training images that the first layer is adapted to.
 ADAPTED_ITEMS = 5_000
 
+# Training images that give an untrained network its batch statistics.
+SAMPLE_ITEMS = 1_000
+
 # Items of the training split that the validation queries search, and how often at most.
 VALIDATION_DATABASE = 10_000
 VALIDATIONS = 12
@@ -83,6 +86,7 @@ def define_flags(values):
 
 def check_flags(values):
     require(values, "dataset")
+    evaluation.check_flags(values)
     if values.resume and values.overwrite:
         raise flags.Error("--resume and --overwrite exclude each other")
 
@@ -104,7 +108,8 @@ def run(values, command_line):
         values.seed,
     )
     model.adapt(splits.train.take(ADAPTED_ITEMS).batches())
-    untrained = model.uncompiled_copy()
+    sample, _ = next(iter(splits.train.batches(SAMPLE_ITEMS)))
+    untrained = evaluation.with_batch_statistics(model, sample)
     # Only now that the input is known to be good, the directory is touched.
     run_directory.begin(settings, splits.fingerprint(), values.resume, values.overwrite)
     stages = _fit(values, recipe, splits, model, run_directory.backup)

@@ -5,9 +5,9 @@ can take the place of another in `HashingModel.compile(hashing_loss=...)` or beh
 `SmoothedCrossentropy` is that of pre-training, on logits. Keras hands labels over in the precision of
 the codes, so that integers must be below 2^24.
 
-Each follows its paper's formula, but is a mean over a batch, pairs or bits where the paper has a sum,
-so that its weights mean the same for every batch and length of code; where a docstring names no paper
-for a default, it was chosen here.
+Each follows its paper's formula, but is a mean over a batch or pairs where the paper has a sum, and
+most over bits, so that its weights mean the same for every batch and length of code; where a
+docstring names no paper for a default, it was chosen here.
 """
 
 from tfhash.losses.centers import class_centers

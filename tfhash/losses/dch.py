@@ -22,7 +22,7 @@ class DCHLoss(keras.losses.Loss):
 
     Args:
         gamma: Distance at which a pair is as likely similar as not, in bits, > 0; by default
-            5 / 12 B: the paper's 20 bits of 48, for other lengths in proportion.
+            5 / 12 B, which is 20 of 48 bits.
         quantization_weight: The `lambda` above, >= 0.
         reduction, name, dtype: As in `keras.losses.Loss`.
 

@@ -14,9 +14,9 @@ class GreedyHashLoss(CenterLoss):
 
         L = cross_entropy(W sign(h), y) + alpha mean_k | |h_k| - 1 |^3
 
-    The gradient of sign(h) is taken to be that of h, here of a code that a tangent has relaxed. The paper
-    learns W; a loss has no weights, so
-    here W is fixed: row k is the centre of class k, times `scale / B`.
+    The gradient of sign(h) is taken to be that of h. In the paper, W is learned and h is not bounded;
+    here h is a relaxed code, and as a loss has no weights, W is fixed: row k is the centre of class
+    k, times `scale / B`.
 
     Args:
         num_classes: Number of classes.

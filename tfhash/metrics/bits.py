@@ -45,7 +45,8 @@ def bit_correlation(packed, bits):
     deviation = np.sqrt((centred**2).mean(axis=0))
     covariance = centred.T @ centred / len(centred)
     scale = np.outer(deviation, deviation)
-    return np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
+    correlation = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
+    return np.clip(correlation, -1, 1)  # rounding may lead beyond
 
 
 def count_distinct_codes(packed):

@@ -96,7 +96,10 @@ def _conv_bn_relu(x, width):
 
 
 def _whitenet(x, width):
-    """Whitened patches, then wide convolutions that are pooled early, as on small machines."""
+    """Whitened patches, then wide convolutions that are pooled early.
+
+    After the network of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024).
+    """
     x = PatchWhitening(2, name="whitening")(x)
     x = layers.Activation("gelu")(x)
     wide = min(4 * width, 256)

@@ -1,0 +1,72 @@
+"""How long a step of the recipe for CIFAR-10 takes in bfloat16, beside the same step in float32.
+
+They take turns, and the ratio is that within a round.
+
+    python benchmarks/dtype_policies.py
+"""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import tables
+from absl import app, flags
+from timing import divide, rounds
+
+from tfhash import files
+from tfhash.cli import environment
+from tfhash.cli import recipe as recipes
+from tfhash.losses import ExponentiatedHashingLoss
+from tfhash.models import STAGES
+
+FLAGS = flags.FLAGS
+flags.DEFINE_integer("repeats", 15, "Rounds of each cell.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Seed of the weights and the images.")
+flags.DEFINE_string("output", "benchmarks/results/dtype_policies.json", "Where results are kept.")
+
+IMAGE_SHAPE = (32, 32, 3)
+CLASSES = 10
+RECIPE = recipes.default("cifar10", 47_500, IMAGE_SHAPE)
+
+
+def main(_):
+    cells = {stage: measure(stage) for stage in STAGES}
+    report = {
+        "unit": "seconds of a step, of each round",
+        "batch_size": RECIPE.batch_size,
+        "repeats": FLAGS.repeats,
+        "seed": FLAGS.seed,
+        "cells": cells,
+        **environment.describe(),
+    }
+    files.write_json(pathlib.Path(FLAGS.output), report)
+    print(tables.header(tables.DTYPE_COLUMNS), end="")
+    for stage, cell in cells.items():
+        print(tables.dtypes(stage, cell), end="")
+
+
+def measure(stage):
+    rng = np.random.default_rng(FLAGS.seed)
+    images = rng.integers(0, 256, (RECIPE.batch_size, *IMAGE_SHAPE), "uint8")
+    labels = rng.integers(0, CLASSES, RECIPE.batch_size)
+    models = {policy: build(policy, stage) for policy in ("float32", "mixed_bfloat16")}
+    steps = {
+        policy: lambda model=model: model.train_on_batch(images, labels)
+        for policy, model in models.items()
+    }
+    for step in steps.values():  # traced and compiled before it counts
+        step()
+        step()
+    seconds = rounds(steps, FLAGS.repeats)
+    return {**seconds, "times": divide(seconds["mixed_bfloat16"], seconds["float32"])}
+
+
+def build(policy, stage):
+    recipe = dataclasses.replace(RECIPE, dtype_policy=policy)
+    model = recipe.build_model(IMAGE_SHAPE, CLASSES, 12, ExponentiatedHashingLoss(), FLAGS.seed)
+    model.begin_stage(stage)
+    return model
+
+
+if __name__ == "__main__":
+    app.run(main)
