@@ -13,10 +13,6 @@ from tfhash.models import HashingModel, build_backbone
 
 SHARED_DATASETS = pathlib.Path(__file__).parents[2] / "shared" / "datasets"
 
-tensorflow_only = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="uses TensorFlow's own pipelines"
-)
-
 
 @pytest.fixture(autouse=True)
 def _seeded():

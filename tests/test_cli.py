@@ -94,6 +94,9 @@ def test_train_prints_an_estimate_of_the_time_and_what_codes_must_beat(tmp_path,
     assert main(["train", *QUICK, *SHORT, f"--output_dir={tmp_path / 'run'}"]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"^about \d+ seconds of training to go$", printed, re.MULTILINE)
+    # Queries and database for the codes and both baselines; and two validations of 71 in 1,339.
+    encoded = rf"^about \d+ seconds besides training, to encode {3 * 1797 + 2 * 1410:,} images: for"
+    assert re.search(encoded, printed, re.MULTILINE)
     found = json.loads((tmp_path / "run" / "report.json").read_text())
     assert re.search(rf"^  map +{found['metrics']['map']:.4f}$", printed, re.MULTILINE)
     for name, baseline in found["baselines"].items():
@@ -541,6 +544,13 @@ def test_a_network_on_whitened_patches_is_trained_and_resumed(tmp_path):
     assert main([*arguments, "--resume"]) == 0
     again = json.loads((tmp_path / "report.json").read_text())
     assert again["metrics"] == first["metrics"]
+
+
+def test_a_command_that_cannot_be_imported_says_what_it_needs(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tfhash.cli.export", None)
+    error = error_of(capsys, "export")
+    assert "tfhash export: error: import of tfhash.cli.export" in error
+    assert "commands need TensorFlow" in error
 
 
 def test_python_dash_m_is_the_command():

@@ -59,10 +59,11 @@ class TimeEstimate(keras.callbacks.Callback):
         is_due = self._steps == self.UNTIMED + self.after
         if is_due and self.params["steps"] and self.params["verbose"]:
             steps = (self.params["epochs"] - self._epoch) * self.params["steps"] - batch - 1
-            print(f"\nabout {_in_words(self._seconds / self.after * steps)} of training to go")
+            print(f"\nabout {in_words(self._seconds / self.after * steps)} of training to go")
 
 
-def _in_words(seconds):
+def in_words(seconds):
+    """Seconds as people say them."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     if seconds < 90 * 60:

@@ -32,7 +32,15 @@ def main(argv=None):
     # faster convolutions of oneDNN are off by default on CPUs with AVX2 alone.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
-    command = importlib.import_module(f"tfhash.cli.{name}")
+    try:
+        command = importlib.import_module(f"tfhash.cli.{name}")
+    except ImportError as error:
+        print(
+            f"tfhash {name}: error: {error}\n(commands need TensorFlow, as tfhash installs it; "
+            "the library alone also runs on JAX)",
+            file=sys.stderr,
+        )
+        return 1
     values = flags.FlagValues()
     command.define_flags(values)
     flags.DEFINE_bool(

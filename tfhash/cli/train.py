@@ -29,6 +29,7 @@ from absl import flags
 
 from tfhash import export, files, plots
 from tfhash.callbacks import RetrievalEvaluation, TimeEstimate, TwoStageTraining
+from tfhash.callbacks.estimate import in_words
 from tfhash.cli import dataset_flags, environment, evaluation
 from tfhash.cli import recipe as recipes
 from tfhash.cli.main import require
@@ -110,6 +111,7 @@ def run(values, command_line):
     model.adapt(splits.train.take(ADAPTED_ITEMS).batches())
     sample, _ = next(iter(splits.train.batches(SAMPLE_ITEMS)))
     untrained = evaluation.with_batch_statistics(model, sample)
+    _print_time_of_encoding(recipe, splits, untrained, sample)
     # Only now that the input is known to be good, the directory is touched.
     run_directory.begin(settings, splits.fingerprint(), values.resume, values.overwrite)
     stages = _fit(values, recipe, splits, model, run_directory.backup)
@@ -261,7 +263,7 @@ def _fit(values, recipe, splits, model, backup):
             RetrievalEvaluation(
                 splits.validation.batches(),
                 splits.train.take(VALIDATION_DATABASE).batches(),
-                every=math.ceil(recipe.finetune_epochs / VALIDATIONS),
+                every=_epochs_to_validation(recipe),
                 first_epoch=recipe.pretrain_epochs,
             ),
         )
@@ -273,6 +275,28 @@ def _fit(values, recipe, splits, model, backup):
         callbacks=callbacks,
     )
     return stages
+
+
+def _print_time_of_encoding(recipe, splits, untrained, sample):
+    """Prints how long what is not training will take, judged by the time of a sample."""
+    baselines = 2 if recipe.pretrain_epochs else 1
+    images = (1 + baselines) * (len(splits.database) + len(splits.queries))
+    if len(splits.validation):
+        validations = math.ceil(recipe.finetune_epochs / _epochs_to_validation(recipe))
+        searched = min(len(splits.train), VALIDATION_DATABASE)
+        images += validations * (len(splits.validation) + searched)
+    untrained.encode(sample)  # compiled before it counts
+    started = time.perf_counter()
+    untrained.encode(sample)
+    seconds = images * (time.perf_counter() - started) / len(sample)
+    print(
+        f"about {in_words(seconds)} besides training, to encode {images:,} images: for validation, "
+        "the evaluation and its baselines"
+    )
+
+
+def _epochs_to_validation(recipe):
+    return math.ceil(recipe.finetune_epochs / VALIDATIONS)
 
 
 def _after_pretraining(model, pretrained_weights):

@@ -183,8 +183,9 @@ class Splits:
     def fingerprint(self):
         """SHA-256 of the names and labels of the items of every split, in hexadecimal.
 
-        It tells which items were divided how, not what their pixels are: a copy of a dataset that
-        is compressed otherwise has the fingerprint of the original.
+        It tells which items were divided how, not what their pixels are. Items of
+        tensorflow-datasets are named by their places in the prepared splits: a dataset that was
+        prepared in another order is divided otherwise, and has another fingerprint.
         """
         parts = (self.train, self.validation, self.queries, self.database)
         lists = [[list(part.names), part.labels.tolist()] for part in parts]
