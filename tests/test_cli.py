@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfhash import data, metrics
-from tfhash.cli import evaluation, main
+from tfhash.cli import evaluate, evaluation, main
 from tfhash.cli.main import COMMANDS
 from tfhash.data import protocols
 
@@ -218,6 +218,29 @@ def test_other_queries_than_in_training_are_allowed(run_directory, capsys):
     command = ["evaluate", f"--model={run_directory}", "--dataset=digits", "--protocol=unseen"]
     assert main(command) == 0
     assert "digits, unseen: " in capsys.readouterr().out
+
+
+def test_evaluate_says_if_nothing_tells_what_a_model_was_trained_on(
+    run_directory, tmp_path, capsys
+):
+    shutil.copy(run_directory / "model.keras", tmp_path)
+    known, unknown = ["evaluate", f"--model={run_directory}"], ["evaluate", f"--model={tmp_path}"]
+    for command in (known, unknown):
+        assert main([*command, "--dataset=digits"]) == 0
+        said = "There is no run.json beside the model" in capsys.readouterr().out
+        assert said == (command is unknown)
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked", "is_same"),
+    [
+        ("cifar10", "cifar10:3.0.2", True),
+        ("photos", "./photos/", True),
+        ("cifar10", "cifar100", False),
+    ],
+)
+def test_a_dataset_is_the_same_in_another_version_or_spelling(trained, asked, is_same):
+    assert (evaluate._place_of(trained) == evaluate._place_of(asked)) == is_same
 
 
 def test_keras_saved_model_and_command_line_give_the_same_codes(run_directory, tmp_path):

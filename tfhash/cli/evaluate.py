@@ -65,10 +65,20 @@ def run(values, command_line):
 def _division_of_training(values):
     """Flags that divided this dataset when the model was trained; none if that was on another."""
     trained = model_file.settings(values)
-    # Datasets by name are compared as if they were paths, too.
-    if pathlib.Path(trained.get("dataset", "")).resolve() != pathlib.Path(values.dataset).resolve():
+    if not trained:
+        print(
+            "There is no run.json beside the model: whether it was trained on some of the queries "
+            "is not known"
+        )
+        return {}
+    if _place_of(trained["dataset"]) != _place_of(values.dataset):
         return {}
     return {name: trained.get(name, values[name].default) for name in dataset_flags.DIVISION}
+
+
+def _place_of(dataset):
+    """What makes two datasets the same: names are taken for paths, too, and versions left out."""
+    return pathlib.Path(dataset.split(":")[0]).resolve()
 
 
 def _baselines_of_training(values, protocol):
