@@ -187,7 +187,7 @@ def main(_):
             done = reports.read(output, made_with)["cells"].get(name, {}).get(str(seed))
             arm = describe(ARMS[name], len(splits.classes))
             if done:
-                check_same(output, f"{name}, seed {seed}", done["arm"], arm)
+                reports.check_made_with(f"{output}: {name}, seed {seed},", done["arm"], arm)
                 continue
             print(f"{name}, seed {seed}", flush=True)
             started = time.time()
@@ -212,15 +212,6 @@ def describe(arm, classes):
         "changes": arm.changes,
         "callback": arm.callback.__name__ if arm.callback else None,
     }
-
-
-def check_same(output, cell, before, now):
-    """Raises `ValueError` if a finished cell was made otherwise than it would be today."""
-    if before != now:
-        raise ValueError(
-            f"{cell} in {output} was made with {before}, not with {now}. Move the file away to "
-            "start over"
-        )
 
 
 def add_cell(report, name, seed, cell):

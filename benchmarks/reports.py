@@ -12,10 +12,15 @@ def read(path, made_with):
     if not path.exists():
         return {**made_with, "cells": {}}
     report = json.loads(path.read_text(encoding="utf-8"))
-    before = {name: report.get(name) for name in made_with if report.get(name) != made_with[name]}
-    if before:
-        now = {name: made_with[name] for name in before}
-        raise ValueError(
-            f"{path} was made with {before}, not with {now}. Move it away to start over"
-        )
+    check_made_with(path, report, made_with)
     return report
+
+
+def check_made_with(what, before, now):
+    """Raises `ValueError`, naming what differs, unless `before` has all that is in `now`."""
+    then = {name: before.get(name) for name in now if before.get(name) != now[name]}
+    if then:
+        today = {name: now[name] for name in then}
+        raise ValueError(
+            f"{what} was made with {then}, not with {today}. Move it away to start over"
+        )

@@ -38,6 +38,7 @@ CLASSES = 10
 def main(_):
     output = pathlib.Path(FLAGS.output)
     settings = {name: FLAGS[name].value for name in ("backbone", "width", "repeats", "seed")}
+    settings["optimizer"] = optimizer().name
     report = reports.read(output, {"settings": settings, **environment.describe()})
     report["unit"] = "images per second, of each round"
     print(tables.header(tables.THROUGHPUT_COLUMNS), end="")

@@ -63,6 +63,16 @@ def test_arms_go_on_from_one_pretrained_network_and_cells_are_made_once(compare,
         compare(ARMS, dataclasses.replace(RECIPE, width=3))
 
 
+def test_a_cell_of_another_loss_than_todays_is_not_gone_on_from(compare, monkeypatch):
+    compare(["exponentiated"])
+    today = dataclasses.replace(
+        accuracy.ARMS["exponentiated"], loss=accuracy._exponentiated(scale=3.0)
+    )
+    monkeypatch.setitem(accuracy.ARMS, "exponentiated", today)
+    with pytest.raises(ValueError, match="exponentiated, seed 0, was made with .*'scale': 2.0"):
+        compare(["exponentiated"])
+
+
 def test_averaged_weights_are_the_moving_average_of_those_of_the_steps(monkeypatch):
     monkeypatch.setattr(accuracy.AveragedWeights, "momentum", 0.5)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
