@@ -12,6 +12,7 @@ import resource
 import subprocess
 import sys
 
+import tables
 from absl import app, flags
 
 from tfhash import files
@@ -29,7 +30,7 @@ def main(argv):
         print(json.dumps(_train(*argv[1:])))
         return
     cells = []
-    print(f"{'batch':>6}{'bits':>6}{'classifier MB':>15}{'hashing MB':>12}{'added MB':>10}")
+    print(tables.header(tables.MEMORY_COLUMNS), end="")
     for batch_size in FLAGS.batch_sizes:
         for bits in FLAGS.bits:
             peaks = {stage: _measure(stage, batch_size, bits) for stage in ("pretrain", "finetune")}
@@ -41,11 +42,7 @@ def main(argv):
                 "added_mb": peaks["finetune"] - peaks["pretrain"],
             }
             cells.append(cell)
-            print(
-                f"{batch_size:6}{bits:6}{cell['classifier_peak_mb']:15}"
-                f"{cell['hashing_peak_mb']:12}{cell['added_mb']:10}",
-                flush=True,
-            )
+            print(tables.memory(cell), end="", flush=True)
     report = {"unit": "MB = 10^6 bytes, peak resident memory", "cells": cells}
     files.write_json(pathlib.Path(FLAGS.output), {**report, **environment.describe()})
 

@@ -37,6 +37,8 @@ THROUGHPUT_COLUMNS = (
 
 DTYPE_COLUMNS = ("stage", "float32", "mixed bfloat16", "times float32")
 
+MEMORY_COLUMNS = ("batch", "bits", "as a classifier, MB", "by the hashing loss, MB", "added, MB")
+
 EVALUATION_COLUMNS = (
     "bits",
     "histogram",
@@ -114,6 +116,12 @@ def dtypes(stage, cell):
     return row(
         [stage, *(spread(cell[figure]) for figure in ("float32", "mixed_bfloat16", "times"))]
     )
+
+
+def memory(cell):
+    """What `loss_memory.py` found for one cell, as a row under `MEMORY_COLUMNS`."""
+    figures = ("batch_size", "bits", "classifier_peak_mb", "hashing_peak_mb", "added_mb")
+    return row([cell[figure] for figure in figures])
 
 
 def evaluation(bits, cell):

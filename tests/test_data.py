@@ -327,6 +327,27 @@ def test_augmentation_beyond_the_image_is_refused(photos, name, value):
         load(photos).train.shuffled_batches(4, seed=0, augmentation=augmentation)
 
 
+def test_a_pass_that_ends_early_is_an_error_and_the_next_reads_every_item():
+    lengths = iter([3, 10])
+    elements = tf.data.Dataset.from_generator(
+        lambda: ((np.zeros((8, 8, 1), "uint8"), i) for i in range(next(lengths))),
+        output_types=("uint8", "int64"),
+    )
+    split = data.Split.create(elements, list("abcdefghij"), range(10), (8, 8, 1))
+    with pytest.raises(tf.errors.FailedPreconditionError, match="contained only 3"):
+        list(split.batches(4))
+    for _ in range(2):  # read, then from memory
+        labels = np.concatenate([labels for _, labels in split.batches(4)])
+        np.testing.assert_array_equal(labels, range(10))
+
+
+def test_a_split_that_is_left_in_the_middle_is_read_whole_the_next_time(shared_datasets):
+    train = data.load("mnist", data_dir=shared_datasets).train
+    for _ in range(3):
+        next(iter(train.batches(1000)))
+    assert sum(len(labels) for _, labels in train.batches(1000)) == len(train)
+
+
 def test_a_batch_larger_than_the_split_is_the_split(photos):
     split = load(photos).validation
     (images, _) = next(iter(split.shuffled_batches(1000, seed=0)))

@@ -10,6 +10,7 @@ import pytest
 from tables import (
     DTYPE_COLUMNS,
     LOSSES_COLUMNS,
+    MEMORY_COLUMNS,
     THROUGHPUT_COLUMNS,
     TRAINING_COLUMNS,
     compared,
@@ -18,6 +19,7 @@ from tables import (
     finished,
     header,
     losses,
+    memory,
     row,
     spread,
     throughput,
@@ -135,6 +137,11 @@ def test_the_throughput_of_training_is_that_of_its_report():
 def test_the_speed_of_bfloat16_is_that_of_its_report():
     rows = [dtypes(stage, cell) for stage, cell in read_report("dtype_policies")["cells"].items()]
     assert header(DTYPE_COLUMNS) + "".join(rows) in BENCHMARKS_README
+
+
+def test_the_memory_of_the_loss_is_that_of_its_report():
+    rows = [memory(cell) for cell in read_report("loss_memory")["cells"]]
+    assert header(MEMORY_COLUMNS) + "".join(rows) in BENCHMARKS_README
 
 
 def test_the_speed_of_search_is_that_of_its_report():

@@ -38,9 +38,11 @@ class Split:
     @classmethod
     def create(cls, elements, names, labels, image_shape, read_once=False):
         """Makes a split; keeps its images in memory if they are small and read more than once."""
+        # Before the cache: what is left in the middle can look like its end, and the cache would
+        # take the part read so far for all there is.
+        elements = elements.apply(tf.data.experimental.assert_cardinality(len(names)))
         if not read_once and len(names) * np.prod(image_shape) <= CACHE_BYTES:
             elements = elements.cache()
-        elements = elements.apply(tf.data.experimental.assert_cardinality(len(names)))
         return cls(elements, names, np.asarray(labels, "int64"), tuple(image_shape))
 
     def __len__(self):
