@@ -19,7 +19,8 @@ test: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest $(IN_PARALLEL)
 	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest $(IN_PARALLEL) tests/test_codes.py tests/test_labels.py \
 		tests/test_losses.py tests/test_every_loss.py tests/test_layers.py tests/test_metrics.py \
-		tests/test_optimizers.py tests/test_models.py tests/test_callbacks.py
+		tests/test_optimizers.py tests/test_models.py tests/test_callbacks.py \
+		tests/test_self_training.py
 
 $(VENV)/installed-%: pyproject.toml setup.py $(wildcard tfhash_ops/cc/*/*)
 	$(PYTHON) -m venv $(VENV)

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfhash.data import ArrayBatches, Augmentation
+from tfhash.data import ArrayBatches, Augmentation, PartlyLabelledBatches
 
 
 @pytest.fixture
@@ -141,6 +141,60 @@ def test_images_without_a_label_each_are_refused(images, labels):
 def test_augmentation_beyond_the_arrays_is_refused():
     with pytest.raises(ValueError, match="`max_shift` must be in 0 to 4"):
         ArrayBatches(images_of(3), np.arange(3), 2, 0, augmentation=Augmentation(max_shift=5))
+
+
+def partly_labelled(labels, **arguments):
+    return PartlyLabelledBatches(images_of(len(labels)), np.array(labels), seed=0, **arguments)
+
+
+def taken(batches):
+    """The numbers and the labels of the images of an epoch."""
+    epoch = [batches[i] for i in range(batches.num_batches)]
+    return [
+        np.concatenate(part) for part in ([i[:, 0, 0, 0] for i, _ in epoch], [y for _, y in epoch])
+    ]
+
+
+def test_an_epoch_takes_labelled_images_over_and_over():
+    batches = partly_labelled([-1, 5, -1, 6, -1, 7, -1, -1, -1, -1], batch_size=4)
+    numbers, labels = taken(batches)
+    assert batches.steps_per_epoch == batches.num_batches == 2
+    assert sorted(np.unique(numbers, return_counts=True)[1]) == [2, 3, 3]
+    np.testing.assert_array_equal(labels, np.array([5, 6, 7])[(numbers - 1) // 2])
+
+
+def test_guesses_are_the_labels_of_one_epoch():
+    batches = partly_labelled([-1, 5, -1, 6, -1, 7], batch_size=2)
+    batches.begin_epoch(1, [8, -1, 9])
+    numbers, labels = taken(batches)
+    assert {*zip(numbers.tolist(), labels.tolist())} == {(0, 8), (1, 5), (3, 6), (4, 9), (5, 7)}
+    batches.begin_epoch(2, [-1, -1, -1])
+    assert set(taken(batches)[0].tolist()) == {1, 3, 5}
+
+
+def test_order_depends_on_seed_epoch_and_guesses_alone():
+    first, again = (partly_labelled([-1, 5, 6, 7, 8, -1], batch_size=2) for _ in range(2))
+    first.begin_epoch(0, [1, 1])
+    taken(first)
+    orders = []
+    for epoch in (3, 4):
+        first.begin_epoch(epoch, [1, -1])
+        again.begin_epoch(epoch, np.array([1, -1]))
+        orders.append(taken(first)[0].tolist())
+        assert orders[-1] == taken(again)[0].tolist()
+    assert orders[0] != orders[1]
+
+
+def test_labels_that_are_given_stay_as_they_are():
+    given = np.array([-1, 5])
+    batches = PartlyLabelledBatches(images_of(2), given, 2, seed=0)
+    batches.begin_epoch(0, [4])
+    assert given.tolist() == [-1, 5]
+
+
+def test_images_of_which_none_has_a_label_are_refused():
+    with pytest.raises(ValueError, match="some images must have a label"):
+        partly_labelled([-1, -1], batch_size=1)
 
 
 TRAINING_ON_JAX = """

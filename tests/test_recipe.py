@@ -36,6 +36,18 @@ def test_the_recipe_depends_on_the_dataset_and_its_size(
     assert (recipe.backbone, recipe.batch_size, recipe.epochs()) == (backbone, batch_size, epochs)
 
 
+def test_images_without_labels_make_pretraining_longer_and_changes_larger():
+    recipe = recipes.default("cifar10", 4_750, (32, 32, 3), unlabelled=54_000)
+    large = recipes.default("cifar10", 58_750, (32, 32, 3))
+    assert (recipe.width, recipe.batch_size) == (large.width, large.batch_size)
+    assert (recipe.supervised_epochs(), recipe.pretrain_epochs, recipe.finetune_epochs) == (
+        6,
+        18,
+        2,
+    )
+    assert (recipe.max_shift, recipe.cutout, recipe.plain_epochs) == (4, 12, 0)
+
+
 def test_larger_batches_make_no_fewer_steps():
     recipe = choose("digits", 1_340, "--batch_size=670")
     assert (recipe.pretrain_epochs, recipe.finetune_epochs) == (250, 250)

@@ -202,6 +202,10 @@ def table(figures):
         f"{protocol['dataset']}, {protocol['name']}: {protocol['queries']:,} queries against "
         f"{protocol['database_items']:,} items"
     )
+    if protocol.get("unlabelled_items"):
+        heading += (
+            f"\npre-trained on {protocol['unlabelled_items']:,} of these without their labels, too"
+        )
     return "\n".join([heading, _in_words(protocol["average_precision"]), *lines])
 
 

@@ -22,6 +22,9 @@ OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "muon": ConvMuon}
 # Small photographs in colour, which need a larger network and more changes to each image.
 PHOTOGRAPHS = ("cifar10", "cifar100")
 
+# Share of the epochs of pre-training before the network's own labels count.
+SUPERVISED_SHARE = 1 / 3
+
 # Below this many training items, smaller batches make more steps.
 FEW_ITEMS = 10_000
 
@@ -53,6 +56,10 @@ class Recipe:
     def epochs(self):
         """Epochs of both stages."""
         return self.pretrain_epochs + self.finetune_epochs
+
+    def supervised_epochs(self):
+        """The first epochs of pre-training, which take labelled images alone."""
+        return math.ceil(SUPERVISED_SHARE * self.pretrain_epochs)
 
     def augmentation(self):
         return Augmentation(self.max_shift, self.flip, self.cutout)
@@ -196,7 +203,7 @@ def define_flags(values):
     )
 
 
-def choose(values, source, items, image_shape):
+def choose(values, source, items, image_shape, unlabelled=0):
     """The recipe for a dataset, with what the flags ask for in place of its own choices.
 
     Args:
@@ -204,13 +211,14 @@ def choose(values, source, items, image_shape):
         source: What was loaded; see `tfhash.data.Splits`.
         items: Number of training items.
         image_shape: `(height, width, channels)`.
+        unlabelled: Number of images without labels that are pre-trained on, too.
 
     Raises:
         ValueError: If images cannot be changed as asked.
     """
     given = {field.name: values[field.name].value for field in dataclasses.fields(Recipe)}
     chosen = {name: value for name, value in given.items() if value is not None}
-    by_default = default(source, items, image_shape, values.batch_size)
+    by_default = default(source, items, image_shape, values.batch_size, unlabelled)
     recipe = dataclasses.replace(by_default, **chosen)
     if "plain_epochs" not in chosen:
         # The share of the epochs that it is by default, whatever their number.
@@ -220,11 +228,28 @@ def choose(values, source, items, image_shape):
     return recipe
 
 
-def default(source, items, image_shape, batch_size=None):
+def default(source, items, image_shape, batch_size=None, unlabelled=0):
     """The recipe for a dataset. What depends on the size of batches follows `batch_size`."""
+    if unlabelled:
+        return _with_self_training(
+            default(source, items + unlabelled, image_shape, batch_size), min(image_shape[:2])
+        )
     if re.split("[:/]", source)[0] in PHOTOGRAPHS:
         return _for_photographs(items, batch_size)
     return _for_simple_images(items, image_shape, batch_size)
+
+
+def _with_self_training(recipe, side):
+    """Twice as much pre-training, on images changed so much that a label of the network's own,
+    of the image as it was, is news to it; then fine-tuning on the few labelled ones."""
+    return dataclasses.replace(
+        recipe,
+        pretrain_epochs=2 * recipe.pretrain_epochs,
+        finetune_epochs=2,
+        max_shift=side // 8,
+        cutout=3 * side // 8,
+        plain_epochs=0,
+    )
 
 
 def _for_simple_images(items, image_shape, batch_size):

@@ -25,14 +25,16 @@ import shutil
 import time
 
 import keras
+import numpy as np
 from absl import flags
 
 from tfhash import export, files, plots
-from tfhash.callbacks import RetrievalEvaluation, TimeEstimate, TwoStageTraining
+from tfhash.callbacks import RetrievalEvaluation, SelfTraining, TimeEstimate, TwoStageTraining
 from tfhash.callbacks.estimate import in_words
 from tfhash.cli import dataset_flags, environment, evaluation
 from tfhash.cli import recipe as recipes
 from tfhash.cli.main import require
+from tfhash.data import PartlyLabelledBatches
 from tfhash.losses import ExponentiatedHashingLoss
 
 # Training images that the first layer is adapted to.
@@ -44,6 +46,9 @@ SAMPLE_ITEMS = 1_000
 # Items of the training split that the validation queries search, and how often at most.
 VALIDATION_DATABASE = 10_000
 VALIDATIONS = 12
+
+# Protocols whose database has images that training may see without their labels.
+WITH_UNLABELLED = ("cnnh", "cnnh54k")
 
 # Flags that may differ when a run is resumed: they do not change what is learned.
 NOT_PART_OF_RUN = (
@@ -79,6 +84,13 @@ def define_flags(values):
         "Sharpness of the exponentiated loss: a pair of codes that is wrong in every bit costs "
         "exp(scale).",
     )
+    boolean(
+        "unlabelled",
+        False,
+        "Pre-train on the images of the database that are not among the training items, too, with "
+        "classes that the network predicts in place of their labels; for the protocols cnnh and "
+        "cnnh54k.",
+    )
     string("output_dir", None, "Where to write; by default runs/DATASET-BITS.")
     integer("seed", 0, "Seed of the weights and of the order of training.", lower_bound=0)
     boolean("resume", False, "Go on with the run in --output_dir.")
@@ -88,6 +100,11 @@ def define_flags(values):
 def check_flags(values):
     require(values, "dataset")
     evaluation.check_flags(values)
+    if values.unlabelled and values.protocol not in WITH_UNLABELLED:
+        raise flags.Error(
+            f"--unlabelled needs --protocol={' or '.join(WITH_UNLABELLED)}: under "
+            f"{values.protocol}, no other images may be trained on"
+        )
     if values.resume and values.overwrite:
         raise flags.Error("--resume and --overwrite exclude each other")
 
@@ -98,7 +115,15 @@ def run(values, command_line):
     )
     run_directory.check_state(values.resume, values.overwrite)
     splits = dataset_flags.load(values, values.image_size)
-    recipe = recipes.choose(values, splits.source, len(splits.train), splits.image_shape)
+    unlabelled = splits.unlabelled() if values.unlabelled else splits.train.take(0)
+    recipe = recipes.choose(
+        values, splits.source, len(splits.train), splits.image_shape, len(unlabelled)
+    )
+    if values.unlabelled and recipe.pretrain_epochs == recipe.supervised_epochs():
+        raise ValueError(
+            "with --unlabelled, `pretrain_epochs` must be 2 or more: the first epochs take labelled "
+            f"images alone. Received: --pretrain_epochs={recipe.pretrain_epochs}"
+        )
     print("Recipe:", ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(recipe).items()))
     settings = _settings(values, recipe)
     model = recipe.build_model(
@@ -111,12 +136,13 @@ def run(values, command_line):
     model.adapt(splits.train.take(ADAPTED_ITEMS).batches())
     sample, _ = next(iter(splits.train.batches(SAMPLE_ITEMS)))
     untrained = evaluation.with_batch_statistics(model, sample)
-    _print_time_of_encoding(recipe, splits, untrained, sample)
+    _print_time_of_encoding(recipe, splits, len(unlabelled), untrained, sample)
     # Only now that the input is known to be good, the directory is touched.
     run_directory.begin(settings, splits.fingerprint(), values.resume, values.overwrite)
-    stages = _fit(values, recipe, splits, model, run_directory.backup)
+    stages = _fit(values, recipe, splits, unlabelled, model, run_directory.backup)
     trained = time.time()
     figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
+    figures["protocol"]["unlabelled_items"] = len(unlabelled)
     figures["baselines"] = evaluation.baselines(
         splits,
         evaluation.variant(values),
@@ -239,21 +265,14 @@ def _settings(values, recipe):
     return {**given, **dataclasses.asdict(recipe)}
 
 
-def _fit(values, recipe, splits, model, backup):
-    steps = splits.train.steps_per_epoch(recipe.batch_size)
+def _fit(values, recipe, splits, unlabelled, model, backup):
+    steps = splits.train.concatenate(unlabelled).steps_per_epoch(recipe.batch_size)
     stages = TwoStageTraining(
         recipe.pretrain_epochs,
         recipe.schedule("pretrain", steps),
         recipe.schedule("finetune", steps),
         pretrained_weights=backup / "pretrained.weights.h5",
         backup_dir=backup,
-    )
-    batches = splits.train.shuffled_batches(
-        recipe.batch_size,
-        values.seed,
-        stages.epochs_done(),
-        recipe.augmentation(),
-        recipe.augmented_epochs(),
     )
     callbacks: list[keras.callbacks.Callback] = [stages, TimeEstimate()]
     if len(splits.validation):
@@ -267,20 +286,41 @@ def _fit(values, recipe, splits, model, backup):
                 first_epoch=recipe.pretrain_epochs,
             ),
         )
-    model.fit(
-        batches,
-        epochs=recipe.epochs(),
-        steps_per_epoch=steps,
-        shuffle=False,
-        callbacks=callbacks,
-    )
+    if len(unlabelled):
+        batches = _partly_labelled_batches(splits.train, unlabelled, recipe, values.seed)
+        callbacks.insert(
+            0, SelfTraining(batches, recipe.supervised_epochs(), recipe.pretrain_epochs)
+        )
+        length = {}  # that of the batches
+    else:
+        batches = splits.train.shuffled_batches(
+            recipe.batch_size,
+            values.seed,
+            stages.epochs_done(),
+            recipe.augmentation(),
+            recipe.augmented_epochs(),
+        )
+        length = {"steps_per_epoch": steps}
+    model.fit(batches, epochs=recipe.epochs(), shuffle=False, callbacks=callbacks, **length)
     return stages
 
 
-def _print_time_of_encoding(recipe, splits, untrained, sample):
+def _partly_labelled_batches(train, unlabelled, recipe, seed):
+    return PartlyLabelledBatches(
+        train.concatenate(unlabelled).images(),
+        np.concatenate([train.labels, np.full(len(unlabelled), -1)]),
+        recipe.batch_size,
+        seed,
+        recipe.augmentation(),
+        recipe.augmented_epochs(),
+    )
+
+
+def _print_time_of_encoding(recipe, splits, unlabelled, untrained, sample):
     """Prints how long what is not training will take, judged by the time of a sample."""
     baselines = 2 if recipe.pretrain_epochs else 1
     images = (1 + baselines) * (len(splits.database) + len(splits.queries))
+    images += unlabelled * (recipe.pretrain_epochs - recipe.supervised_epochs())
     if len(splits.validation):
         validations = math.ceil(recipe.finetune_epochs / _epochs_to_validation(recipe))
         searched = min(len(splits.train), VALIDATION_DATABASE)
@@ -290,8 +330,9 @@ def _print_time_of_encoding(recipe, splits, untrained, sample):
     untrained.encode(sample)
     seconds = images * (time.perf_counter() - started) / len(sample)
     print(
-        f"about {in_words(seconds)} besides training, to encode {images:,} images: for validation, "
-        "the evaluation and its baselines"
+        f"about {in_words(seconds)} besides training, to encode {images:,} images: for "
+        + ("labels of its own, " if unlabelled else "")
+        + "validation, the evaluation and its baselines"
     )
 
 

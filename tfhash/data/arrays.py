@@ -82,3 +82,75 @@ class ArrayBatches(keras.utils.PyDataset):
 
     def _draw_order(self, epoch):
         return np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
+
+
+class PartlyLabelledBatches(ArrayBatches):
+    """Training batches of arrays in which some images have no label, one epoch at a time.
+
+    An epoch takes the images that have a label, over and over until it is as long as one of all
+    images. `tfhash.callbacks.SelfTraining` gives labels to the others as training goes on. Train with
+    `fit(batches, shuffle=False)`, without `steps_per_epoch`: Keras then asks for the batches of an
+    epoch after it has begun.
+
+    Args:
+        images, batch_size, seed, augmentation, augmented_epochs: As in `ArrayBatches`.
+        labels: Integer labels `[n]`, NumPy; -1 where there is none.
+
+    Attributes:
+        is_labelled: Booleans `[n]`, which images came with a label.
+        steps_per_epoch: Whole batches of all images.
+
+    Raises:
+        ValueError: As in `ArrayBatches`, or if no image has a label.
+
+    Example:
+
+    >>> import numpy as np
+    >>> batches = PartlyLabelledBatches(
+    ...     np.zeros((9, 8, 8, 1), "uint8"), np.array([0, 1] + 7 * [-1]), 4, seed=0
+    ... )
+    >>> batches.steps_per_epoch, sorted(batches[0][1].tolist())
+    (2, [0, 0, 1, 1])
+    """
+
+    def __init__(
+        self, images, labels, batch_size, seed, augmentation=None, augmented_epochs=math.inf
+    ):
+        super().__init__(
+            images,
+            np.array(labels),  # a copy, to write guesses into
+            batch_size,
+            seed,
+            augmentation=augmentation,
+            augmented_epochs=augmented_epochs,
+        )
+        self.is_labelled = self.labels >= 0
+        if not self.is_labelled.any():
+            raise ValueError(
+                "some images must have a label. Received: labels that are all negative"
+            )
+        self._epoch = 0
+
+    @property
+    def num_batches(self):
+        return self.steps_per_epoch  # Keras asks anew in every epoch
+
+    def begin_epoch(self, epoch, guesses):
+        """Enters an epoch.
+
+        Args:
+            epoch: Counted from 0.
+            guesses: Labels in it of the images that came without, in their order; -1 for none.
+        """
+        self._epoch = epoch
+        self.labels[~self.is_labelled] = guesses
+        self._order_of_epoch.cache_clear()
+
+    def __getitem__(self, index):
+        return super().__getitem__(self._epoch * self.steps_per_epoch + index)
+
+    def _draw_order(self, epoch):
+        rng = np.random.default_rng((self.seed, epoch))
+        labelled = np.flatnonzero(self.labels >= 0)
+        times = math.ceil(self.steps_per_epoch * self.batch_size / len(labelled))
+        return np.concatenate([rng.permutation(labelled) for _ in range(times)])

@@ -52,6 +52,10 @@ class Split:
         """`tf.data.Dataset` of `(images, labels)` batches in order, the last one smaller."""
         return self.elements.batch(batch_size).prefetch(2)
 
+    def images(self):
+        """All images, NumPy `uint8 [n, height, width, channels]`."""
+        return np.concatenate([images for images, _ in self.batches(1000).as_numpy_iterator()])
+
     def conform(self, image_shape):
         """The same items brought to another shape; see `tfhash.data.images.conform`."""
         if self.image_shape == tuple(image_shape):
@@ -181,6 +185,16 @@ class Splits:
     @property
     def image_shape(self):
         return self.train.image_shape
+
+    def unlabelled(self):
+        """Items of the database that are neither trained on nor kept for validation.
+
+        Under `cnnh` and `cnnh54k`: their images may be trained on, and their labels not.
+        """
+        labelled = {*self.train.names, *self.validation.names}
+        return self.database.pick(
+            [i for i, name in enumerate(self.database.names) if name not in labelled]
+        )
 
     def fingerprint(self):
         """SHA-256 of the names and labels of the items of every split, in hexadecimal.

@@ -1,6 +1,7 @@
 """The hashing network: a backbone, a hashing head and a classifier head."""
 
 import copy
+import functools
 import types
 
 import keras
@@ -335,12 +336,19 @@ class HashingModel(keras.Model):
         Returns:
             NumPy `int64 [n]`, the class of the largest logit.
         """
+        return np.argmax(self.predict_logits(images, batch_size, verbose), axis=1)
+
+    def predict_logits(self, images, batch_size=256, verbose=0):
+        """The logits of the classifier head, NumPy `[n, num_classes]`; see `classify`."""
         if hasattr(images, "shape") and len(images) == 0:
-            return np.zeros(0, np.int64)
+            return np.zeros((0, self.num_classes), np.float32)
+        return self._scorer.predict(images, _batch_size_for(images, batch_size), verbose)
+
+    @functools.cached_property
+    def _scorer(self):
+        """Images to logits, made once, so that Keras compiles it once."""
         inputs = keras.Input(self.image_shape)
-        scorer = keras.Model(inputs, self.classifier(self._features(inputs, training=False)))
-        logits = scorer.predict(images, _batch_size_for(images, batch_size), verbose)
-        return np.argmax(logits, axis=1)
+        return keras.Model(inputs, self.classifier(self._features(inputs, training=False)))
 
     def uncompiled_copy(self):
         """A copy for inference: the same weights, without optimizer, losses and metrics."""

@@ -1,0 +1,84 @@
+"""Pre-training on images without labels, by the classes that the network itself predicts."""
+
+import keras
+import numpy as np
+
+
+class SelfTraining(keras.callbacks.Callback):
+    """Lets a `tfhash.models.HashingModel` pre-train on images that came without labels.
+
+    The first epochs take the images with labels alone. Before each later epoch of pre-training the
+    network predicts the classes of the others, as they are; those it is sure of serve as labels of
+    the changed images in that epoch. Fine-tuning takes the images with labels alone again, for what
+    a classifier gets wrong would pull codes together that are to lie apart.
+
+    The logs carry `self_labelled`, the share of the images without labels that got one.
+
+    Args:
+        batches: `tfhash.data.PartlyLabelledBatches`, given to `fit` as well.
+        first_epoch: Epoch, counted from 0, from which on the network's own labels count.
+        pretrain_epochs: As in `TwoStageTraining`; from there on they no longer do.
+        confidence: Least probability of a class that is taken for a label, in [0, 1]. Label
+            smoothing bounds the probabilities that a network learns to give.
+        batch_size: Images classified at a time.
+
+    Raises:
+        ValueError: If `confidence` is out of range.
+
+    Example:
+
+    >>> import keras, numpy as np
+    >>> from tfhash.callbacks import TwoStageTraining
+    >>> from tfhash.data import PartlyLabelledBatches
+    >>> from tfhash.models import HashingModel, build_backbone
+    >>> model = HashingModel(build_backbone("mlp", (8, 8, 1)), bits=12, num_classes=2)
+    >>> model.compile(optimizer="adam")
+    >>> images, labels = np.zeros((16, 8, 8, 1), "uint8"), np.array([0, 1] + 14 * [-1])
+    >>> batches = PartlyLabelledBatches(images, labels, batch_size=4, seed=0)
+    >>> callbacks = [SelfTraining(batches, 1, 2, confidence=0.0), TwoStageTraining(2)]
+    >>> history = model.fit(batches, epochs=3, shuffle=False, verbose=0, callbacks=callbacks)
+    >>> history.history["self_labelled"]
+    [0.0, 1.0, 0.0]
+
+    Reference: Lee, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for
+    Deep Neural Networks" (ICML 2013 workshop); labels of unchanged images for changed ones and the
+    bound on the confidence as in Sohn et al., "FixMatch: Simplifying Semi-Supervised Learning with
+    Consistency and Confidence" (NeurIPS 2020).
+    """
+
+    def __init__(self, batches, first_epoch, pretrain_epochs, confidence=0.7, batch_size=256):
+        super().__init__()
+        if not 0 <= confidence <= 1:
+            raise ValueError(f"`confidence` must be in [0, 1]. Received: confidence={confidence!r}")
+        self.batches = batches
+        self.first_epoch = first_epoch
+        self.pretrain_epochs = pretrain_epochs
+        self.confidence = confidence
+        self.batch_size = batch_size
+
+    def on_epoch_begin(self, epoch, logs=None):
+        unlabelled = self.batches.images[~self.batches.is_labelled]
+        if self.first_epoch <= epoch < self.pretrain_epochs:
+            logits = self.model.predict_logits(unlabelled, self.batch_size)
+            guesses = sure_classes(logits, self.confidence)
+        else:
+            guesses = np.full(len(unlabelled), -1)
+        self.batches.begin_epoch(epoch, guesses)
+        self._share = float(np.mean(guesses >= 0)) if len(guesses) else 0.0
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["self_labelled"] = self._share
+
+
+def sure_classes(logits, confidence):
+    """The class of each row of logits `[n, C]`, or -1 where its probability is below `confidence`.
+
+    Example:
+
+    >>> sure_classes(np.array([[0.0, 1.0], [9.0, 0.0]]), 0.9).tolist()
+    [-1, 0]
+    """
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    # The largest probability of a row: its odds are 1.
+    is_sure = 1 / odds.sum(axis=1) >= confidence
+    return np.where(is_sure, np.argmax(logits, axis=1), -1)
