@@ -109,6 +109,7 @@ def test_the_losses_were_compared_as_they_would_be_today(name, shared_datasets):
     assert {choice: settings[choice] for choice in recipe} == recipe
     assert list(report["cells"]) == list(accuracy.ARMS)
     for name, arm in accuracy.ARMS.items():
+        assert list(report["cells"][name]) == ["0", "1", "2"]
         for cell in report["cells"][name].values():
             assert cell["arm"] == accuracy.describe(arm, len(splits.classes))
 
