@@ -57,12 +57,12 @@ class SelfTraining(keras.callbacks.Callback):
         self.batch_size = batch_size
 
     def on_epoch_begin(self, epoch, logs=None):
-        unlabelled = self.batches.images[~self.batches.is_labelled]
+        is_unlabelled = ~self.batches.is_labelled
+        guesses = np.full(is_unlabelled.sum(), -1)
         if self.first_epoch <= epoch < self.pretrain_epochs:
+            unlabelled = self.batches.images[is_unlabelled]
             logits = self.model.predict_logits(unlabelled, self.batch_size)
             guesses = sure_classes(logits, self.confidence)
-        else:
-            guesses = np.full(len(unlabelled), -1)
         self.batches.begin_epoch(epoch, guesses)
         self._share = float(np.mean(guesses >= 0)) if len(guesses) else 0.0
 
