@@ -3,6 +3,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from interruption import Killed
 from keras import ops
 
 from tfhash import metrics
@@ -12,12 +13,9 @@ from tfhash.callbacks import (
     TimeEstimate,
     TwoStageTraining,
     estimate,
+    two_stage,
 )
 from tfhash.callbacks.backup import Backup
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing in the code may handle it."""
 
 
 class KillAt(keras.callbacks.Callback):
@@ -197,6 +195,20 @@ def test_the_seconds_of_training_are_those_of_all_its_epochs(make_model, striped
     (tmp_path / "state.json").write_text(json.dumps({**state, "seconds": 1000.0}))
     stages, _ = fit(make_model(), striped, backup_dir=tmp_path)
     assert stages.seconds > 1000
+
+
+def test_the_seconds_of_training_include_what_other_callbacks_do(monkeypatch, make_model, striped):
+    class Work(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            spent.append(10.0)
+
+        def on_epoch_end(self, epoch, logs=None):
+            spent.append(100.0)
+
+    spent = []
+    monkeypatch.setattr(two_stage.time, "perf_counter", lambda: sum(spent))
+    stages, _ = fit(make_model(), striped, callbacks=[Work()])
+    assert stages.seconds == 5 * 110
 
 
 def test_a_finished_run_has_nothing_left_to_train(make_model, striped, tmp_path):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from interruption import Killed
 from keras import ops
 
 from tfhash.callbacks import SelfTraining, TwoStageTraining
@@ -10,10 +11,6 @@ from tfhash.callbacks.self_training import sure_classes
 from tfhash.data import Augmentation, PartlyLabelledBatches
 
 EPOCHS, FIRST_EPOCH, PRETRAIN_EPOCHS = 5, 2, 4
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing in the code may handle it."""
 
 
 class Watch(keras.callbacks.Callback):

@@ -35,7 +35,8 @@ class TwoStageTraining(keras.callbacks.Callback):
 
     Attributes:
         epoch_logs: One dictionary of logs for each finished epoch.
-        seconds: What the finished epochs took, those before the backup included.
+        seconds: What the finished epochs took, with the work of all callbacks, those before the
+            backup included.
 
     Raises:
         ValueError: If an argument is out of range or the backup is from another schedule.
@@ -114,10 +115,10 @@ class TwoStageTraining(keras.callbacks.Callback):
         state = self._backup.read() if self._backup else None
         if state is not None:
             self._restore(self._backup, state)
+        self._clock = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
         self._epoch = epoch
-        self._epoch_began = time.perf_counter()
         self._end_restoring()
         if self.stage_of(epoch) != self._stage:
             self._begin(self.stage_of(epoch))
@@ -134,7 +135,9 @@ class TwoStageTraining(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         logs["stage"] = self._stage_number()
         self.epoch_logs.append({name: float(value) for name, value in logs.items()})
-        self.seconds += time.perf_counter() - self._epoch_began
+        # Since the epoch before, for other callbacks may be at work between the two.
+        before, self._clock = self._clock, time.perf_counter()
+        self.seconds += self._clock - before
         # Before the backup, for a run that goes on from it will not come here again.
         if self.pretrained_weights and epoch + 1 == self.pretrain_epochs:
             with files.written_whole(self.pretrained_weights) as temporary:

@@ -274,35 +274,39 @@ def _fit(values, recipe, splits, unlabelled, model, backup):
         pretrained_weights=backup / "pretrained.weights.h5",
         backup_dir=backup,
     )
-    callbacks: list[keras.callbacks.Callback] = [stages, TimeEstimate()]
-    if len(splits.validation):
-        # The splits that choices may rest on; the queries are for the report alone.
-        callbacks.insert(
-            0,
-            RetrievalEvaluation(
-                splits.validation.batches(),
-                splits.train.take(VALIDATION_DATABASE).batches(),
-                every=_epochs_to_validation(recipe),
-                first_epoch=recipe.pretrain_epochs,
-            ),
-        )
+    callbacks = [*_validation(recipe, splits), stages, TimeEstimate()]
     if len(unlabelled):
         batches = _partly_labelled_batches(splits.train, unlabelled, recipe, values.seed)
         callbacks.insert(
             0, SelfTraining(batches, recipe.supervised_epochs(), recipe.pretrain_epochs)
         )
-        length = {}  # that of the batches
+        steps = None  # the batches know how many they are
     else:
-        batches = splits.train.shuffled_batches(
-            recipe.batch_size,
-            values.seed,
-            stages.epochs_done(),
-            recipe.augmentation(),
-            recipe.augmented_epochs(),
-        )
-        length = {"steps_per_epoch": steps}
-    model.fit(batches, epochs=recipe.epochs(), shuffle=False, callbacks=callbacks, **length)
+        batches = _shuffled_batches(splits.train, recipe, values.seed, stages.epochs_done())
+    model.fit(
+        batches, steps_per_epoch=steps, epochs=recipe.epochs(), shuffle=False, callbacks=callbacks
+    )
     return stages
+
+
+def _validation(recipe, splits) -> list[keras.callbacks.Callback]:
+    if not len(splits.validation):
+        return []
+    # The splits that choices may rest on; the queries are for the report alone.
+    return [
+        RetrievalEvaluation(
+            splits.validation.batches(),
+            splits.train.take(VALIDATION_DATABASE).batches(),
+            every=_epochs_to_validation(recipe),
+            first_epoch=recipe.pretrain_epochs,
+        )
+    ]
+
+
+def _shuffled_batches(train, recipe, seed, first_epoch):
+    return train.shuffled_batches(
+        recipe.batch_size, seed, first_epoch, recipe.augmentation(), recipe.augmented_epochs()
+    )
 
 
 def _partly_labelled_batches(train, unlabelled, recipe, seed):
