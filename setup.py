@@ -1,6 +1,7 @@
 """Builds tfhash, and its compiled ops against the TensorFlow at hand.
 
-TFHASH_BUILD_OPS=0 leaves the compiled ops out. Everything else about the package is in
+TFHASH_BUILD_OPS=0 leaves the compiled ops out, and TFHASH_BUILD_OPS=jax those that need TensorFlow.
+TFHASH_BUILD_CUDA=1 adds the kernels for NVIDIA GPUs. Everything else about the package is in
 pyproject.toml.
 """
 
@@ -29,8 +30,24 @@ REQUIREMENTS = [
 ]
 
 
-def builds_ops():
-    return os.environ.get("TFHASH_BUILD_OPS", "1") != "0"
+# What the kernels for GPUs are compiled for; newer GPUs get code from the last one's.
+CUDA_ARCHITECTURES = ("80", "90")
+
+
+def ops_to_build():
+    """What the ops are compiled against: "tensorflow", "jax", or None."""
+    wanted = os.environ.get("TFHASH_BUILD_OPS", "1")
+    known = {"0": None, "1": "tensorflow", "jax": "jax"}
+    if wanted not in known:
+        raise SystemExit(f"TFHASH_BUILD_OPS must be one of {', '.join(known)}. Received: {wanted}")
+    return known[wanted]
+
+
+def builds_cuda():
+    is_wanted = os.environ.get("TFHASH_BUILD_CUDA", "0") != "0"
+    if is_wanted and ops_to_build() is None:
+        raise SystemExit("TFHASH_BUILD_CUDA=1 needs compiled ops: unset TFHASH_BUILD_OPS=0.")
+    return is_wanted
 
 
 def tensorflow_version():
@@ -56,6 +73,49 @@ def find_compiler():
     )
 
 
+def find_nvcc():
+    """CUDA's compiler: NVCC, or the nvcc on the path."""
+    wanted = shlex.split(os.environ.get("NVCC", "nvcc"))
+    if shutil.which(wanted[0]) is None:
+        raise SystemExit(
+            f"TFHASH_BUILD_CUDA=1 compiles kernels with CUDA's nvcc, and found none: looked for "
+            f"{wanted[0]}. Install the CUDA toolkit, name its nvcc in NVCC, or unset TFHASH_BUILD_CUDA."
+        )
+    return wanted
+
+
+def tensorflow_flags():
+    """What compiles and what links against the installed TensorFlow."""
+    if tensorflow_version() is None:
+        raise SystemExit(
+            "tfhash compiles its ops against the installed TensorFlow, and found none. "
+            f"Install {SUPPORTED_TENSORFLOW} first, or set TFHASH_BUILD_OPS=0 to install "
+            "tfhash without compiled ops."
+        )
+    import tensorflow as tf
+
+    include = pathlib.Path(tf.sysconfig.get_include())
+    compile_flags = [
+        *(flag for flag in tf.sysconfig.get_compile_flags() if not flag.startswith("-I")),
+        f'-DTFHASH_TENSORFLOW_VERSION="{tf.__version__}"',
+        # As system headers, so that their warnings stay their own.
+        *("-isystem", include, "-isystem", include / "external/highwayhash"),
+    ]
+    return compile_flags, [*tf.sysconfig.get_link_flags(), "-l:libtensorflow_cc.so.2"]
+
+
+def jax_flags():
+    """What compiles against the headers of the installed JAX; nothing links against it."""
+    try:
+        import jax
+    except ImportError:
+        raise SystemExit(
+            "TFHASH_BUILD_OPS=jax compiles against the headers of the installed JAX, and found none. "
+            "Install jax first, and pass --no-build-isolation to pip."
+        ) from None
+    return ["-std=c++17", "-isystem", jax.ffi.include_dir()], []
+
+
 def run(command):
     result = subprocess.run(command, capture_output=True, text=True)
     if result.returncode != 0:
@@ -72,74 +132,71 @@ class BuildOps(build_ext):
         return str(pathlib.Path(*fullname.split("."))) + ".so"
 
     def build_extensions(self):
-        if tensorflow_version() is None:
-            raise SystemExit(
-                "tfhash compiles its ops against the installed TensorFlow, and found none. "
-                f"Install {SUPPORTED_TENSORFLOW} first, or set TFHASH_BUILD_OPS=0 to install "
-                "tfhash without compiled ops."
-            )
-        self.command = find_compiler()
-        import tensorflow as tf
-
-        include = pathlib.Path(tf.sysconfig.get_include())
-        flags = [flag for flag in tf.sysconfig.get_compile_flags() if not flag.startswith("-I")]
-        flags += [
-            *("-O2", "-fPIC", "-DNDEBUG", f'-DTFHASH_TENSORFLOW_VERSION="{tf.__version__}"'),
-            # As system headers, so that their warnings stay their own.
-            *("-isystem", include, "-isystem", include / "external/highwayhash"),
-            f"-I{CC}",
-            f"-I{CC / 'tf' / 'wheel'}",
-        ]
-        self.tensorflow_flags = [*tf.sysconfig.get_link_flags(), "-l:libtensorflow_cc.so.2"]
+        self.compiler = find_compiler()
+        self.nvcc = find_nvcc() if builds_cuda() else None
+        flags = tensorflow_flags if ops_to_build() == "tensorflow" else jax_flags
+        self.compile_flags, self.link_flags = flags()
+        self.compile_flags += ["-O2", "-DNDEBUG", f"-I{CC}", f"-I{CC / 'tf' / 'wheel'}"]
         pathlib.Path(self.build_temp).mkdir(parents=True, exist_ok=True)
-        # The last library's sources take longest to compile, for TensorFlow's headers.
+        # The last library's sources take longest to compile.
         sources = [source for extension in self.extensions for source in extension.sources][::-1]
-
-        def compile_source(source):
-            run([*self.command, *flags, "-c", source, "-o", self.object_of(source)])
-
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(compile_source, sources))
+            list(pool.map(self.compile_source, dict.fromkeys(sources)))
         super().build_extensions()
+
+    def compile_source(self, source):
+        if source.endswith(".cu.cc"):
+            gpus = [f"-gencode=arch=compute_{gpu},code=sm_{gpu}" for gpu in CUDA_ARCHITECTURES]
+            newer = f"-gencode=arch=compute_{CUDA_ARCHITECTURES[-1]},code=compute_{CUDA_ARCHITECTURES[-1]}"
+            command = [*self.nvcc, "-x", "cu", "-Xcompiler", "-fPIC", *gpus, newer]
+        else:
+            command = [*self.compiler, "-fPIC"]
+        run([*command, *self.compile_flags, "-c", source, "-o", self.object_of(source)])
 
     def build_extension(self, extension):
         """Links one library, against the others beside it that it names."""
         target = pathlib.Path(self.get_ext_fullpath(extension.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         objects = [self.object_of(source) for source in extension.sources]
-        link = [*self.command, "-shared", "-pthread", *objects, "-o", target]
+        is_cuda = any(source.endswith(".cu.cc") for source in extension.sources)
+        linker = self.nvcc if is_cuda else [*self.compiler, "-pthread"]
+        link = [*linker, "-shared", *objects, "-o", target]
         if extension.libraries:
             link += [f"-L{target.parent}", *(f"-l{name}" for name in extension.libraries)]
-            link += ["-Wl,-rpath,$ORIGIN", *self.tensorflow_flags]
+            link += ["-Wl,-rpath,$ORIGIN", *self.link_flags]
         run(link)
 
     def object_of(self, source):
         return pathlib.Path(self.build_temp) / source.replace("/", "-").replace(".cc", ".o")
 
 
-def library(name, folders, libraries=()):
+def library(name, folders, files=(), libraries=()):
+    """A library of the sources in some folders, and of some more files."""
     sources = sorted(
         str(path)
         for folder in folders
         for path in (CC / folder).glob("*.cc")
         if not path.stem.endswith("_test")
     )
+    sources += [str(CC / file) for file in files]
     return Extension(f"tfhash_ops.lib{name}", sources, libraries=list(libraries))
 
 
-# The first one knows nothing of TensorFlow, but for the header of XLA's foreign function interface.
-libraries = [
-    library("tfhash_core", ["core", "ffi"]),
-    library("tfhash_ops", ["tf"], ["tfhash_core"]),
-]
+# These know nothing of TensorFlow, but for the headers of XLA's foreign function interface.
+libraries = [library("tfhash_core", ["core", "ffi"])]
+if builds_cuda():
+    libraries.append(library("tfhash_cuda", ["cuda"], ["core/checks.cc"]))
+if ops_to_build() == "tensorflow":
+    libraries.append(library("tfhash_ops", ["tf"], libraries=["tfhash_core"]))
 
-if builds_ops():
+if ops_to_build():
     version = tensorflow_version()
     tensorflow = f"tensorflow=={version}" if version else SUPPORTED_TENSORFLOW
+    compiled_against = "jax" if ops_to_build() == "jax" else SUPPORTED_TENSORFLOW
     setup(
         ext_modules=libraries,
         cmdclass={"build_ext": BuildOps},
-        setup_requires=[] if version else [SUPPORTED_TENSORFLOW],
+        setup_requires=[] if version else [compiled_against],
         install_requires=[tensorflow, *REQUIREMENTS],
     )
 else:

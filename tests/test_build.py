@@ -97,3 +97,44 @@ def test_without_a_compiler_the_build_says_what_to_do(source):
     assert "C++17 compiler" in message
     assert "no-such-compiler" in message
     assert "TFHASH_BUILD_OPS=0" in message
+
+
+def test_for_jax_alone_what_needs_tensorflow_is_left_out(source, tmp_path):
+    pytest.importorskip("jax")
+    result, wheel = make_wheel(source, TFHASH_BUILD_OPS="jax")
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "elsewhere"
+    assert pip("install", "--no-deps", "--target", str(folder), str(wheel)).returncode == 0
+    assert [path.name for path in folder.rglob("*.so")] == ["libtfhash_core.so"]
+    search = (
+        "import sys, numpy as np, tfhash_ops.jax as hamming\n"
+        "codes = np.array([[1], [0], [3]], 'uint8')\n"
+        "print(hamming.hamming_top_k(codes[1:2], codes, k=2)[1].tolist())\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "import tfhash_ops\n"
+        "tfhash_ops.hamming_top_k(codes, codes, k=2)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", search],
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.stdout == "[[1, 0]]\n"
+    assert "compiled for JAX alone" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({"TFHASH_BUILD_OPS": "yes"}, "must be one of 0, 1, jax. Received: yes"),
+        ({"TFHASH_BUILD_CUDA": "1", "TFHASH_BUILD_OPS": "0"}, "needs compiled ops"),
+        ({"TFHASH_BUILD_CUDA": "1", "NVCC": "no-such-compiler"}, "looked for no-such-compiler"),
+    ],
+)
+def test_what_cannot_be_built_is_refused(source, environment, told):
+    result, wheel = make_wheel(source, **environment)
+    assert result.returncode != 0
+    assert wheel is None
+    assert told in result.stdout + result.stderr

@@ -1,4 +1,5 @@
-"""The same functions for JAX, on the CPU, without TensorFlow.
+"""The same functions for JAX, without TensorFlow: on the CPU, and on NVIDIA GPUs where tfhash_ops was
+compiled for them.
 
 They can be called as they are or inside `jax.jit`. Indices and counts are `int64` where JAX has
 that type (`jax_enable_x64`), else `int32`. Shapes, `k`, `size` and `bits` must be static.
@@ -13,19 +14,16 @@ import numpy as np
 
 from tfhash_ops import library
 
-_HANDLERS = (
-    "TfhashHammingDistance",
-    "TfhashHammingTopK",
-    "TfhashHammingWithin",
-    "TfhashHammingHistogram",
-)
+_HANDLERS = "HammingDistance", "HammingTopK", "HammingWithin", "HammingHistogram"
 
 
 @functools.cache
 def _register():
-    for name in _HANDLERS:
-        handler = jax.ffi.pycapsule(getattr(library.core(), name))
-        jax.ffi.register_ffi_target(name, handler, platform="cpu")
+    libraries = {"cpu": (library.core(), "Tfhash"), "CUDA": (library.cuda(), "TfhashCuda")}
+    for platform, (handlers, prefix) in libraries.items():
+        for name in _HANDLERS if handlers else ():
+            handler = jax.ffi.pycapsule(getattr(handlers, prefix + name))
+            jax.ffi.register_ffi_target("Tfhash" + name, handler, platform=platform)
 
 
 def hamming_distance(queries, database):

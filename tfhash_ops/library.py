@@ -86,6 +86,13 @@ def core():
     return library
 
 
+@functools.cache
+def cuda():
+    """The library of kernels for NVIDIA GPUs, as `ctypes.CDLL`; None if it was not built."""
+    path = _FOLDER / "libtfhash_cuda.so"
+    return ctypes.CDLL(str(path)) if path.exists() else None
+
+
 def tensorflow_ops():
     """The module of compiled TensorFlow ops.
 
@@ -96,8 +103,9 @@ def tensorflow_ops():
 
     built_for = core().TfhashTensorflowVersion().decode()
     if built_for != tf.__version__:
+        compiled_for = f"TensorFlow {built_for}" if built_for else "JAX alone"
         raise ImportError(
-            f"tfhash_ops was compiled for TensorFlow {built_for}, and this is TensorFlow "
+            f"tfhash_ops was compiled for {compiled_for}, and this is TensorFlow "
             f"{tf.__version__}. Install tfhash again in this environment (pip install "
             "--no-build-isolation --force-reinstall --no-deps), or that TensorFlow"
         )

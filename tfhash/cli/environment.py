@@ -15,7 +15,7 @@ def describe(more_packages=()):
     return {
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in (*PACKAGES, *more_packages)},
+            **{name: _version(name) for name in (*PACKAGES, *more_packages)},
         },
         "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "machine": {
@@ -24,6 +24,14 @@ def describe(more_packages=()):
             "cores": os.cpu_count(),
         },
     }
+
+
+def _version(package):
+    """None where it is not installed: a GPU is used with JAX alone."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _processor():

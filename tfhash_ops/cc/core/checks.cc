@@ -20,8 +20,7 @@ std::string Both(const char* what, const Dims& queries, const Dims& database) {
          " for the database";
 }
 
-std::string CheckPaddingBitsOf(const char* name, const Codes& codes, int64_t bits) {
-  const int64_t found = FindPaddingBits(codes, bits);
+std::string CheckPaddingBitsOf(const char* name, int64_t found, int64_t bits) {
   if (found < 0) return "";
   return "the padding bits of codes of " + std::to_string(bits) +
          " bits must be zero. Received: code " + std::to_string(found) + " of the " + name +
@@ -86,9 +85,9 @@ std::string CheckLabels(const Dims& query_labels, const Dims& database_labels, b
               query_labels, database_labels);
 }
 
-std::string CheckPaddingBits(const Codes& queries, const Codes& database, int64_t bits) {
-  const std::string error = CheckPaddingBitsOf("queries", queries, bits);
-  return error.empty() ? CheckPaddingBitsOf("database", database, bits) : error;
+std::string CheckPaddingBits(int64_t query, int64_t item, int64_t bits) {
+  const std::string error = CheckPaddingBitsOf("queries", query, bits);
+  return error.empty() ? CheckPaddingBitsOf("database", item, bits) : error;
 }
 
 }  // namespace tfhash

@@ -10,8 +10,6 @@
 #include <string>
 #include <vector>
 
-#include "hamming.h"
-
 namespace tfhash {
 
 using Dims = std::vector<int64_t>;
@@ -34,7 +32,8 @@ std::string CheckBits(int64_t bits, int64_t bytes);
 std::string CheckLabels(const Dims& query_labels, const Dims& database_labels, bool is_multi_hot,
                         int64_t queries, int64_t items);
 
-std::string CheckPaddingBits(const Codes& queries, const Codes& database, int64_t bits);
+// Takes what FindPaddingBits finds among the queries and among the items.
+std::string CheckPaddingBits(int64_t query, int64_t item, int64_t bits);
 
 }  // namespace tfhash
 

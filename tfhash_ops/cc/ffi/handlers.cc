@@ -7,54 +7,19 @@
 #include "ffi/handlers.h"
 
 #include <algorithm>
-#include <exception>
 #include <limits>
-#include <new>
 #include <string>
 #include <vector>
 
-#include "core/checks.h"
-#include "core/hamming.h"
 #include "core/kernel.h"
-#include "xla/ffi/api/ffi.h"
+#include "ffi/arguments.h"
 
 namespace tfhash {
 namespace {
 
-namespace ffi = xla::ffi;
-
-// Thrown with a message for the user.
-struct InvalidArgument {
-  std::string message;
-};
-
-Dims DimsOf(const ffi::AnyBuffer& buffer) {
-  return {buffer.dimensions().begin(), buffer.dimensions().end()};
-}
-
-Codes CodesOf(const ffi::AnyBuffer& buffer) {
-  if (buffer.element_type() != ffi::U8) throw InvalidArgument{"packed codes must be uint8"};
-  const Dims dims = DimsOf(buffer);
-  return {static_cast<const uint8_t*>(buffer.untyped_data()), dims[0], dims[1]};
-}
-
 Executor ExecutorOf(ffi::ThreadPool& threads) {
   return {std::max<int64_t>(1, threads.num_threads()),
           [&threads](std::function<void()> run) { threads.Schedule(std::move(run)); }};
-}
-
-void Require(const std::string& error) {
-  if (!error.empty()) throw InvalidArgument{error};
-}
-
-// Whoever calls a handler chooses the shapes of its results, and nothing may be written beyond.
-template <typename Buffer>
-void RequireShape(ffi::Result<Buffer> result, const Dims& expected) {
-  const Dims dims = {result->dimensions().begin(), result->dimensions().end()};
-  if (dims != expected) {
-    throw InvalidArgument{"a result of shape " + ToString(expected) +
-                          " needs a buffer of that shape. Received: " + ToString(dims)};
-  }
 }
 
 const Kernel& RequireKernel() {
@@ -62,20 +27,6 @@ const Kernel& RequireKernel() {
   const Kernel* kernel = ChooseKernel(&error);
   if (kernel == nullptr) throw InvalidArgument{error};
   return *kernel;
-}
-
-template <typename Run>
-ffi::Error Guarded(const Run& run) {
-  try {
-    run();
-    return ffi::Error::Success();
-  } catch (const InvalidArgument& error) {
-    return ffi::Error::InvalidArgument(error.message);
-  } catch (const std::bad_alloc&) {
-    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory left for a Hamming search");
-  } catch (const std::exception& error) {
-    return ffi::Error::Internal(error.what());
-  }
 }
 
 // A result of integers, written as int64 and handed over as what the caller asked for.
@@ -195,7 +146,8 @@ ffi::Error Histogram(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBu
     const bool is_multi_hot = query_labels.element_type() == ffi::U8;
     Require(CheckLabels(DimsOf(query_labels), DimsOf(database_labels), is_multi_hot,
                         query_codes.count, item_codes.count));
-    Require(CheckPaddingBits(query_codes, item_codes, bits));
+    Require(CheckPaddingBits(FindPaddingBits(query_codes, bits), FindPaddingBits(item_codes, bits),
+                             bits));
     IntegerResult wide_items(items, item_codes.count), wide_relevant(relevant, item_codes.count);
     if (is_multi_hot) {
       HammingHistogram(RequireKernel(), query_codes, item_codes, CodesOf(query_labels),

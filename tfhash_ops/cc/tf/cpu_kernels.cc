@@ -153,7 +153,8 @@ class HistogramOp : public HammingOp {
     OP_REQUIRES_OK(context,
                    ToStatus(CheckLabels(DimsOf(query_labels), DimsOf(database_labels),
                                         is_multi_hot, queries.count, database.count)));
-    OP_REQUIRES_OK(context, ToStatus(CheckPaddingBits(queries, database, bits_)));
+    OP_REQUIRES_OK(context, ToStatus(CheckPaddingBits(FindPaddingBits(queries, bits_),
+                                                      FindPaddingBits(database, bits_), bits_)));
 
     Tensor *items_tensor, *relevant_tensor;
     OP_REQUIRES_OK(context, AllocateMatrix(context, 0, queries.count, bits_ + 1, &items_tensor));
