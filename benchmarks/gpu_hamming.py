@@ -2,8 +2,9 @@
 
 The floor is the larger of two times: that of reading the codes once, at the speed at which the
 device copies memory, and that of counting the bits of all pairs in words of 32, at the speed at which
-it counts them in registers. What does not count word by word may go below it. Engines take turns, one call each in every round. Before anything is
-timed, all must have found the same distances as the CPU, on random codes and on codes full of ties.
+it counts them in registers. What does not count word by word may go below it. Engines take turns, one
+call each in every round. Before anything is timed, all must have found the same distances as the CPU,
+on random codes and on codes full of ties.
 
     python benchmarks/gpu_hamming.py
 """

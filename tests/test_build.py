@@ -50,16 +50,21 @@ def make_wheel(source, **environment):
     return result, next(folder.glob("*.whl"), None)
 
 
-def run_installed(wheel, folder):
-    """Installs a wheel into a folder of its own, and runs the example with it."""
+def run_with(wheel, folder, program):
+    """Installs a wheel into a folder of its own, and runs a program with it."""
     assert pip("install", "--no-deps", "--target", str(folder), str(wheel)).returncode == 0
-    result = subprocess.run(
-        [sys.executable, "-c", EXAMPLE],
+    return subprocess.run(
+        [sys.executable, "-c", program],
         env=os.environ | {"PYTHONPATH": str(folder)},
         cwd=folder,
         capture_output=True,
         text=True,
     )
+
+
+def run_installed(wheel, folder):
+    """What the example prints with a wheel that is installed into a folder of its own."""
+    result = run_with(wheel, folder, EXAMPLE)
     assert result.returncode == 0, result.stderr
     path, values, warned = result.stdout.splitlines()
     assert pathlib.Path(path).is_relative_to(folder)
@@ -103,9 +108,6 @@ def test_for_jax_alone_what_needs_tensorflow_is_left_out(source, tmp_path):
     pytest.importorskip("jax")
     result, wheel = make_wheel(source, TFHASH_BUILD_OPS="jax")
     assert result.returncode == 0, result.stderr
-    folder = tmp_path / "elsewhere"
-    assert pip("install", "--no-deps", "--target", str(folder), str(wheel)).returncode == 0
-    assert [path.name for path in folder.rglob("*.so")] == ["libtfhash_core.so"]
     search = (
         "import sys, numpy as np, tfhash_ops.jax as hamming\n"
         "codes = np.array([[1], [0], [3]], 'uint8')\n"
@@ -114,13 +116,9 @@ def test_for_jax_alone_what_needs_tensorflow_is_left_out(source, tmp_path):
         "import tfhash_ops\n"
         "tfhash_ops.hamming_top_k(codes, codes, k=2)"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", search],
-        env=os.environ | {"PYTHONPATH": str(folder)},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
+    folder = tmp_path / "elsewhere"
+    ran = run_with(wheel, folder, search)
+    assert [path.name for path in folder.rglob("*.so")] == ["libtfhash_core.so"]
     assert ran.stdout == "[[1, 0]]\n"
     assert "compiled for JAX alone" in ran.stderr
 

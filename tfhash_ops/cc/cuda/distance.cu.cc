@@ -1,18 +1,16 @@
-#include <algorithm>
-
 #include "cuda/hamming.h"
 #include "cuda/pairs.h"
+#include "cuda/plan.h"
 #include "cuda/words.h"
 
 namespace tfhash::cuda {
 namespace {
 
-constexpr int kQueriesOfWarp = 32;
 constexpr int kQueriesOfStep = 4;
 
 template <int kWords>
 __global__ void WriteDistances(WordCodes queries, WordCodes items, int32_t* distances) {
-  const int64_t groups = (queries.count + kQueriesOfWarp - 1) / kQueriesOfWarp;
+  const int64_t groups = GroupsOf(queries.count);
   const int64_t begin = Warp() / groups * kItemsOfStep, first = Warp() % groups * kQueriesOfWarp;
   if (begin >= items.count) return;
   const Range query_range = {first, min(first + kQueriesOfWarp, queries.count)};
@@ -38,10 +36,9 @@ __global__ void WriteDistances(WordCodes queries, WordCodes items, int32_t* dist
 void HammingDistance(const Device& device, const Codes& queries, const Codes& database,
                      int32_t* distances) {
   const WordCodes asked = ToWords(device, queries), items = ToWords(device, database);
-  const int64_t groups = (queries.count + kQueriesOfWarp - 1) / kQueriesOfWarp;
-  const int64_t steps = (database.count + kItemsOfStep - 1) / kItemsOfStep;
+  const int64_t warps = GroupsOf(queries.count) * StepsOf(database.count);
   WithWords(queries.bytes, [&](auto words) {
-    Check(Launch(WriteDistances<words>, groups * steps, device.stream, asked, items, distances));
+    Check(Launch(WriteDistances<words>, warps, device.stream, asked, items, distances));
   });
 }
 

@@ -8,12 +8,12 @@
 
 #include "cuda/hamming.h"
 #include "cuda/pairs.h"
+#include "cuda/plan.h"
 #include "cuda/words.h"
 
 namespace tfhash::cuda {
 namespace {
 
-constexpr int64_t kMinStepsOfSlice = 16;
 constexpr int64_t kTasksOfWarp = 4;
 
 // What the half of a word can count.
@@ -132,7 +132,7 @@ void Histogram(const Device& device, const Codes& queries, const Codes& database
   }
 
   const int64_t groups = (queries.count + queries_of_warp - 1) / queries_of_warp;
-  const int64_t steps = (database.count + kItemsOfStep - 1) / kItemsOfStep;
+  const int64_t steps = StepsOf(database.count);
   // Lanes that share a copy add up to kItemsOfLane each to a counter in a step.
   const int64_t max_steps = kMaxCount * std::max(1, count.copies) / kItemsOfStep;
   count.slices = std::max((steps + max_steps - 1) / max_steps,

@@ -6,25 +6,17 @@
 
 #include "cuda/hamming.h"
 #include "cuda/pairs.h"
+#include "cuda/plan.h"
 #include "cuda/selection.h"
 #include "cuda/words.h"
 
 namespace tfhash::cuda {
 namespace {
 
-// Queries of a warp: each lane minds the selection of one of them.
-constexpr int kQueriesOfWarp = kLanes;
 constexpr int kQueriesOfStep = 4;  // named one by one where their signs are tested
-
-// Steps that a slice has at least, so that selections are worth while.
-constexpr int64_t kMinStepsOfSlice = 16;
 
 // Slices that are merged at a time.
 constexpr int64_t kSlicesOfMerge = 32;
-
-// Slices of a search for each warp that can run at the same time: several, so that none has to wait
-// long for the last one.
-constexpr int64_t kTasksOfWarp = 2;
 
 struct Search {
   WordCodes queries;
@@ -38,9 +30,7 @@ struct Search {
   // For each query, a distance that at least k items do not exceed.
   int32_t* bounds;
 
-  __host__ __device__ int64_t groups() const {
-    return (queries.count + kQueriesOfWarp - 1) / kQueriesOfWarp;
-  }
+  __host__ __device__ int64_t groups() const { return GroupsOf(queries.count); }
   __device__ Candidate* Selected(int64_t slice, int64_t query) const {
     return candidates + (slice * queries.count + query) * RoomOfSelection(k);
   }
@@ -65,7 +55,7 @@ __global__ void __launch_bounds__(kThreadsOfBlock, kBlocksOfMultiprocessor) Sele
   const Range queries = {first, min(first + kQueriesOfWarp, search.queries.count)};
   const Range items = Part(search.items.count, search.slices, slice, kItemsOfStep);
 
-  // Of query first + lane.
+  // Each lane minds the selection of query first + lane.
   const bool is_query = first + lane < queries.end;
   int count = 0;
   int32_t limit = is_query ? search.limit : 0;
@@ -180,18 +170,8 @@ void HammingTopK(const Device& device, const Codes& queries, const Codes& databa
   if (queries.count == 0) return;
   const WordCodes asked = ToWords(device, queries), items = ToWords(device, database);
   const int64_t bytes_of_selection = RoomOfSelection(k) * sizeof(Candidate) + sizeof(int32_t);
-
-  // As many queries at a time as there is memory for, in whole groups; then as many slices.
-  const int64_t affordable = std::max<int64_t>(1, device.scratch_bytes / bytes_of_selection);
-  const int64_t at_a_time =
-      std::min(queries.count,
-               affordable < kQueriesOfWarp ? affordable : affordable / kQueriesOfWarp * kQueriesOfWarp);
-  const int64_t groups = (at_a_time + kQueriesOfWarp - 1) / kQueriesOfWarp;
-  const int64_t steps = (items.count + kItemsOfStep - 1) / kItemsOfStep;
-  const int64_t slices = std::max<int64_t>(
-      1, std::min({(kTasksOfWarp * device.warps + groups - 1) / groups, steps / kMinStepsOfSlice,
-                   affordable / at_a_time}));
-
+  const Plan plan = MakePlan(device, queries.count, items.count, bytes_of_selection);
+  const int64_t at_a_time = plan.queries_at_a_time, slices = plan.slices;
   Search search{asked,
                 items,
                 static_cast<int>(k),
@@ -204,7 +184,7 @@ void HammingTopK(const Device& device, const Codes& queries, const Codes& databa
     for (int64_t first = 0; first < queries.count; first += at_a_time) {
       search.queries.data = asked.data + first * asked.pieces * words;
       search.queries.count = std::min(at_a_time, queries.count - first);
-      Check(Launch(SetBounds, groups, device.stream, search));
+      Check(Launch(SetBounds, search.groups(), device.stream, search));
       Check(Launch(Select<words>, search.groups() * slices, device.stream, search));
       for (int64_t stride = 1; stride < slices; stride *= kSlicesOfMerge) {
         const int64_t merges = (slices + stride * kSlicesOfMerge - 1) / (stride * kSlicesOfMerge);

@@ -6,6 +6,7 @@
 
 #include "cuda/hamming.h"
 #include "cuda/pairs.h"
+#include "cuda/plan.h"
 #include "cuda/words.h"
 
 #if !defined(TFHASH_EMULATE_CUDA)
@@ -15,10 +16,7 @@
 namespace tfhash::cuda {
 namespace {
 
-constexpr int kQueriesOfWarp = kLanes;
 constexpr int kQueriesOfStep = 4;
-constexpr int64_t kMinStepsOfSlice = 16;
-constexpr int64_t kTasksOfWarp = 2;
 
 struct Search {
   WordCodes queries;
@@ -29,9 +27,7 @@ struct Search {
   Counter* lots;
 
   __host__ __device__ int64_t lots_of_query() const { return (radius + int64_t{1}) * slices; }
-  __host__ __device__ int64_t groups() const {
-    return (queries.count + kQueriesOfWarp - 1) / kQueriesOfWarp;
-  }
+  __host__ __device__ int64_t groups() const { return GroupsOf(queries.count); }
 };
 
 // Calls visit(query, index, distance, lot) for a candidate of every lane, in the order of the items;
@@ -133,17 +129,9 @@ int64_t HammingWithin(const Device& device, const Codes& queries, const Codes& d
                 static_cast<int32_t>(std::min(radius, 8 * queries.bytes)), 0, nullptr};
   const WordCodes asked = search.queries;
   const int64_t bytes_of_query = sizeof(Counter) * (search.radius + int64_t{1});
-
-  // As many queries at a time as there is memory for, in whole groups; then as many slices.
-  const int64_t affordable = std::max<int64_t>(1, device.scratch_bytes / bytes_of_query);
-  const int64_t at_a_time = std::clamp<int64_t>(
-      affordable < kQueriesOfWarp ? affordable : affordable / kQueriesOfWarp * kQueriesOfWarp, 1,
-      std::max<int64_t>(1, queries.count));
-  const int64_t groups = (at_a_time + kQueriesOfWarp - 1) / kQueriesOfWarp;
-  const int64_t steps = (database.count + kItemsOfStep - 1) / kItemsOfStep;
-  search.slices = std::max<int64_t>(
-      1, std::min({(kTasksOfWarp * device.warps + groups - 1) / groups, steps / kMinStepsOfSlice,
-                   affordable / at_a_time}));
+  const Plan plan = MakePlan(device, queries.count, database.count, bytes_of_query);
+  const int64_t at_a_time = plan.queries_at_a_time;
+  search.slices = plan.slices;
 
   // The sum begins with a number that says where the first lot goes, and ends with where the first
   // one of the queries that follow goes.
