@@ -230,6 +230,55 @@ def test_items_are_similar_if_they_share_any_label(rng):
         np.testing.assert_allclose(found[:2], [first, middle], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [losses.OrthoHashLoss(CLASSES, BITS, margin=0.0), losses.GreedyHashLoss(CLASSES, BITS)],
+    ids=lambda loss: loss.name,
+)
+def test_the_labels_of_an_item_are_equally_likely(rng, loss):
+    codes = rng.uniform(-1, 1, (3, BITS)).astype("float32")
+    both = np.array([[1, 1, 0, 0], [0, 1, 0, 1], [0, 0, 1, 1]])
+    firsts, seconds = (np.array(labels) for labels in ([0, 1, 2], [1, 3, 3]))
+    expected = (values_of(loss, firsts, codes) + values_of(loss, seconds, codes)) / 2
+    np.testing.assert_allclose(values_of(loss, both, codes), expected, rtol=1e-5)
+
+
+def test_the_centre_of_two_labels_is_nearer_to_theirs_than_to_any_other():
+    classes, bits = 20, 64
+    loss = losses.CSQLoss(classes, bits)
+    pairs = [(i, j) for i in range(classes) for j in range(i)]
+    memberships = np.zeros((len(pairs), classes), "float32")
+    memberships[np.arange(len(pairs))[:, None], pairs] = 1
+    centers = as_numpy(loss.center_of(memberships))
+    assert set(np.unique(centers)) == {-1.0, 1.0}
+    agreements = centers @ loss.centers.T
+    own = np.where(memberships, agreements, np.inf).min(axis=1)
+    others = np.where(memberships, -np.inf, agreements).max(axis=1)
+    assert (own > others).all()
+    for (i, j), center in zip(pairs, centers):
+        agreed = loss.centers[i] == loss.centers[j]
+        np.testing.assert_array_equal(center[agreed], loss.centers[i][agreed])
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS[5:], ids=lambda loss: loss.name)
+def test_an_item_without_labels_is_pulled_to_no_centre(rng, loss, gradient):
+    codes = np.where(rng.random((1, BITS)) < 0.5, -1, 1).astype("float32")
+    none = np.zeros((1, CLASSES))
+    assert float(loss(none, codes)) == pytest.approx(0, abs=1e-6)
+    np.testing.assert_allclose(gradient(lambda h: loss(none, h), codes), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [*EVERY_LOSS[5:], losses.SmoothedCrossentropy()],
+    ids=lambda loss: loss.name,
+)
+@pytest.mark.parametrize("label", [-1, 2**20])
+def test_a_label_that_no_class_has_is_no_number(rng, loss, label):
+    of_items = values_of(loss, np.array([1, label]), rng.uniform(-1, 1, (2, BITS)))
+    np.testing.assert_array_equal(np.isnan(of_items), [False, True])
+
+
 def test_samples_are_weighted(rng, loss):
     labels, codes = np.array([0, 0, 1]), rng.uniform(-1, 1, (3, BITS)).astype("float32")
     weights = np.array([1.0, 0.0, 2.0], "float32")
@@ -278,6 +327,7 @@ def test_losses_with_centres_refuse_other_bits_and_classes(loss):
         (lambda: losses.DCHLoss(gamma=float("nan")), "`gamma` must be above 0"),
         (lambda: losses.DTSHLoss(margin=-0.5), "`margin` must be at least 0"),
         (lambda: losses.CSQLoss(0, 12), "`num_classes` must be an integer >= 1"),
+        (lambda: losses.CSQLoss(5, 2), r"must be at most 2\*\*bits.* Received: num_classes=5 and"),
         (lambda: losses.OrthoHashLoss(10, 12, margin=2), r"`margin` must be in \[0, 2\)"),
         (lambda: losses.GreedyHashLoss(10, 12, scale=0), "`scale` must be above 0"),
     ],
@@ -326,7 +376,7 @@ def hlo_of_gradient(function, point):
 
 
 @pytest.mark.parametrize(
-    ("num_classes", "bits"), [(10, 16), (128, 64), (10, 12), (100, 48), (3, 1)]
+    ("num_classes", "bits"), [(10, 16), (128, 64), (10, 12), (100, 48), (2, 1)]
 )
 def test_centres_are_far_apart_and_the_same_every_time(num_classes, bits):
     centers = losses.class_centers(num_classes, bits)
@@ -334,10 +384,20 @@ def test_centres_are_far_apart_and_the_same_every_time(num_classes, bits):
     assert centers.shape == (num_classes, bits)
     assert set(np.unique(centers)) <= {-1.0, 1.0}
     distances = (bits - centers @ centers.T) / 2 + bits * np.eye(num_classes)
-    if bits > 1:
-        assert distances.min() >= bits / 4
+    assert distances.min() >= bits / 4
     if bits in (16, 64):
         assert distances.min() == bits / 2
+
+
+@pytest.mark.parametrize(("num_classes", "bits"), [(8, 3), (10, 4), (100, 8), (256, 8), (1000, 12)])
+def test_every_class_has_a_centre_of_its_own_while_there_are_codes(num_classes, bits):
+    centers = losses.class_centers(num_classes, bits)
+    assert len(np.unique(centers, axis=0)) == num_classes
+
+
+@pytest.mark.parametrize(("num_classes", "bits"), [(4, 16), (10, 16), (10, 64), (100, 128)])
+def test_no_bit_is_the_same_in_all_centres(num_classes, bits):
+    assert (np.abs(losses.class_centers(num_classes, bits).sum(axis=0)) < num_classes).all()
 
 
 def test_triplets_of_an_anchor_are_all_counted_once():

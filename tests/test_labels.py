@@ -57,6 +57,12 @@ def test_memberships_mark_the_labels_of_each_item(labels, expected):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("label", [-1, 3, 2**20])
+def test_a_label_out_of_range_is_not_taken_for_none(label):
+    found = as_numpy(memberships(np.array([1, label]), 3))
+    np.testing.assert_array_equal(found, [[0, 1, 0], [np.nan] * 3])
+
+
 def test_memberships_refuse_another_number_of_classes():
     with pytest.raises(ValueError, match=r"must have shape \[n, 3\] for num_classes=3.*\(2, 4\)"):
         memberships(np.ones((2, 4)), 3)

@@ -166,6 +166,16 @@ def test_value_of_a_sample_is_its_balanced_mean(rng, approximation):
     assert float(mean) == pytest.approx(expected.mean(), rel=1e-4)
 
 
+def test_an_item_without_labels_is_no_pair_with_itself():
+    codes = np.array([[1.0, 1.0], [-1.0, -1.0]], "float32")
+    labels = np.array([[1, 0], [0, 0]])
+    values = ExponentiatedHashingLoss(2.0, reduction=None)(labels, codes)
+    # Dissimilar, and different in both bits.
+    np.testing.assert_allclose(as_numpy(values), [np.exp(-2.0)] * 2, rtol=1e-5)
+    alone = ExponentiatedHashingLoss(2.0)(labels[1:], codes[1:])
+    assert float(alone) == 0.0
+
+
 def test_an_anchor_without_positives_keeps_its_negative_term():
     codes = np.array([[1.0, 1.0], [1.0, -1.0]], "float32")
     values = ExponentiatedHashingLoss(2.0, reduction=None)(np.array([0, 1]), codes)

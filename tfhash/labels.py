@@ -95,10 +95,11 @@ def memberships(labels, num_classes, dtype="float32"):
         labels: Integers `[n]` (or `[n, 1]`), 0 to C - 1, or multi-hot `[n, C]` where every value
             above 0 marks a label.
         num_classes: The C.
-        dtype: Type of the result.
+        dtype: Type of the result, a float.
 
     Returns:
-        `[n, C]`, 1 where an item has a label and 0 elsewhere.
+        `[n, C]`, 1 where an item has a label and 0 elsewhere; NaN in the row of an integer that is
+        out of range, for 0 would say that the item has no label.
 
     Raises:
         ValueError: If multi-hot labels have another number of classes.
@@ -113,8 +114,10 @@ def memberships(labels, num_classes, dtype="float32"):
     check_num_classes(labels, num_classes)
     if is_multi_hot(labels):
         return _marks(labels, dtype)
-    classes = ops.reshape(ops.cast(labels, "int32"), (-1,))
-    return ops.one_hot(classes, num_classes, dtype=dtype)
+    classes = ops.reshape(ops.cast(labels, "int32"), (-1, 1))
+    is_known = ops.logical_and(classes >= 0, classes < num_classes)
+    marks = ops.one_hot(ops.squeeze(classes, 1), num_classes, dtype=dtype)
+    return ops.where(is_known, marks, float("nan"))
 
 
 def _marks(labels, dtype="float32"):

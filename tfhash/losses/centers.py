@@ -10,16 +10,20 @@ def class_centers(num_classes, bits, seed=0):
     """Centres of the classes, far from each other in Hamming distance.
 
     Where `bits` is a power of two and there are at most `2 bits` classes, they are rows of a
-    Hadamard matrix and of its negative, at least `bits / 2` apart. Elsewhere each is the farthest
-    from those before it among random codes of as many +1 as -1.
+    Hadamard matrix, each by a random sign, and their negatives, at least `bits / 2` apart. Elsewhere
+    each is the farthest from those before it among random codes of as many +1 as -1, and among all
+    codes where those are used up.
 
     Args:
-        num_classes: Number of classes, >= 1.
+        num_classes: Number of classes, 1 to `2**bits`.
         bits: Length of the codes, >= 1.
-        seed: Seed of the random codes.
+        seed: Seed of the random signs and codes.
 
     Returns:
-        NumPy float32 `[num_classes, bits]`, values -1 and +1.
+        NumPy float32 `[num_classes, bits]`, values -1 and +1; no two rows are alike.
+
+    Raises:
+        ValueError: If there are fewer codes than classes.
 
     Example:
 
@@ -27,19 +31,39 @@ def class_centers(num_classes, bits, seed=0):
     [[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]]
 
     Reference: Yuan, Wang, Zhang, Tay, Jie, Liu and Feng, "Central Similarity Quantization for
-    Efficient Image and Video Retrieval" (CVPR 2020); the choice among random codes is
-    derived here.
+    Efficient Image and Video Retrieval" (CVPR 2020); the random signs, and the choice among random
+    codes, are derived here.
     """
+    if num_classes > 2**bits:
+        raise ValueError(
+            "`num_classes` must be at most 2**bits, for every class to have a centre of its own. "
+            f"Received: num_classes={num_classes} and bits={bits}"
+        )
+    rng = np.random.default_rng(seed)
     if bits & (bits - 1) == 0 and num_classes <= 2 * bits:
         hadamard = np.ones((1, 1), "float32")
         while len(hadamard) < bits:
             hadamard = np.kron(np.array([[1, 1], [1, -1]], "float32"), hadamard)
-        return np.concatenate([hadamard, -hadamard])[:num_classes]
-    rng = np.random.default_rng(seed)
+        # The first rows share whole columns, bits that would tell no class from another.
+        rows = rng.choice(np.array([-1, 1], "float32"), (bits, 1)) * hadamard
+        return np.concatenate([rows, -rows])[:num_classes]
     balanced = np.where(np.arange(bits) % 2, -1, 1).astype("float32")
     centers = np.empty((num_classes, bits), "float32")
     for i in range(num_classes):
         candidates = rng.permuted(np.tile(balanced, (CANDIDATES, 1)), axis=1)
-        nearest = (candidates @ centers[:i].T).max(axis=1, initial=-bits)
-        centers[i] = candidates[np.argmin(nearest)]
+        centers[i], agreement = _farthest(candidates, centers[:i])
+        if agreement == bits:  # a centre of another class, for want of balanced codes
+            centers[i], _ = _farthest(_all_codes(bits), centers[:i])
     return centers
+
+
+def _farthest(candidates, centers):
+    """The candidate farthest from the nearest centre to it, and its inner product with that."""
+    agreements = (candidates @ centers.T).max(axis=1, initial=-candidates.shape[1])
+    best = np.argmin(agreements)
+    return candidates[best], agreements[best]
+
+
+def _all_codes(bits):
+    numbers = np.arange(2**bits)[:, None]
+    return np.where(numbers >> np.arange(bits) & 1, -1, 1).astype("float32")

@@ -1,9 +1,9 @@
 """CSQ: every code near the centre of its class."""
 
 import keras
+import numpy as np
 from keras import ops
 
-from tfhash import codes
 from tfhash.losses import pairs
 from tfhash.losses.center_loss import CenterLoss
 
@@ -16,13 +16,15 @@ class CSQLoss(CenterLoss):
 
         L = mean_k -(c_k log p_k + (1 - c_k) log(1 - p_k)) + lambda sum_k log cosh(|h_k| - 1)
 
-    An item of several labels has the sign of the sum of their centres as its own, +1 where that is 0.
+    The centre of an item of several labels has in each bit the sign of most of theirs, and where
+    there are as many of either sign that of one random code. An item without labels has no centre,
+    and the second term alone.
 
     Args:
         num_classes: Number of classes.
         bits: Length of the codes.
         quantization_weight: The `lambda` above, >= 0.
-        seed: Seed of the centres; see `tfhash.losses.class_centers`.
+        seed: Seed of the random code and of the centres; see `tfhash.losses.class_centers`.
         reduction, name, dtype: As in `keras.losses.Loss`.
 
     Call arguments:
@@ -54,16 +56,25 @@ class CSQLoss(CenterLoss):
     ):
         super().__init__(num_classes, bits, seed, reduction, name, dtype)
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
+        # Not +1 for all, which might be the centre of another class.
+        self._of_ties = np.random.default_rng((seed, bits)).choice([-1.0, 1.0], bits)
 
     def call(self, y_true, y_pred):
-        sums = ops.matmul(self.memberships(y_true, y_pred), self.centers)
-        center = ops.cast(codes.binarize(sums), y_pred.dtype)
+        memberships = self.memberships(y_true, y_pred)
+        center = self.center_of(memberships)
         # The probability of the centre's bit; tanh may have rounded to the wrong vertex.
         probability = ops.maximum((1 + center * y_pred) / 2, 1e-6)
         away = 1 - ops.abs(y_pred)
         # log cosh x, where x is in [0, 1]
         quantization = ops.sum(ops.log(ops.cosh(away)), axis=1)
-        return self.quantization_weight * quantization - ops.mean(ops.log(probability), axis=1)
+        of_center = -ops.mean(ops.log(probability), axis=1) * ops.max(memberships, axis=1)
+        return of_center + self.quantization_weight * quantization
+
+    def center_of(self, memberships):
+        """The centre of items with these labels `[n, C]`, float `[n, B]`, values -1 and +1."""
+        votes = ops.matmul(memberships, self.centers)
+        of_ties = ops.cast(self._of_ties, votes.dtype)
+        return ops.where(ops.equal(votes, 0), of_ties, ops.sign(votes))
 
     def get_config(self):
         return {**super().get_config(), "quantization_weight": self.quantization_weight}

@@ -55,7 +55,7 @@ def balanced_pair_mean(pair_loss, similar):
     """Mean over the similar pairs plus mean over the others, for every anchor.
 
     The two kinds weigh alike whatever the number of classes. The pair of an item with
-    itself is left out; an anchor without one kind of pairs keeps the other term alone.
+    itself is left out, also where the item has no label to share; an anchor without one kind of pairs keeps the other term alone.
 
     Args:
         pair_loss: Float `[n, n]`, row i holding the pairs of anchor i.
@@ -73,9 +73,9 @@ def balanced_pair_mean(pair_loss, similar):
     >>> ops.convert_to_numpy(balanced_pair_mean(loss, similar)).tolist()
     [3.0, 5.0, 3.0]
     """
-    positive = ops.cast(similar, pair_loss.dtype)
     others = not_self(similar, pair_loss.dtype)
-    return row_mean(pair_loss, positive * others) + row_mean(pair_loss, 1 - positive)
+    positive = ops.cast(similar, pair_loss.dtype) * others
+    return row_mean(pair_loss, positive) + row_mean(pair_loss, others - positive)
 
 
 def class_balanced_pair_mean(pair_loss, similar):
