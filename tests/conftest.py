@@ -62,6 +62,37 @@ def shared_datasets():
 
 
 @pytest.fixture(scope="session")
+def undivided_dataset(tmp_path_factory):
+    """A dataset prepared by tensorflow-datasets that has one split and images of many sizes."""
+    import tensorflow_datasets as tfds
+
+    class UndividedPhotos(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = {
+                "image": tfds.features.Image(shape=(None, None, 3)),
+                "label": tfds.features.ClassLabel(names=["ant", "bee", "cat", "dog"]),
+            }
+            return self.dataset_info_from_configs(
+                features=tfds.features.FeaturesDict(features), supervised_keys=("image", "label")
+            )
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            rng = np.random.default_rng(0)
+            for i in range(90):
+                image = rng.integers(0, 256, (8 + i % 3, 9 + i % 5, 3), "uint8")
+                yield i, {"image": image, "label": i % 4}
+
+    data_dir = tmp_path_factory.mktemp("datasets")
+    UndividedPhotos(data_dir=data_dir).download_and_prepare()
+    return "undivided_photos", data_dir
+
+
+@pytest.fixture(scope="session")
 def striped():
     """64 noisy 8x8 images of two classes, one with rows and one with columns of stripes."""
     rng = np.random.default_rng(0)

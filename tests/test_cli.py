@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from interruption import Killed
 from PIL import Image
 
 from tfhash import data, metrics
@@ -238,10 +239,59 @@ def test_evaluate_says_if_nothing_tells_what_a_model_was_trained_on(
         ("cifar10", "cifar10:3.0.2", True),
         ("photos", "./photos/", True),
         ("cifar10", "cifar100", False),
+        ("digits", "./digits", False),  # scikit-learn's, and a folder
     ],
 )
-def test_a_dataset_is_the_same_in_another_version_or_spelling(trained, asked, is_same):
-    assert (evaluate._place_of(trained) == evaluate._place_of(asked)) == is_same
+def test_a_dataset_is_the_same_in_another_version_or_spelling(
+    tmp_path, monkeypatch, trained, asked, is_same
+):
+    for folder in ("photos", "digits"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert evaluate._is_same_dataset(trained, asked) == is_same
+
+
+def test_the_folder_of_the_training_is_known_from_everywhere_and_no_other_is(
+    tmp_path, rng, monkeypatch, capsys
+):
+    monkeypatch.setattr(protocols, "QUERIES_OF_CLASS", 3)
+    monkeypatch.setattr(protocols, "TRAINING_ITEMS_OF_CLASS", 5)
+    photos, copy = tmp_path / "photos", tmp_path / "copy"
+    for name in ("dark", "light"):
+        (photos / name).mkdir(parents=True)
+        for i in range(12):
+            pixels = rng.integers(0, 256, (8, 8, 3), "uint8")
+            Image.fromarray(pixels).save(photos / name / f"{i}.png")
+    shutil.copytree(photos, copy)
+    monkeypatch.chdir(tmp_path)
+    quick = ["--image_size=8", "--backbone=mlp", "--width=4", "--batch_size=4", *SHORT]
+    assert main(["train", "--dataset=photos", "--protocol=cnnh", "--output_dir=run", *quick]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    command = ["evaluate", "--model=../run"]
+    capsys.readouterr()
+    assert main([*command, "--dataset=../photos"]) == 0
+    printed = capsys.readouterr().out
+    assert "../photos, cnnh: " in printed
+    assert "map, predicted class" in printed
+    # The same names and labels, and yet others: what was measured on photos is not on copy.
+    assert main([*command, "--dataset=../copy", "--protocol=cnnh"]) == 0
+    printed = capsys.readouterr().out
+    assert f"This model was trained on {photos}: whether ../copy holds items" in printed
+    assert "There are no baselines to compare with" in printed
+
+
+def test_queries_are_compared_with_training_whatever_the_sizes_of_the_images(
+    undivided_dataset, tmp_path, capsys
+):
+    name, data_dir = undivided_dataset
+    dataset = [f"--dataset={name}", f"--data_dir={data_dir}"]
+    quick = ["--image_size=8", "--backbone=mlp", "--width=4", *SHORT]
+    assert main(["train", *dataset, *quick, f"--output_dir={tmp_path}"]) == 0
+    # The queries of `unseen` are some of the official ones.
+    command = ["evaluate", f"--model={tmp_path}", *dataset]
+    assert main([*command, "--protocol=unseen"]) == 0
+    assert "undivided_photos, unseen: " in capsys.readouterr().out
 
 
 def test_keras_saved_model_and_command_line_give_the_same_codes(run_directory, tmp_path):
@@ -408,6 +458,12 @@ def test_images_without_labels_are_trained_on_and_the_report_says_so(tmp_path, m
     printed = capsys.readouterr().out
     assert "\npre-trained on 1,297 of these without their labels, too\n" in printed
     assert "images: for labels of its own, validation, the evaluation and its baselines" in printed
+    # Whoever saw an image without its label has seen it: of the official queries only those that
+    # are queries here too are new.
+    official = data.load("digits").queries.names
+    seen = len(set(official) - set(data.load("digits", protocol="cnnh").queries.names))
+    command = ["evaluate", f"--model={directory}", "--dataset=digits", "--protocol=official"]
+    assert f"{seen} of the {len(official)} queries took part" in error_of(capsys, *command)
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
@@ -453,6 +509,25 @@ def test_overwrite_replaces_a_run_and_nothing_else(tmp_path):
     assert main(command) == 0
     assert json.loads((tmp_path / "report.json").read_text())["bits"] == 9
     assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_kill_while_a_run_is_overwritten_leaves_no_backup_to_another_run(
+    tmp_path, capsys, monkeypatch
+):
+    def killed(path, **arguments):
+        raise Killed
+
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "run.json").write_text("{}")
+    arguments = ["train", *QUICK, *SHORT, f"--output_dir={tmp_path}"]
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(Killed):
+        main([*arguments, "--overwrite"])
+    monkeypatch.undo()
+    assert "did not finish. Pass --resume" in error_of(capsys, *arguments)
+    (tmp_path / "run.json").unlink()
+    assert "the backup of a run without its run.json" in error_of(capsys, *arguments)
+    assert (tmp_path / "backup").exists()
 
 
 @pytest.mark.parametrize("mistake", ["--scale=50", "--max_shift=9", "--dataset=no/where"])
@@ -525,6 +600,8 @@ def test_a_full_disk_ends_in_one_line_and_the_run_can_go_on(tmp_path, capsys, mo
         (["train", "digits"], "flags are written --name=value"),
         (["encode", "--model=m", "--output=o.npz"], "either --images or --dataset"),
         (["encode", "--images=i", "--output=o.npz"], "missing --model"),
+        (["encode", "--model=m", "--output=o.npz", "--images=i", "--split=test"], "--split needs"),
+        (["encode", "--model=m", "--output=o.npz", "--dataset=digits", "--split=a"], "--split nee"),
         (["fit"], "no command 'fit'"),
     ],
 )
@@ -566,6 +643,21 @@ def test_encode_refuses_arrays_that_are_no_images(run_directory, tmp_path, capsy
         np.savez(path, **arrays)
     command = ["encode", f"--model={run_directory}", f"--images={path}", f"--output={output}"]
     assert message in error_of(capsys, *command)
+    assert not output.exists()
+
+
+def test_encode_names_a_file_that_is_not_there_and_one_that_is_damaged(
+    run_directory, tmp_path, capsys
+):
+    path, output = tmp_path / "images.npz", tmp_path / "codes.npz"
+    command = ["encode", f"--model={run_directory}", f"--images={path}", f"--output={output}"]
+    assert f"There is no {path}" in error_of(capsys, *command)
+    np.savez_compressed(path, images=np.zeros((99, 8, 8, 1), "uint8"))
+    contents = bytearray(path.read_bytes())
+    name_ends = contents.index(b"images.npy") + len(b"images.npy")
+    contents[name_ends + 24] ^= 0xFF  # within the compressed numbers
+    path.write_bytes(contents)
+    assert f"{path} is damaged" in error_of(capsys, *command)
     assert not output.exists()
 
 

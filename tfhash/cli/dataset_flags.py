@@ -1,5 +1,7 @@
 """Flags that name a labelled dataset, shared by `train` and `evaluate`."""
 
+import pathlib
+
 from absl import flags
 
 from tfhash import data
@@ -65,6 +67,12 @@ def load(values, image_size):
         f"{len(splits.database):,}"
     )
     return splits
+
+
+def located(dataset):
+    """A folder by its absolute path, which is the same from every directory; a name as it is."""
+    is_folder = dataset != "digits" and pathlib.Path(dataset).is_dir()
+    return str(pathlib.Path(dataset).resolve()) if is_folder else dataset
 
 
 def report_skipped(skipped):

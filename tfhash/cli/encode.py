@@ -13,6 +13,7 @@ model takes. An .npz file holds an array `images` [n, height, width(, channels)]
 import functools
 import pathlib
 import zipfile
+import zlib
 
 import numpy as np
 from absl import flags
@@ -27,7 +28,11 @@ def define_flags(values):
     string = functools.partial(flags.DEFINE_string, flag_values=values)
     string("images", None, "Folder of images, or .npz file.")
     string("dataset", None, "digits, or a dataset of tensorflow-datasets.")
-    string("split", "test", "Split of --dataset, as test or train[:1000].")
+    string(
+        "split",
+        "test",
+        "Split of a dataset of tensorflow-datasets, as test or train[:1000]; digits are all taken.",
+    )
     string("data_dir", None, "Where tensorflow-datasets finds or puts prepared data.")
     string("output", None, "File to write, ending in .npz.")
     flags.DEFINE_integer(
@@ -42,6 +47,8 @@ def check_flags(values):
     require(values, "model", "output")
     if (values.images is None) == (values.dataset is None):
         raise flags.Error("give either --images or --dataset")
+    if values["split"].present and values.dataset in (None, "digits"):
+        raise flags.Error("--split needs a --dataset of tensorflow-datasets, which has splits")
 
 
 def run(values, command_line):
@@ -74,13 +81,15 @@ def run(values, command_line):
 
 def _read_images(path, image_shape):
     """The array `images` of an .npz file, checked against what the model takes."""
+    if not pathlib.Path(path).exists():
+        raise FileNotFoundError(f"`images` must be a folder or an .npz file. There is no {path}")
     if not zipfile.is_zipfile(path):
         raise ValueError(f"`images` must be a folder or an .npz file. Received: {path}")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = arrays.files
             images = arrays["images"] if "images" in names else None
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if images is None:
         raise ValueError(f"{path} must hold an array `images`. Received: {', '.join(names)}")

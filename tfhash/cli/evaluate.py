@@ -46,7 +46,7 @@ def run(values, command_line):
             values[name].value = value
     splits = dataset_flags.load(values, own_size).conform(model.image_shape)
     if any(values[name].value != value for name, value in trained_on.items()):
-        _check_queries_are_new(splits, values, trained_on)
+        _check_queries_are_new(splits, values, trained_on, own_size)
     figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
     figures["baselines"] = _baselines_of_training(values, figures["protocol"])
     print(f"\n{evaluation.table(figures)}")
@@ -71,30 +71,46 @@ def _division_of_training(values):
             "is not known"
         )
         return {}
-    if _place_of(trained["dataset"]) != _place_of(values.dataset):
+    if not _is_same_dataset(trained["dataset"], values.dataset):
+        print(
+            f"This model was trained on {trained['dataset']}: whether {values.dataset} holds items "
+            "that it was trained on is not known"
+        )
         return {}
     return {name: trained.get(name, values[name].default) for name in dataset_flags.DIVISION}
 
 
-def _place_of(dataset):
-    """What makes two datasets the same: names are taken for paths, too, and versions left out."""
-    return pathlib.Path(dataset.split(":")[0]).resolve()
+def _is_same_dataset(one, other):
+    """Whether two spellings are of one folder, or of one name in whatever version."""
+    one, other = dataset_flags.located(one), dataset_flags.located(other)
+    if pathlib.Path(one).is_absolute() or pathlib.Path(other).is_absolute():
+        return one == other
+    return one.split(":")[0] == other.split(":")[0]
 
 
 def _baselines_of_training(values, protocol):
     """What training measured on the same items by the same measure; empty otherwise."""
+    dataset = model_file.settings(values).get("dataset")
+    if dataset is None or not _is_same_dataset(dataset, values.dataset):
+        return {}
     trained = model_file.report(values)
     before = trained.get("protocol", {})
     same = all(before.get(key) == protocol[key] for key in ("fingerprint", "average_precision"))
     return trained.get("baselines", {}) if same else {}
 
 
-def _check_queries_are_new(splits, values, division):
+def _check_queries_are_new(splits, values, division, image_size):
     """Raises `ValueError` if the model, trained with this division, has seen some queries."""
     before = data.load(
-        values.dataset, data_dir=values.data_dir, skip_broken=values.skip_broken, **division
+        values.dataset,
+        data_dir=values.data_dir,
+        image_size=image_size,
+        skip_broken=values.skip_broken,
+        **division,
     )
     seen = {*before.train.names, *before.validation.names}
+    if model_file.settings(values).get("unlabelled"):
+        seen.update(before.unlabelled().names)
     count = sum(name in seen for name in splits.queries.names)
     if count:
         flags_then = " ".join(f"--{name}={value}" for name, value in division.items())

@@ -208,6 +208,11 @@ class RunDirectory:
             )
         if resume and not self._settings.exists():
             raise ValueError(f"`output_dir` {self.path} holds no run to resume")
+        if self.backup.exists() and not self._settings.exists():
+            raise ValueError(
+                f"`output_dir` {self.path} holds the backup of a run without its run.json. Name "
+                "another with --output_dir, or pass --overwrite to start over"
+            )
 
     def begin(self, settings, items, resume, overwrite):
         """Makes the directory ready for a run with these settings on these items.
@@ -252,17 +257,21 @@ class RunDirectory:
 
     def _remove(self):
         # What a run writes, and nothing else that may lie in the directory. The report goes first,
-        # for it says that the rest is whole.
-        for file in (self._report, self._model, self._settings):
-            file.unlink(missing_ok=True)
+        # for it says that the rest is whole; the settings last, for as long as they are there no
+        # other run takes the backup for its own.
+        self._report.unlink(missing_ok=True)
+        self._model.unlink(missing_ok=True)
         for directory in (self.backup, self.pictures, self._saved_model):
-            shutil.rmtree(directory, ignore_errors=True)
+            if directory.exists():
+                shutil.rmtree(directory)
+        self._settings.unlink(missing_ok=True)
 
 
 def _settings(values, recipe):
     """What a run depends on: the flags, and in their place what the recipe chose for them."""
     given = {name: values[name].value for name in values if name not in NOT_PART_OF_RUN}
-    return {**given, **dataclasses.asdict(recipe)}
+    located = {"dataset": dataset_flags.located(values.dataset)}
+    return {**given, **located, **dataclasses.asdict(recipe)}
 
 
 def _fit(values, recipe, splits, unlabelled, model, backup):

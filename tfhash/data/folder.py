@@ -119,7 +119,10 @@ def _scan(root, files, skip_broken):
 
 def _examine(path):
     """Digest of a file, and what is wrong with it or `None`."""
-    contents = path.read_bytes()
+    try:
+        contents = path.read_bytes()
+    except OSError as error:
+        return None, error.strerror
     if not contents:
         return None, "the file is empty"
     try:

@@ -21,11 +21,11 @@ def load(
 ):
     """Loads a dataset as train, validation, query and database splits.
 
-    Which item lands in which split depends on the data alone, never on a seed, and under the
-    first protocol not on file names either. Queries never overlap the database; validation items
+    Which item lands in which split depends on the data alone, never on a seed, and for folders
+    under the first protocol not on file names either. Queries never overlap the database; validation items
     are kept out of training, to choose by without a look at the queries. Copies of an image stay in
-    one split under `official` where it divides the items itself; the other protocols, and
-    datasets that come divided, go by items.
+    one split under `official` for folders and digits; the other protocols, and datasets of
+    tensorflow-datasets, go by items, in the order in which these were prepared.
 
     | protocol | queries | training | database |
     | --- | --- | --- | --- |
@@ -41,7 +41,8 @@ def load(
         source: `"digits"` (bundled with scikit-learn); the name of an image classification
             dataset of tensorflow-datasets, as `"mnist"` or `"cifar10"`; or the path of a folder
             with one subfolder per class, holding JPEG, PNG, WebP, GIF or BMP files. An existing
-            folder comes before a dataset of the same name.
+            folder comes before a dataset of the same name, but for `"digits"` (`"./digits"` is
+            the folder).
         data_dir: Where tensorflow-datasets finds or puts prepared data; by default
             `TFDS_DATA_DIR`, or its own default. What is not there is downloaded.
         image_size: Side, or `(height, width)`, that images are resized to without keeping the
@@ -99,7 +100,8 @@ def load_images(source, image_shape, split="test", data_dir=None, skip_broken=Fa
             a dataset of tensorflow-datasets.
         image_shape: `(height, width, channels)` that the images are brought to; see
             `HashingModel.image_shape`.
-        split: Which part of a dataset, as `"test"` or `"train[:1000]"`; not for folders.
+        split: Which part of a dataset of tensorflow-datasets, as `"test"` or `"train[:1000]"`; of
+            folders and digits all images are taken.
         data_dir, skip_broken: As in `load`.
 
     Returns:
