@@ -36,7 +36,7 @@ CUDA_ARCHITECTURES = ("80", "90")
 
 def ops_to_build():
     """What the ops are compiled against: "tensorflow", "jax", or None."""
-    wanted = os.environ.get("TFHASH_BUILD_OPS", "1")
+    wanted = os.environ.get("TFHASH_BUILD_OPS") or "1"
     known = {"0": None, "1": "tensorflow", "jax": "jax"}
     if wanted not in known:
         raise SystemExit(f"TFHASH_BUILD_OPS must be one of {', '.join(known)}. Received: {wanted}")
@@ -44,7 +44,10 @@ def ops_to_build():
 
 
 def builds_cuda():
-    is_wanted = os.environ.get("TFHASH_BUILD_CUDA", "0") != "0"
+    wanted = os.environ.get("TFHASH_BUILD_CUDA") or "0"
+    if wanted not in ("0", "1"):
+        raise SystemExit(f"TFHASH_BUILD_CUDA must be one of 0, 1. Received: {wanted}")
+    is_wanted = wanted == "1"
     if is_wanted and ops_to_build() is None:
         raise SystemExit("TFHASH_BUILD_CUDA=1 needs compiled ops: unset TFHASH_BUILD_OPS=0.")
     return is_wanted
@@ -75,7 +78,7 @@ def find_compiler():
 
 def find_nvcc():
     """CUDA's compiler: NVCC, or the nvcc on the path."""
-    wanted = shlex.split(os.environ.get("NVCC", "nvcc"))
+    wanted = shlex.split(os.environ.get("NVCC") or "nvcc")
     if shutil.which(wanted[0]) is None:
         raise SystemExit(
             f"TFHASH_BUILD_CUDA=1 compiles kernels with CUDA's nvcc, and found none: looked for "
@@ -88,7 +91,8 @@ def tensorflow_flags():
     """What compiles and what links against the installed TensorFlow."""
     if tensorflow_version() is None:
         raise SystemExit(
-            "tfhash compiles its ops against the installed TensorFlow, and found none. "
+            "tfhash compiles its ops against the installed package tensorflow, and found none (it "
+            "does not take others, as tensorflow-cpu). "
             f"Install {SUPPORTED_TENSORFLOW} first, or set TFHASH_BUILD_OPS=0 to install "
             "tfhash without compiled ops."
         )
@@ -130,6 +134,16 @@ class BuildOps(build_ext):
 
     def get_ext_filename(self, fullname):
         return str(pathlib.Path(*fullname.split("."))) + ".so"
+
+    def run(self):
+        # Of an earlier build with other switches: they would be loaded, or packed into a wheel.
+        folders = [self.build_lib, "."] if self.inplace else [self.build_lib]
+        current = {extension.name.split(".")[-1] for extension in self.extensions}
+        for folder in folders:
+            for path in pathlib.Path(folder, "tfhash_ops").glob("libtfhash_*.so"):
+                if path.stem not in current:
+                    path.unlink()
+        super().run()
 
     def build_extensions(self):
         self.compiler = find_compiler()

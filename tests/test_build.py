@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import sysconfig
 
 import pytest
 import tensorflow as tf
@@ -106,6 +107,10 @@ def test_without_a_compiler_the_build_says_what_to_do(source):
 
 def test_for_jax_alone_what_needs_tensorflow_is_left_out(source, tmp_path):
     pytest.importorskip("jax")
+    # As an earlier build with other switches leaves it.
+    built = source / "build" / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
+    (built / "tfhash_ops").mkdir(parents=True)
+    (built / "tfhash_ops" / "libtfhash_cuda.so").touch()
     result, wheel = make_wheel(source, TFHASH_BUILD_OPS="jax")
     assert result.returncode == 0, result.stderr
     search = (
@@ -127,6 +132,7 @@ def test_for_jax_alone_what_needs_tensorflow_is_left_out(source, tmp_path):
     ("environment", "told"),
     [
         ({"TFHASH_BUILD_OPS": "yes"}, "must be one of 0, 1, jax. Received: yes"),
+        ({"TFHASH_BUILD_CUDA": "yes"}, "must be one of 0, 1. Received: yes"),
         ({"TFHASH_BUILD_CUDA": "1", "TFHASH_BUILD_OPS": "0"}, "needs compiled ops"),
         ({"TFHASH_BUILD_CUDA": "1", "NVCC": "no-such-compiler"}, "looked for no-such-compiler"),
     ],

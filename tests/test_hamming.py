@@ -202,8 +202,8 @@ def test_shapes_are_known_as_far_as_they_can_be_in_graphs():
         seen["histogram"] = items.shape
 
     k = tf.TensorSpec([], tf.int64)
+    tf.function(trace, autograph=False).get_concrete_function(unknown, unknown, k)
     if tfhash_ops.is_compiled():
-        tf.function(trace, autograph=False).get_concrete_function(unknown, unknown, k)
         assert seen["distance"].as_list() == [None, None]
         assert seen["top 5"].as_list() == [None, 5]
     tf.function(trace, autograph=False).get_concrete_function(three, codes, k)
@@ -285,6 +285,57 @@ def test_xla_tells_the_same_of_wrong_input(name, change, message):
     by_shape = r"(Dimensions|Shapes?) must be|must be non-negative but is -1099511627776|between"
     with pytest.raises((tf.errors.InvalidArgumentError, ValueError), match=f"{message}|{by_shape}"):
         call(queries, codes[1], tf.constant(change.get("radius", 1), tf.int64))
+
+
+@pytest.mark.parametrize("module", [tfhash_ops, reference])
+@pytest.mark.parametrize("known", [None, [None, None], [None, 4]])
+def test_shapes_that_are_not_known_when_traced_are_checked_when_run(rng, module, known):
+    queries, database = make_codes(rng, 3, 4), make_codes(rng, 5, 4)
+    labels = np.arange(3) % 2, np.arange(5) % 2
+    specs = tf.TensorSpec([None, None], tf.uint8), tf.TensorSpec(known, tf.uint8)
+
+    @tf.function(input_signature=specs, autograph=False)
+    def search(queries, database):
+        return (
+            module.hamming_distance(queries, database),
+            *module.hamming_top_k(queries, database, 2),
+            *module.hamming_within(queries, database, 14),
+            *module.hamming_histogram(queries, database, *labels, bits=32),
+        )
+
+    expected = (
+        tfhash_ops.hamming_distance(queries, database),
+        *tfhash_ops.hamming_top_k(queries, database, 2),
+        *tfhash_ops.hamming_within(queries, database, 14),
+        *tfhash_ops.hamming_histogram(queries, database, *labels, bits=32),
+    )
+    assert_equal(search(queries, database), expected)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="for the queries and"):
+        search(queries[:, :1], database)
+    if known != [None, 4]:
+        with pytest.raises(tf.errors.InvalidArgumentError, match="32 and codes of 3 bytes"):
+            search(queries[:, :3], database[:, :3])
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint8"])
+def test_k_and_radius_are_integers_of_any_type(rng, kind):
+    codes = make_codes(rng, 9, 2)
+    k, radius = tf.constant(3, kind), tf.constant(6, kind)
+    assert_equal(
+        tfhash_ops.hamming_top_k(codes, codes, k), reference.hamming_top_k(codes, codes, 3)
+    )
+    assert_equal(
+        tfhash_ops.hamming_within(codes, codes, radius), reference.hamming_within(codes, codes, 6)
+    )
+
+
+@pytest.mark.parametrize("number", [2.7, np.float32(2), [1.0]])
+def test_k_and_radius_that_are_no_integers_are_refused(number):
+    codes = np.zeros((3, 1), "uint8")
+    with pytest.raises(TypeError, match="`k` must be an integer. Received: .*float32"):
+        tfhash_ops.hamming_top_k(codes, codes, number)
+    with pytest.raises(TypeError, match="`radius` must be an integer. Received: .*float32"):
+        tfhash_ops.hamming_within(codes, codes, number)
 
 
 @compiled
@@ -404,6 +455,18 @@ def test_the_plain_hlo_of_the_histogram_holds_no_tensor_of_all_pairs(
     assert_equal(call(*sides), tfhash_ops.hamming_histogram(*codes, *labels, bits=64))
     text = call.experimental_get_compiler_ir(*sides)(stage="optimized_hlo")
     assert largest_tensor(text) <= 2**26 < queries * items * 65
+
+
+@compiled
+def test_the_plain_hlo_of_top_k_meets_fewer_items_at_a_time_if_there_are_many_queries(
+    monkeypatch, largest_tensor
+):
+    monkeypatch.setenv("TFHASH_XLA_HANDLERS", "0")
+    queries, items, k = 2**14, 20_000, 10
+    call = tf.function(lambda q, d: tfhash_ops.hamming_top_k(q, d, k), jit_compile=True)
+    sides = [tf.zeros([count, 4], tf.uint8) for count in (queries, items)]
+    text = call.experimental_get_compiler_ir(*sides)(stage="hlo")
+    assert largest_tensor(text) <= 2**26 + queries * k < queries * items
 
 
 # What may be done to labels and results, which are 64-bit integers.

@@ -113,6 +113,8 @@ def test_wrong_input_is_told_with_what_was_expected_and_received():
         (lambda: hamming.hamming_top_k(codes, codes, 4), "k = 4 and 3 items"),
         (lambda: hamming.hamming_top_k(codes, codes, 0), "k = 0"),
         (lambda: hamming.hamming_within(codes, codes, 1, -1), "size = -1"),
+        (lambda: hamming.hamming_within(codes, codes, -1, 3), "radius = -1"),
+        (lambda: hamming.hamming_within(codes, codes, np.int64(1 - 2**32), 3), "= -4294967295"),
         (lambda: hamming.hamming_histogram(codes, codes, [1], [1, 2, 3], 16), r"\(1,\)"),
         (lambda: hamming.hamming_histogram(codes, codes, [1.0], [1, 2, 3], 16), "float"),
         (lambda: hamming.hamming_histogram(codes, codes, [1, 2, 3], [1, 2, 3], 17), "17"),
@@ -120,12 +122,32 @@ def test_wrong_input_is_told_with_what_was_expected_and_received():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+    with pytest.raises(TypeError, match="float"):
+        hamming.hamming_within(codes, codes, 2.7, 3)
     with pytest.raises(jax.errors.JaxRuntimeError, match="radius = -1"):
-        jax.block_until_ready(hamming.hamming_within(codes, codes, -1, 3))
+        jax.block_until_ready(hamming.hamming_within(codes, codes, jax.numpy.int32(-1), 3))
     with pytest.raises(jax.errors.JaxRuntimeError, match="padding bits"):
         jax.block_until_ready(
             hamming.hamming_histogram(codes + 255, codes, [1, 2, 3], [1, 2, 3], 12)
         )
+
+
+@pytest.mark.parametrize("radius", [2**31, 2**31 + 5, np.int64(2**32 + 1)])
+def test_a_radius_beyond_32_bits_finds_everything(radius):
+    codes = np.array([[0], [255]], "uint8")
+    row_splits, distances, _ = hamming.hamming_within(codes, codes, radius, 4)
+    assert row_splits.tolist() == [0, 2, 4]
+    assert distances.tolist() == [0, 8, 0, 8]
+
+
+def test_a_search_within_a_radius_that_is_cut_into_several_finds_the_same(rng):
+    # More pairs of queries and items than one search compares.
+    queries, database = (rng.integers(0, 256, (count, 2), "uint8") for count in (1100, 70_000))
+    row_splits, distances, indices = tfhash_ops.hamming_within(queries, database, 1)
+    size = len(distances) - 3
+    found = hamming.hamming_within(queries, database, 1, size)
+    for part, expected in zip(found, (row_splits, distances[:size], indices[:size]), strict=True):
+        np.testing.assert_array_equal(part, expected)
 
 
 def test_jax_needs_no_tensorflow():

@@ -98,14 +98,14 @@ def hamming_top_k(queries, database, k):
     Args:
         queries: Packed codes, `uint8 [q, bytes]`, bytes >= 1.
         database: Packed codes, `uint8 [n, bytes]`.
-        k: Number of items, 1 <= k <= n.
+        k: Number of items, an integer of any type, 1 <= k <= n.
 
     Returns:
         `TopK`: distances `int32 [q, k]` and indices `int64 [q, k]`.
 
     Raises:
-        TypeError, tf.errors.InvalidArgumentError: As `hamming_distance`, and if `k` is out of
-            range.
+        TypeError, tf.errors.InvalidArgumentError: As `hamming_distance`, and if `k` is no integer
+            or out of range.
 
     Example:
 
@@ -113,8 +113,8 @@ def hamming_top_k(queries, database, k):
     >>> distances.numpy().tolist(), indices.numpy().tolist()
     ([[1, 1]], [[1, 2]])
     """
-    k = tf.convert_to_tensor(k, tf.int64)
-    return TopK(*_top_k(_codes("queries", queries), _codes("database", database), k))
+    codes = _codes("queries", queries), _codes("database", database)
+    return TopK(*_top_k(*codes, _integer("k", k)))
 
 
 def hamming_within(queries, database, radius):
@@ -126,14 +126,15 @@ def hamming_within(queries, database, radius):
     Args:
         queries: Packed codes, `uint8 [q, bytes]`, bytes >= 1.
         database: Packed codes, `uint8 [n, bytes]`.
-        radius: Largest distance, >= 0.
+        radius: Largest distance, an integer of any type, >= 0.
 
     Returns:
         `Neighbors`: row_splits `int64 [q + 1]`, distances `int32` and indices `int64`.
 
     Raises:
-        TypeError, tf.errors.InvalidArgumentError: As `hamming_distance`, and if `radius` is
-            negative (compiled by XLA for another device than the CPU, no item is then found).
+        TypeError, tf.errors.InvalidArgumentError: As `hamming_distance`, and if `radius` is no
+            integer or negative (compiled by XLA for another device than the CPU, no item is found
+            within a negative one).
 
     Example:
 
@@ -141,8 +142,8 @@ def hamming_within(queries, database, radius):
     >>> row_splits.numpy().tolist(), distances.numpy().tolist(), indices.numpy().tolist()
     ([0, 2, 3], [0, 1, 1], [1, 0, 0])
     """
-    radius = tf.cast(radius, tf.int64)
-    return Neighbors(*_within(_codes("queries", queries), _codes("database", database), radius))
+    codes = _codes("queries", queries), _codes("database", database)
+    return Neighbors(*_within(*codes, _integer("radius", radius)))
 
 
 def hamming_histogram(queries, database, query_labels, database_labels, bits):
@@ -187,6 +188,13 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
         database_labels = tf.cast(database_labels, tf.int64)
     codes = _codes("queries", queries), _codes("database", database)
     return DistanceHistograms(*_histogram(*codes, query_labels, database_labels, bits=bits))
+
+
+def _integer(name, value):
+    tensor = tf.convert_to_tensor(value)
+    if not tensor.dtype.is_integer:
+        raise TypeError(f"`{name}` must be an integer. Received: {tensor.dtype}")
+    return tf.cast(tensor, tf.int64)
 
 
 def _codes(name, codes):

@@ -6,6 +6,7 @@ that type (`jax_enable_x64`), else `int32`. Shapes, `k`, `size` and `bits` must 
 """
 
 import functools
+import operator
 from typing import Any
 
 import jax
@@ -93,7 +94,7 @@ def hamming_within(queries, database, radius, size):
     Args:
         queries: Packed codes, `uint8 [q, bytes]`, bytes >= 1.
         database: Packed codes, `uint8 [n, bytes]`.
-        radius: Largest distance, >= 0; need not be static.
+        radius: Largest distance, an integer >= 0; need not be static.
         size: Number of items in all for which the results have room, >= 0, as in
             `jax.numpy.nonzero`. Room left over holds -1. If `row_splits[q]` is above `size`,
             there was too little, and the last items are missing.
@@ -104,8 +105,9 @@ def hamming_within(queries, database, radius, size):
         order of (distance, index).
 
     Raises:
-        ValueError: As `hamming_distance`, and if `size` is negative.
-        jax.errors.JaxRuntimeError: If `radius` is negative.
+        ValueError: As `hamming_distance`, and if `size` is negative, or a `radius` known to Python.
+        TypeError: If a `radius` known to Python is no integer.
+        jax.errors.JaxRuntimeError: If a `radius` known to JAX alone is negative.
 
     Example:
 
@@ -118,6 +120,12 @@ def hamming_within(queries, database, radius, size):
     queries, database = _check_codes(queries, database)
     if size < 0:
         raise ValueError(f"`size` must be at least 0. Received: size = {size}")
+    if not isinstance(radius, jax.Array):
+        radius = operator.index(radius)
+        if radius < 0:
+            raise ValueError(f"`radius` must be at least 0. Received: radius = {radius}")
+        # JAX would cut an integer that is too long for it without a word; farther is no code.
+        radius = min(radius, 8 * queries.shape[1])
     row_splits, distances, indices, _ = _call(
         "TfhashHammingWithin",
         (queries, database, jnp.asarray(radius, _integer())),

@@ -18,7 +18,7 @@ def hamming_distance(queries, database):
 def hamming_top_k(queries, database, k):
     """As `tfhash_ops.hamming_top_k`, a pair."""
     queries, database = _check_codes(queries, database)
-    k = tf.convert_to_tensor(k, tf.int64)
+    k = tf.cast(k, tf.int64)
     items = tf.shape(database, tf.int64)[0]
     text = (
         "k must be at least 1 and at most the number of items in the database. Received: k = {} "
@@ -66,20 +66,25 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
     queries, database = _check_codes(queries, database)
     query_labels = tf.convert_to_tensor(query_labels)
     database_labels = tf.convert_to_tensor(database_labels)
+    text = "codes of B bits must have ceil(B / 8) bytes. Received: bits = {} and codes of {} bytes"
     length = queries.shape[1]
     if bits < 1 or length not in (None, -(-bits // 8)):
-        raise _invalid(
-            f"codes of B bits must have ceil(B / 8) bytes. Received: bits = {bits} and codes of "
-            f"{length} bytes"
-        )
+        raise _invalid(text.format(bits, length))
+    length = tf.shape(queries)[1]
+    with _require(length == -(-bits // 8), text, bits, length):
+        queries = tf.identity(queries)
     is_multi_hot = query_labels.dtype == tf.uint8
     if is_multi_hot:
         expected = "packed multi-hot labels must have the shapes [q, bytes] and [n, bytes]"
     else:
         expected = "integer labels must have the shapes [q] and [n]"
     shapes = query_labels.shape, database_labels.shape
-    if any(shape.rank != (2 if is_multi_hot else 1) for shape in shapes):
+    rank = 2 if is_multi_hot else 1
+    if any(shape.rank not in (None, rank) for shape in shapes):
         raise _invalid(f"{expected}. Received: {shapes[0]} and {shapes[1]}")
+    query_labels, database_labels = (
+        tf.ensure_shape(labels, [None] * rank) for labels in (query_labels, database_labels)
+    )
     padding = tf.constant((0xFF << ((bits - 1) % 8 + 1)) & 0xFF, tf.uint8)
     for labels, codes in ((query_labels, queries), (database_labels, database)):
         is_clean = tf.reduce_all(tf.bitwise.bitwise_and(codes[:, -1], padding) == 0)
@@ -119,18 +124,27 @@ def _distances(query, database):
 
 def _check_codes(queries, database):
     queries, database = tf.convert_to_tensor(queries), tf.convert_to_tensor(database)
-    left, right = queries.shape, database.shape
-    if left.rank != 2 or right.rank != 2 or left[1] != right[1] or left[1] == 0:
-        raise _invalid(
-            "packed codes must have the shapes [q, bytes] and [n, bytes], bytes >= 1. Received: "
-            f"{left} for the queries and {right} for the database"
-        )
-    if left[1] is not None and left[1] > (2**31 - 1) // 8:
+    expected = (
+        "packed codes must have the shapes [q, bytes] and [n, bytes], bytes >= 1. Received: {} for "
+        "the queries and {} for the database"
+    )
+    shapes = queries.shape, database.shape
+    lengths = {shape[1] if shape.rank == 2 else None for shape in shapes}
+    known = lengths - {None}
+    if any(shape.rank not in (None, 2) for shape in shapes) or len(known) > 1 or 0 in known:
+        raise _invalid(expected.format(*shapes))
+    if max(known, default=0) > (2**31 - 1) // 8:
         raise _invalid(
             "packed codes must have fewer than 2^28 bytes, for distances are 32-bit numbers. "
-            f"Received: {left} for the queries and {right} for the database"
+            f"Received: {shapes[0]} for the queries and {shapes[1]} for the database"
         )
-    return queries, database
+    if lengths == known:
+        return queries, database
+    # What is not known while a function is traced is looked at when it runs.
+    queries, database = (tf.ensure_shape(codes, [None, None]) for codes in (queries, database))
+    shapes = tf.shape(queries), tf.shape(database)
+    with _require((shapes[0][1] == shapes[1][1]) & (shapes[0][1] >= 1), expected, *shapes):
+        return tf.identity(queries), tf.identity(database)
 
 
 def _require(condition, text, *values):

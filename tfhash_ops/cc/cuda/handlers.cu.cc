@@ -116,6 +116,7 @@ ffi::Error Within(cudaStream_t stream, ffi::ScratchAllocator scratch, ffi::AnyBu
     const int64_t size = distances->element_count();
     RequireShape(row_splits, {query_codes.count + 1});
     RequireShape(indices, {size});
+    WithIntegers(indices, items.count, [](auto*) {});
     const Device device = DeviceOf(stream, scratch);
     WithIntegers(row_splits, 0, [&](auto* splits) {
       auto* places = AsThose(splits, indices);

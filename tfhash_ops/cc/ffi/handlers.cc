@@ -97,6 +97,10 @@ ffi::Error TopK(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer 
   });
 }
 
+// Pairs of a query and an item compared by one search within a radius. All may be neighbours, and
+// be held in memory, where results have a place for few.
+constexpr int64_t kPairsAtOnce = int64_t{1} << 26;
+
 // Results have a place for `size` neighbours; those that find none are left out, though
 // row_splits counts them, and what is left over holds -1.
 ffi::Error Within(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer database,
@@ -113,16 +117,25 @@ ffi::Error Within(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffe
     const int64_t size = distances->element_count();
     RequireShape(row_splits, {query_codes.count + 1});
     RequireShape(indices, {size});
-    const Neighbors neighbors =
-        HammingWithin(RequireKernel(), query_codes, items, radii[0], ExecutorOf(threads));
-    const int64_t found = neighbors.row_splits.back();
-    const int64_t kept = std::min(size, found);
-    IntegerResult wide_splits(row_splits, found);
-    std::copy(neighbors.row_splits.begin(), neighbors.row_splits.end(), wide_splits.data());
-    wide_splits.Finish();
-    std::copy_n(neighbors.distances.begin(), kept, distances->typed_data());
     IntegerResult wide_indices(indices, items.count);
-    std::copy_n(neighbors.indices.begin(), kept, wide_indices.data());
+    std::vector<int64_t> splits = {0};
+    int64_t kept = 0;
+    const int64_t at_once = std::max<int64_t>(1, kPairsAtOnce / std::max<int64_t>(1, items.count));
+    for (int64_t first = 0; first < query_codes.count; first += at_once) {
+      const Codes some = {query_codes[first], std::min(at_once, query_codes.count - first),
+                          query_codes.bytes};
+      const Neighbors neighbors =
+          HammingWithin(RequireKernel(), some, items, radii[0], ExecutorOf(threads));
+      const int64_t found = splits.back();
+      for (int64_t i = 1; i <= some.count; ++i) splits.push_back(found + neighbors.row_splits[i]);
+      const int64_t room = std::min(size - kept, neighbors.row_splits.back());
+      std::copy_n(neighbors.distances.begin(), room, distances->typed_data() + kept);
+      std::copy_n(neighbors.indices.begin(), room, wide_indices.data() + kept);
+      kept += room;
+    }
+    IntegerResult wide_splits(row_splits, splits.back());
+    std::copy(splits.begin(), splits.end(), wide_splits.data());
+    wide_splits.Finish();
     if (fill) {
       std::fill(distances->typed_data() + kept, distances->typed_data() + size, -1);
       std::fill(wide_indices.data() + kept, wide_indices.data() + size, -1);

@@ -16,12 +16,12 @@ namespace {
 using xla::XlaBuilder;
 using xla::XlaOp;
 
-// Items met at a time by the search for the nearest.
+// Items met at a time by the search for the nearest, where queries are not too many.
 constexpr int64_t kChunk = 16384;
 
-// Comparisons of a distance with a bin of a histogram at a time: what a compiler that does not
-// fuse them holds in memory.
-constexpr int64_t kMaxComparisons = int64_t{1} << 26;
+// Elements of a tensor of all pairs of queries and items met at a time (for a histogram, of their
+// comparisons with its bins): what a compiler that does not fuse them holds in memory.
+constexpr int64_t kMaxElements = int64_t{1} << 26;
 
 // Float32 holds all integers up to here.
 constexpr int64_t kExactFloat = int64_t{1} << 24;
@@ -123,7 +123,8 @@ TopKResult TopK(const Codes& queries, const Codes& database, int64_t k) {
   // Farther than any item.
   const int64_t nowhere = 8 * queries.bytes + 1;
   const int64_t exact_width = kExactFloat / (nowhere + 1);
-  int64_t largest = std::min(n, std::max(k, kChunk));
+  const int64_t most = std::clamp<int64_t>(kMaxElements / q, 1, kChunk);
+  int64_t largest = std::min(n, std::max(k, most));
   // Somewhat narrower chunks stay within what floats hold; much narrower ones would be too many.
   if (exact_width - k >= largest / 4) largest = std::min(largest, exact_width - k);
   const auto chunks = CutEvenly(n, largest);
@@ -231,7 +232,7 @@ HistogramResult Histogram(const Codes& queries, const Codes& database, const Lab
     const XlaOp empty = xla::ConvertElementType(zeros, xla::S64);
     return {empty, empty};
   }
-  const auto chunks = CutEvenly(n, std::clamp<int64_t>(kMaxComparisons / (q * bins), 1, n));
+  const auto chunks = CutEvenly(n, std::clamp<int64_t>(kMaxElements / (q * bins), 1, n));
   const int64_t chunk = chunks.size, padded = chunks.size * chunks.count;
   const xla::PrimitiveType index_type = IndexType(padded);
   const xla::PrimitiveType label_type = builder->GetShape(labels.database)->element_type();
