@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from interruption import Killed
 from PIL import Image
 
 from tfhash import data, metrics
-from tfhash.cli import evaluate, evaluation, main, train
+from tfhash.cli import dataset_flags, evaluation, main, model_file, train
 from tfhash.cli import recipe as recipes
 from tfhash.cli.main import COMMANDS
 from tfhash.data import protocols
@@ -248,7 +249,10 @@ def test_a_dataset_is_the_same_in_another_version_or_spelling(
     for folder in ("photos", "digits"):
         (tmp_path / folder).mkdir()
     monkeypatch.chdir(tmp_path)
-    assert evaluate._is_same_dataset(trained, asked) == is_same
+    recorded = {"settings": {"dataset": trained}, "located": dataset_flags.located(trained)}
+    (tmp_path / "run.json").write_text(json.dumps(recorded))
+    values = types.SimpleNamespace(model="model.keras")
+    assert model_file.trained_on(values, asked) == is_same
 
 
 def test_the_folder_of_the_training_is_known_from_everywhere_and_no_other_is(
@@ -277,8 +281,16 @@ def test_the_folder_of_the_training_is_known_from_everywhere_and_no_other_is(
     # The same names and labels, and yet others: what was measured on photos is not on copy.
     assert main([*command, "--dataset=../copy", "--protocol=cnnh"]) == 0
     printed = capsys.readouterr().out
-    assert f"This model was trained on {photos}: whether ../copy holds items" in printed
+    assert "This model was trained on photos: whether ../copy holds items" in printed
     assert "There are no baselines to compare with" in printed
+    # Moved together with the run, the folder is known by the path that was given.
+    (tmp_path / "moved").mkdir()
+    photos.rename(tmp_path / "moved" / "photos")
+    monkeypatch.chdir(tmp_path / "moved")
+    assert main([*command, "--dataset=./photos"]) == 0
+    printed = capsys.readouterr().out
+    assert "photos, cnnh: " in printed
+    assert "map, predicted class" in printed
 
 
 def test_queries_are_compared_with_training_whatever_the_sizes_of_the_images(
@@ -518,6 +530,7 @@ def test_a_kill_while_a_run_is_overwritten_leaves_no_backup_to_another_run(
         raise Killed
 
     (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / "state.json").write_text("{}")
     (tmp_path / "run.json").write_text("{}")
     arguments = ["train", *QUICK, *SHORT, f"--output_dir={tmp_path}"]
     monkeypatch.setattr(shutil, "rmtree", killed)
@@ -525,6 +538,8 @@ def test_a_kill_while_a_run_is_overwritten_leaves_no_backup_to_another_run(
         main([*arguments, "--overwrite"])
     monkeypatch.undo()
     assert "did not finish. Pass --resume" in error_of(capsys, *arguments)
+    # What is left of the backup is none: whatever files were removed, the run begins anew.
+    assert not (tmp_path / "backup" / "state.json").exists()
     (tmp_path / "run.json").unlink()
     assert "the backup of a run without its run.json" in error_of(capsys, *arguments)
     assert (tmp_path / "backup").exists()

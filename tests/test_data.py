@@ -275,6 +275,12 @@ def test_a_dataset_of_tensorflow_datasets_can_do_without_validation(undivided_da
         data.load(name, data_dir=data_dir, image_size=8, query_fraction=0)
 
 
+def test_a_slice_without_items_is_refused(undivided_dataset):
+    name, data_dir = undivided_dataset
+    with pytest.raises(ValueError, match=r"must hold an item. Received: split='train\[90:\]'"):
+        data.load_images(name, (8, 8, 3), split="train[90:]", data_dir=data_dir)
+
+
 def test_images_that_differ_in_size_need_one(undivided_dataset):
     name, data_dir = undivided_dataset
     with pytest.raises(ValueError, match="differ in size. Pass one, as image_size=64"):

@@ -329,13 +329,14 @@ def test_k_and_radius_are_integers_of_any_type(rng, kind):
     )
 
 
+@pytest.mark.parametrize("module", [tfhash_ops, reference])
 @pytest.mark.parametrize("number", [2.7, np.float32(2), [1.0]])
-def test_k_and_radius_that_are_no_integers_are_refused(number):
+def test_k_and_radius_that_are_no_integers_are_refused(module, number):
     codes = np.zeros((3, 1), "uint8")
     with pytest.raises(TypeError, match="`k` must be an integer. Received: .*float32"):
-        tfhash_ops.hamming_top_k(codes, codes, number)
+        module.hamming_top_k(codes, codes, number)
     with pytest.raises(TypeError, match="`radius` must be an integer. Received: .*float32"):
-        tfhash_ops.hamming_within(codes, codes, number)
+        module.hamming_within(codes, codes, number)
 
 
 @compiled
@@ -462,11 +463,11 @@ def test_the_plain_hlo_of_top_k_meets_fewer_items_at_a_time_if_there_are_many_qu
     monkeypatch, largest_tensor
 ):
     monkeypatch.setenv("TFHASH_XLA_HANDLERS", "0")
-    queries, items, k = 2**14, 20_000, 10
+    queries, items, k = 2**13, 20_000, 10
     call = tf.function(lambda q, d: tfhash_ops.hamming_top_k(q, d, k), jit_compile=True)
-    sides = [tf.zeros([count, 4], tf.uint8) for count in (queries, items)]
+    sides = [tf.zeros([count, 16], tf.uint8) for count in (queries, items)]
     text = call.experimental_get_compiler_ir(*sides)(stage="hlo")
-    assert largest_tensor(text) <= 2**26 + queries * k < queries * items
+    assert largest_tensor(text) <= 2**26 < queries * items
 
 
 # What may be done to labels and results, which are 64-bit integers.

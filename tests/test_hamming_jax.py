@@ -122,8 +122,9 @@ def test_wrong_input_is_told_with_what_was_expected_and_received():
     ):
         with pytest.raises(ValueError, match=message):
             call()
-    with pytest.raises(TypeError, match="float"):
-        hamming.hamming_within(codes, codes, 2.7, 3)
+    for radius in (2.7, np.float32(2), jax.numpy.float32(2)):
+        with pytest.raises(TypeError, match="float"):
+            hamming.hamming_within(codes, codes, radius, 3)
     with pytest.raises(jax.errors.JaxRuntimeError, match="radius = -1"):
         jax.block_until_ready(hamming.hamming_within(codes, codes, jax.numpy.int32(-1), 3))
     with pytest.raises(jax.errors.JaxRuntimeError, match="padding bits"):

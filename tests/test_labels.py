@@ -57,7 +57,7 @@ def test_memberships_mark_the_labels_of_each_item(labels, expected):
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("label", [-1, 3, 2**20])
+@pytest.mark.parametrize("label", [-1, 3, 2**20, 2**31, 2**32 + 1])
 def test_a_label_out_of_range_is_not_taken_for_none(label):
     found = as_numpy(memberships(np.array([1, label]), 3))
     np.testing.assert_array_equal(found, [[0, 1, 0], [np.nan] * 3])

@@ -114,7 +114,7 @@ def hamming_top_k(queries, database, k):
     ([[1, 1]], [[1, 2]])
     """
     codes = _codes("queries", queries), _codes("database", database)
-    return TopK(*_top_k(*codes, _integer("k", k)))
+    return TopK(*_top_k(*codes, reference.as_integer("k", k)))
 
 
 def hamming_within(queries, database, radius):
@@ -143,7 +143,7 @@ def hamming_within(queries, database, radius):
     ([0, 2, 3], [0, 1, 1], [1, 0, 0])
     """
     codes = _codes("queries", queries), _codes("database", database)
-    return Neighbors(*_within(*codes, _integer("radius", radius)))
+    return Neighbors(*_within(*codes, reference.as_integer("radius", radius)))
 
 
 def hamming_histogram(queries, database, query_labels, database_labels, bits):
@@ -188,13 +188,6 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
         database_labels = tf.cast(database_labels, tf.int64)
     codes = _codes("queries", queries), _codes("database", database)
     return DistanceHistograms(*_histogram(*codes, query_labels, database_labels, bits=bits))
-
-
-def _integer(name, value):
-    tensor = tf.convert_to_tensor(value)
-    if not tensor.dtype.is_integer:
-        raise TypeError(f"`{name}` must be an integer. Received: {tensor.dtype}")
-    return tf.cast(tensor, tf.int64)
 
 
 def _codes(name, codes):

@@ -106,7 +106,7 @@ def hamming_within(queries, database, radius, size):
 
     Raises:
         ValueError: As `hamming_distance`, and if `size` is negative, or a `radius` known to Python.
-        TypeError: If a `radius` known to Python is no integer.
+        TypeError: If `radius` is no integer.
         jax.errors.JaxRuntimeError: If a `radius` known to JAX alone is negative.
 
     Example:
@@ -120,7 +120,10 @@ def hamming_within(queries, database, radius, size):
     queries, database = _check_codes(queries, database)
     if size < 0:
         raise ValueError(f"`size` must be at least 0. Received: size = {size}")
-    if not isinstance(radius, jax.Array):
+    if isinstance(radius, jax.Array):
+        if not jnp.issubdtype(radius.dtype, jnp.integer):
+            raise TypeError(f"`radius` must be an integer. Received: {radius.dtype}")
+    else:
         radius = operator.index(radius)
         if radius < 0:
             raise ValueError(f"`radius` must be at least 0. Received: radius = {radius}")

@@ -18,7 +18,7 @@ def hamming_distance(queries, database):
 def hamming_top_k(queries, database, k):
     """As `tfhash_ops.hamming_top_k`, a pair."""
     queries, database = _check_codes(queries, database)
-    k = tf.cast(k, tf.int64)
+    k = as_integer("k", k)
     items = tf.shape(database, tf.int64)[0]
     text = (
         "k must be at least 1 and at most the number of items in the database. Received: k = {} "
@@ -39,7 +39,7 @@ def hamming_top_k(queries, database, k):
 def hamming_within(queries, database, radius):
     """As `tfhash_ops.hamming_within`, a triple."""
     queries, database = _check_codes(queries, database)
-    radius = tf.cast(radius, tf.int64)
+    radius = as_integer("radius", radius)
     with _require(radius >= 0, "radius must be at least 0. Received: radius = {}", radius):
         radius = tf.identity(radius)
 
@@ -110,6 +110,14 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
 
     counts = tf.map_fn(count, (queries, query_labels), fn_output_signature=(tf.int64, tf.int64))
     return tuple(_rows(part, queries, bits + 1) for part in counts)
+
+
+def as_integer(name, value):
+    """An integer of any type as int64; `TypeError` for what is none."""
+    tensor = tf.convert_to_tensor(value)
+    if not tensor.dtype.is_integer:
+        raise TypeError(f"`{name}` must be an integer. Received: {tensor.dtype}")
+    return tf.cast(tensor, tf.int64)
 
 
 def _rows(values, queries, width):

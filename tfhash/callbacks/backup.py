@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 
 from tfhash import files
 
@@ -35,6 +36,12 @@ class Backup:
     def load_weights(self, model, state):
         """Loads weights and optimizer of `state` into a model that is in the right stage."""
         model.load_weights(self.directory / state["weights"])
+
+    def remove(self):
+        """Removes the directory, the state first: what is left of it by a kill is no backup."""
+        self._state_path.unlink(missing_ok=True)
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
 
     def save(self, model, state):
         """Saves weights and optimizer of `model` with the JSON-like dictionary `state`."""

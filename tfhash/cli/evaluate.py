@@ -71,7 +71,7 @@ def _division_of_training(values):
             "is not known"
         )
         return {}
-    if not _is_same_dataset(trained["dataset"], values.dataset):
+    if not model_file.trained_on(values, values.dataset):
         print(
             f"This model was trained on {trained['dataset']}: whether {values.dataset} holds items "
             "that it was trained on is not known"
@@ -80,18 +80,9 @@ def _division_of_training(values):
     return {name: trained.get(name, values[name].default) for name in dataset_flags.DIVISION}
 
 
-def _is_same_dataset(one, other):
-    """Whether two spellings are of one folder, or of one name in whatever version."""
-    one, other = dataset_flags.located(one), dataset_flags.located(other)
-    if pathlib.Path(one).is_absolute() or pathlib.Path(other).is_absolute():
-        return one == other
-    return one.split(":")[0] == other.split(":")[0]
-
-
 def _baselines_of_training(values, protocol):
     """What training measured on the same items by the same measure; empty otherwise."""
-    dataset = model_file.settings(values).get("dataset")
-    if dataset is None or not _is_same_dataset(dataset, values.dataset):
+    if not model_file.trained_on(values, values.dataset):
         return {}
     trained = model_file.report(values)
     before = trained.get("protocol", {})

@@ -7,6 +7,7 @@ import zipfile
 import keras
 from absl import flags
 
+from tfhash.cli import dataset_flags
 from tfhash.models import HashingModel
 
 
@@ -43,6 +44,23 @@ def load(values):
 def settings(values):
     """Settings of the run that made the model; empty if there is no `run.json` beside it."""
     return _recorded(values, "run.json").get("settings", {})
+
+
+def trained_on(values, dataset):
+    """Whether the run that made the model took its items from `dataset`.
+
+    A folder is the same by whatever path, and a folder that is gone by the path that was given:
+    it moved together with the run. A name is the same in every version.
+    """
+    run = _recorded(values, "run.json")
+    if not run:
+        return False
+    given = run["settings"]["dataset"]
+    before, now = run.get("located", given), dataset_flags.located(dataset)
+    if not pathlib.Path(before).is_absolute():
+        return before.split(":")[0] == now.split(":")[0]
+    has_moved = not pathlib.Path(before).exists()
+    return before == now or (has_moved and pathlib.Path(given) == pathlib.Path(dataset))
 
 
 def report(values):

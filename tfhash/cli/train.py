@@ -30,6 +30,7 @@ from absl import flags
 
 from tfhash import export, files, plots
 from tfhash.callbacks import RetrievalEvaluation, SelfTraining, TimeEstimate, TwoStageTraining
+from tfhash.callbacks.backup import Backup
 from tfhash.callbacks.estimate import in_words
 from tfhash.cli import dataset_flags, environment, evaluation
 from tfhash.cli import recipe as recipes
@@ -138,7 +139,13 @@ def run(values, command_line):
     untrained = evaluation.with_batch_statistics(model, sample)
     _print_time_of_encoding(recipe, splits, len(unlabelled), untrained, sample)
     # Only now that the input is known to be good, the directory is touched.
-    run_directory.begin(settings, splits.fingerprint(), values.resume, values.overwrite)
+    run_directory.begin(
+        settings,
+        dataset_flags.located(values.dataset),
+        splits.fingerprint(),
+        values.resume,
+        values.overwrite,
+    )
     stages = _fit(values, recipe, splits, unlabelled, model, run_directory.backup)
     trained = time.time()
     figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
@@ -214,7 +221,7 @@ class RunDirectory:
                 "another with --output_dir, or pass --overwrite to start over"
             )
 
-    def begin(self, settings, items, resume, overwrite):
+    def begin(self, settings, located, items, resume, overwrite):
         """Makes the directory ready for a run with these settings on these items.
 
         Raises:
@@ -225,7 +232,7 @@ class RunDirectory:
         if overwrite:
             self._remove()
         files.remove_partial(self.path)
-        files.write_json(self._settings, {"settings": settings, "items": items})
+        files.write_json(self._settings, {"settings": settings, "located": located, "items": items})
 
     def write_model(self, model):
         with files.written_whole(self._model) as temporary:
@@ -261,7 +268,8 @@ class RunDirectory:
         # other run takes the backup for its own.
         self._report.unlink(missing_ok=True)
         self._model.unlink(missing_ok=True)
-        for directory in (self.backup, self.pictures, self._saved_model):
+        Backup(self.backup).remove()
+        for directory in (self.pictures, self._saved_model):
             if directory.exists():
                 shutil.rmtree(directory)
         self._settings.unlink(missing_ok=True)
@@ -270,8 +278,7 @@ class RunDirectory:
 def _settings(values, recipe):
     """What a run depends on: the flags, and in their place what the recipe chose for them."""
     given = {name: values[name].value for name in values if name not in NOT_PART_OF_RUN}
-    located = {"dataset": dataset_flags.located(values.dataset)}
-    return {**given, **located, **dataclasses.asdict(recipe)}
+    return {**given, **dataclasses.asdict(recipe)}
 
 
 def _fit(values, recipe, splits, unlabelled, model, backup):

@@ -83,7 +83,10 @@ def load_tfds(name, data_dir, image_size, query_fraction, validation_fraction):
     shape = (*(image_size or (height, width)), channels)
     if None in shape:
         raise ValueError(f"the images of {name!r} differ in size. Pass one, as image_size=64")
-    splits = {part: _read(builder, split, shape) for part, split in pick.items()}
+    splits = {"train": _read(builder, pick.pop("train"), shape)}
+    for part, split in pick.items():
+        is_empty = not builder.info.splits[split].num_examples
+        splits[part] = splits["train"].take(0) if is_empty else _read(builder, split, shape)
     classes = list(builder.info.features["label"].names)
     return Splits.create(source=name, classes=classes, **splits)
 
@@ -153,8 +156,7 @@ def _read(builder, split, image_shape, read_once=False):
             f"train[:100]. Received: split={split!r}"
         ) from error
     if not count:
-        # tensorflow-datasets reads no slice without items.
-        return _read(builder, split.split("[")[0], image_shape).take(0)
+        raise ValueError(f"`split` must hold an item. Received: split={split!r}, which is empty")
     read = functools.partial(
         builder.as_dataset,
         split=split,

@@ -97,9 +97,10 @@ ffi::Error TopK(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer 
   });
 }
 
-// Pairs of a query and an item compared by one search within a radius. All may be neighbours, and
-// be held in memory, where results have a place for few.
+// Pairs of a query and an item compared by one search within a radius: all may be neighbours, and
+// be held in memory, where results have a place for few. But the search is fast for many queries.
 constexpr int64_t kPairsAtOnce = int64_t{1} << 26;
+constexpr int64_t kLeastQueriesAtOnce = 64;
 
 // Results have a place for `size` neighbours; those that find none are left out, though
 // row_splits counts them, and what is left over holds -1.
@@ -120,7 +121,8 @@ ffi::Error Within(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffe
     IntegerResult wide_indices(indices, items.count);
     std::vector<int64_t> splits = {0};
     int64_t kept = 0;
-    const int64_t at_once = std::max<int64_t>(1, kPairsAtOnce / std::max<int64_t>(1, items.count));
+    const int64_t at_once =
+        std::max(kLeastQueriesAtOnce, kPairsAtOnce / std::max<int64_t>(1, items.count));
     for (int64_t first = 0; first < query_codes.count; first += at_once) {
       const Codes some = {query_codes[first], std::min(at_once, query_codes.count - first),
                           query_codes.bytes};

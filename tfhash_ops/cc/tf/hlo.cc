@@ -123,7 +123,7 @@ TopKResult TopK(const Codes& queries, const Codes& database, int64_t k) {
   // Farther than any item.
   const int64_t nowhere = 8 * queries.bytes + 1;
   const int64_t exact_width = kExactFloat / (nowhere + 1);
-  const int64_t most = std::clamp<int64_t>(kMaxElements / q, 1, kChunk);
+  const int64_t most = std::clamp<int64_t>(kMaxElements / (q * words), 1, kChunk);
   int64_t largest = std::min(n, std::max(k, most));
   // Somewhat narrower chunks stay within what floats hold; much narrower ones would be too many.
   if (exact_width - k >= largest / 4) largest = std::min(largest, exact_width - k);
