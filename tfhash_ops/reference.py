@@ -137,8 +137,8 @@ def _check_codes(queries, database):
         "the queries and {} for the database"
     )
     shapes = queries.shape, database.shape
-    lengths = {shape[1] if shape.rank == 2 else None for shape in shapes}
-    known = lengths - {None}
+    lengths = [shape[1] if shape.rank == 2 else None for shape in shapes]
+    known = {length for length in lengths if length is not None}
     if any(shape.rank not in (None, 2) for shape in shapes) or len(known) > 1 or 0 in known:
         raise _invalid(expected.format(*shapes))
     if max(known, default=0) > (2**31 - 1) // 8:
@@ -146,7 +146,7 @@ def _check_codes(queries, database):
             "packed codes must have fewer than 2^28 bytes, for distances are 32-bit numbers. "
             f"Received: {shapes[0]} for the queries and {shapes[1]} for the database"
         )
-    if lengths == known:
+    if None not in lengths:
         return queries, database
     # What is not known while a function is traced is looked at when it runs.
     queries, database = (tf.ensure_shape(codes, [None, None]) for codes in (queries, database))
