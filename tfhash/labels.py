@@ -114,11 +114,11 @@ def memberships(labels, num_classes, dtype="float32"):
     check_num_classes(labels, num_classes)
     if is_multi_hot(labels):
         return _marks(labels, dtype)
-    labels = ops.reshape(labels, (-1,))
-    # As floats, for to int32 they might be cut to another class.
-    numbers = ops.expand_dims(ops.cast(labels, "float32"), 1)
+    # First of all as floats, for as int32 they might be cut to another class.
+    numbers = ops.reshape(ops.cast(labels, "float32"), (-1, 1))
     is_known = ops.logical_and(numbers >= 0, numbers < num_classes)
-    marks = ops.one_hot(ops.cast(labels, "int32"), num_classes, dtype=dtype)
+    classes = ops.reshape(ops.cast(labels, "int32"), (-1,))
+    marks = ops.one_hot(classes, num_classes, dtype=dtype)
     return ops.where(is_known, marks, float("nan"))
 
 
