@@ -33,7 +33,7 @@ flags.DEFINE_integer("scanned_items", 10_000_000, "64-bit codes searched for a s
 flags.DEFINE_integer("threads", 2, "Threads of every engine.", lower_bound=1)
 flags.DEFINE_integer("repeats", 7, "Rounds.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of the codes.")
-flags.DEFINE_string("output", "benchmarks/results/hamming.json", "Where results are kept.")
+flags.DEFINE_string("output_dir", "benchmarks/results", "Where hamming-KERNEL.json is kept.")
 
 SETTINGS = ("items", "queries", "few_queries", "scanned_items", "threads", "repeats", "seed")
 
@@ -65,7 +65,7 @@ def main(_):
         print(row([name, spread([1000 * s for s in seconds])]), end="")
     times = spread(cell["times_fastest_reading"])
     print(row([f"tfhash, times the {cell['fastest_reading']}", times]))
-    files.write_json(pathlib.Path(FLAGS.output), report)
+    files.write_json(pathlib.Path(FLAGS.output_dir) / f"hamming-{report['kernel']}.json", report)
 
 
 def search(bits):
