@@ -151,6 +151,8 @@ class BuildOps(build_ext):
         flags = tensorflow_flags if ops_to_build() == "tensorflow" else jax_flags
         self.compile_flags, self.link_flags = flags()
         self.compile_flags += ["-O2", "-DNDEBUG", f"-I{CC}", f"-I{CC / 'tf' / 'wheel'}"]
+        if builds_cuda():
+            self.compile_flags.append("-DTFHASH_WITH_CUDA")
         pathlib.Path(self.build_temp).mkdir(parents=True, exist_ok=True)
         # The last library's sources take longest to compile.
         sources = [source for extension in self.extensions for source in extension.sources][::-1]
@@ -201,7 +203,8 @@ libraries = [library("tfhash_core", ["core", "ffi"])]
 if builds_cuda():
     libraries.append(library("tfhash_cuda", ["cuda"], ["core/checks.cc"]))
 if ops_to_build() == "tensorflow":
-    libraries.append(library("tfhash_ops", ["tf"], libraries=["tfhash_core"]))
+    handlers = [extension.name.split(".lib")[-1] for extension in libraries]
+    libraries.append(library("tfhash_ops", ["tf"], libraries=handlers))
 
 if ops_to_build():
     version = tensorflow_version()

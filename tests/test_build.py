@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -51,9 +52,12 @@ def make_wheel(source, **environment):
     return result, next(folder.glob("*.whl"), None)
 
 
-def run_with(wheel, folder, program):
-    """Installs a wheel into a folder of its own, and runs a program with it."""
+def install(wheel, folder):
     assert pip("install", "--no-deps", "--target", str(folder), str(wheel)).returncode == 0
+
+
+def run_with(folder, program):
+    """Runs a program with what is installed in a folder."""
     return subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | {"PYTHONPATH": str(folder)},
@@ -65,7 +69,8 @@ def run_with(wheel, folder, program):
 
 def run_installed(wheel, folder):
     """What the example prints with a wheel that is installed into a folder of its own."""
-    result = run_with(wheel, folder, EXAMPLE)
+    install(wheel, folder)
+    result = run_with(folder, EXAMPLE)
     assert result.returncode == 0, result.stderr
     path, values, warned = result.stdout.splitlines()
     assert pathlib.Path(path).is_relative_to(folder)
@@ -122,10 +127,38 @@ def test_for_jax_alone_what_needs_tensorflow_is_left_out(source, tmp_path):
         "tfhash_ops.hamming_top_k(codes, codes, k=2)"
     )
     folder = tmp_path / "elsewhere"
-    ran = run_with(wheel, folder, search)
+    install(wheel, folder)
+    ran = run_with(folder, search)
     assert [path.name for path in folder.rglob("*.so")] == ["libtfhash_core.so"]
     assert ran.stdout == "[[1, 0]]\n"
     assert "compiled for JAX alone" in ran.stderr
+
+
+def test_with_kernels_for_gpus_tensorflows_xla_calls_them_there(source, tmp_path):
+    if shutil.which("nvcc") is None:
+        pytest.skip("no nvcc on this machine")
+    result, wheel = make_wheel(source, TFHASH_BUILD_CUDA="1")
+    assert result.returncode == 0, result.stderr
+    folder = tmp_path / "elsewhere"
+    values, _ = run_installed(wheel, folder)
+    assert values == "True [[0, 1], [1, 2]] [[1, 0], [2, 0]]"
+    lowered = (
+        "import tensorflow as tf, tfhash_ops\n"
+        "@tf.function(jit_compile=True)\n"
+        "def search(codes, labels):\n"
+        "    return (\n"
+        "        tfhash_ops.hamming_top_k(codes, codes, k=2),\n"
+        "        tfhash_ops.hamming_within(codes, codes, radius=1),\n"
+        "        tfhash_ops.hamming_histogram(codes, codes, labels, labels, bits=8),\n"
+        "    )\n"
+        "inputs = tf.TensorSpec((3, 1), tf.uint8), tf.TensorSpec(3, tf.int64)\n"
+        "text_of = search.experimental_get_compiler_ir(*inputs)\n"
+        "print(text_of(stage='hlo', platform_name='GPU'))"
+    )
+    ran = run_with(folder, lowered)
+    assert ran.returncode == 0, ran.stderr
+    called = re.findall(r'custom_call_target="(\w+)"', ran.stdout)
+    assert sorted(called) == ["TfhashHammingHistogram", "TfhashHammingTopK", "TfhashHammingWithin"]
 
 
 @pytest.mark.parametrize(

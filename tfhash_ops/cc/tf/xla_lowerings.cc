@@ -1,5 +1,6 @@
-// The ops under XLA. The distance is plain HLO everywhere. The searches call the core through
-// its typed-FFI handlers where there are any, on the CPU, and are plain HLO elsewhere.
+// The ops under XLA. The distance is plain HLO everywhere. The searches call typed-FFI handlers
+// where there are any: on the CPU those of the core, on NVIDIA GPUs those of the kernels for them, if
+// they were built. Elsewhere they are plain HLO.
 
 #include <cstdlib>
 #include <limits>
@@ -21,11 +22,19 @@ using tensorflow::XlaOpKernel;
 using tensorflow::XlaOpKernelContext;
 using xla::XlaOp;
 
+#if defined(TFHASH_WITH_CUDA)
+constexpr bool kWithCuda = true;
+#else
+constexpr bool kWithCuda = false;
+#endif
+
 // TFHASH_XLA_HANDLERS=0 leaves the handlers out, so that the plain HLO can be tested on a CPU.
 bool HasHandlers(XlaOpKernelContext* context) {
   const char* wanted = std::getenv("TFHASH_XLA_HANDLERS");
-  return (wanted == nullptr || std::string(wanted) != "0") &&
-         context->compiler()->options().device_type == tensorflow::DEVICE_CPU_XLA_JIT;
+  if (wanted != nullptr && std::string(wanted) == "0") return false;
+  const tensorflow::DeviceType device = context->compiler()->options().device_type;
+  return device == tensorflow::DEVICE_CPU_XLA_JIT ||
+         (kWithCuda && device == tensorflow::DEVICE_GPU_XLA_JIT);
 }
 
 absl::Status ToStatus(const std::string& error) {
