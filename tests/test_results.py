@@ -7,7 +7,6 @@ import statistics
 
 import accuracy
 import pytest
-from absl import flags
 from tables import (
     DTYPE_COLUMNS,
     LOSSES_COLUMNS,
@@ -29,7 +28,7 @@ from tables import (
 
 from tfhash import data
 from tfhash.cli import recipe as recipes
-from tfhash.cli import train
+from tfhash.losses import ExponentiatedHashingLoss
 
 BENCHMARKS = pathlib.Path(__file__).parents[1] / "benchmarks"
 README = (BENCHMARKS.parent / "README.md").read_text(encoding="utf-8")
@@ -47,7 +46,6 @@ TRAINED = {
 # Beside the exponentiated one.
 OTHER_LOSSES = ("DPSH", "HashNet", "DCH", "DTSH", "CSQ", "OrthoHash", "GreedyHash")
 
-
 # Of the reports of `hamming.py`, in the order of the columns.
 KERNELS = ("avx2", "avx512")
 
@@ -63,17 +61,17 @@ def test_the_readme_quotes_what_training_reached():
 
 @pytest.mark.parametrize(("name", "shape"), TRAINED.items())
 def test_what_was_trained_is_what_the_command_trains_today(name, shape):
-    values = flags.FlagValues()
-    train.define_flags(values)
-    values(read_report(name)["command"][1:])
+    command = read_report(name)["command"]
+    given = [flag.removeprefix("--").split("=")[0] for flag in command[2:]]
     for seed, report in read_report(name)["seeds"].items():
         assert report["settings"]["seed"] == int(seed)
-        assert report["settings"]["scale"] == values.scale
-        items, unlabelled = (
-            report["protocol"].get(part, 0) for part in ("train_items", "unlabelled_items")
-        )
-        recipe = recipes.choose(values, values.dataset, items, shape, unlabelled)
+        assert report["settings"]["scale"] == ExponentiatedHashingLoss().scale
+        items = report["protocol"]["train_items"]
+        unlabelled = report["protocol"].get("unlabelled_items", 0)
+        dataset = report["settings"]["dataset"]
+        recipe = recipes.default(dataset, items, shape, unlabelled=unlabelled)
         for choice, value in dataclasses.asdict(recipe).items():
+            assert choice not in given
             assert report["settings"][choice] == value, choice
 
 
@@ -157,6 +155,7 @@ def test_the_memory_of_the_loss_is_that_of_its_report():
 def test_the_speed_of_search_is_that_of_its_reports():
     reports = {kernel: read_report(f"hamming-{kernel}") for kernel in KERNELS}
     assert [report["kernel"] for report in reports.values()] == list(KERNELS)
+    assert list(reports["avx2"]["search"]) == list(reports["avx512"]["search"])
     for bits in reports["avx2"]["search"]:
         beside_faiss = []
         for report in reports.values():
