@@ -200,10 +200,11 @@ def library(name, folders, files=(), libraries=()):
 
 # These know nothing of TensorFlow, but for the headers of XLA's foreign function interface.
 libraries = [library("tfhash_core", ["core", "ffi"])]
+handlers = ["tfhash_core"]
 if builds_cuda():
     libraries.append(library("tfhash_cuda", ["cuda"], ["core/checks.cc"]))
+    handlers.append("tfhash_cuda")
 if ops_to_build() == "tensorflow":
-    handlers = [extension.name.split(".lib")[-1] for extension in libraries]
     libraries.append(library("tfhash_ops", ["tf"], libraries=handlers))
 
 if ops_to_build():
