@@ -19,6 +19,7 @@ from absl import app, flags
 
 import tfhash_ops
 from tfhash import files
+from tfhash.cli import environment
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("folder", "runs/stablehlo", "Where the StableHLO and its inputs are kept.")
@@ -59,9 +60,10 @@ def write(folder, platform, seed):
 
     folder.mkdir(parents=True, exist_ok=True)
     for length in LENGTHS:
+        cases = {distinct: inputs(length, distinct, seed) for distinct in DISTINCT}
+        specs = [tf.TensorSpec(side.shape, side.dtype) for side in cases[DISTINCT[0]]]
         for name, op in ops(length).items():
-            for distinct in DISTINCT:
-                sides = inputs(length, distinct, seed)
+            for distinct, sides in cases.items():
                 expected = [np.asarray(part) for part in tf.nest.flatten(op(*sides))]
                 np.savez_compressed(
                     folder / f"{name}-{length}-{distinct}.npz",
@@ -70,15 +72,10 @@ def write(folder, platform, seed):
                 )
             for lowering, wanted in {"plain": "0", "handlers": "1"}.items():
                 os.environ["TFHASH_XLA_HANDLERS"] = wanted
-                text = stablehlo(tf, op, sides, platform)
+                text_of = tf.function(op, jit_compile=True).experimental_get_compiler_ir(*specs)
+                text = text_of(stage="stablehlo", platform_name=platform)
                 if lowering == "plain" or "custom_call" in text:
                     (folder / f"{name}-{length}-{lowering}.mlir").write_text(text, encoding="utf-8")
-
-
-def stablehlo(tf, op, sides, platform):
-    specs = [tf.TensorSpec(side.shape, side.dtype) for side in sides]
-    text_of = tf.function(op, jit_compile=True).experimental_get_compiler_ir(*specs)
-    return text_of(stage="stablehlo", platform_name=platform)
 
 
 def inputs(length, distinct, seed):
@@ -104,7 +101,6 @@ def run(folder):
     from jaxlib import xla_client
 
     import tfhash_ops.jax as hamming
-    from tfhash.cli import environment
 
     device = jax.devices()[0]
     if tfhash_ops.is_compiled():
