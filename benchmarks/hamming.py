@@ -5,11 +5,10 @@ ratio is that of two calls of one round. Before anything is timed, all must have
 distances. Slow engines get fewer queries, for their rate does not depend on how many there are.
 
     pip install -e '.[benchmarks]'
-    python benchmarks/hamming.py
+    python benchmarks/hamming.py --output=benchmarks/results/hamming-zen5.json
 """
 
 import concurrent.futures
-import pathlib
 import statistics
 
 import faiss
@@ -33,7 +32,7 @@ flags.DEFINE_integer("scanned_items", 10_000_000, "64-bit codes searched for a s
 flags.DEFINE_integer("threads", 2, "Threads of every engine.", lower_bound=1)
 flags.DEFINE_integer("repeats", 7, "Rounds.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of the codes.")
-flags.DEFINE_string("output_dir", "benchmarks/results", "Where hamming-KERNEL.json is kept.")
+flags.DEFINE_string("output", None, "Where results are kept.", required=True)
 
 SETTINGS = ("items", "queries", "few_queries", "scanned_items", "threads", "repeats", "seed")
 
@@ -64,8 +63,8 @@ def main(_):
     for name, seconds in cell["seconds"].items():
         print(row([name, spread([1000 * s for s in seconds])]), end="")
     times = spread(cell["times_fastest_reading"])
-    print(row([f"tfhash, times the {cell['fastest_reading']}", times]))
-    files.write_json(pathlib.Path(FLAGS.output_dir) / f"hamming-{report['kernel']}.json", report)
+    print(row(["tfhash, times the fastest reading", times]))
+    files.write_json(FLAGS.output, report)
 
 
 def search(bits):
