@@ -32,7 +32,8 @@ struct SlicedKernel {
 
   // Finds the queries that have codes of the block nearer than their limits. Writes their
   // numbers, ascending, and for each a mask of `block` bits with a bit set for each such code.
-  // Places of the block that hold no code count as codes of zeros. Returns how many queries.
+  // Places of the block that hold no code count as codes of zeros. Returns how many queries. Writes
+  // anything to the rest of `found` and `masks`, which have room for all queries.
   int64_t (*find)(const void* table, int64_t bytes, const uint16_t* selectors,
                   const uint64_t* limits, int64_t queries, int32_t* found, uint64_t* masks);
 

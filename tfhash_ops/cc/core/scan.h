@@ -42,6 +42,13 @@ void ScanDirect(const Kernel& kernel, const Codes& queries, Range query_range,
   }
 }
 
+// A bit for each of `count` words that is not zero. REQUIRES: count <= 64
+inline uint64_t NonzeroWords(const uint64_t* words, int64_t count) {
+  uint64_t nonzero = 0;
+  for (int64_t i = 0; i < count; ++i) nonzero |= uint64_t{words[i] != 0} << i;
+  return nonzero;
+}
+
 // The same by bit slicing.
 template <typename Limit, typename Visit>
 void ScanSliced(const Kernel& kernel, const Codes& queries, Range query_range,
@@ -72,9 +79,12 @@ void ScanSliced(const Kernel& kernel, const Codes& queries, Range query_range,
     for (int64_t f = 0; f < found_count; ++f) {
       const int64_t query = query_range.begin + found[f];
       const int64_t limit_before = limit(query);
-      for (int64_t w = 0; w < mask_words; ++w) {
-        for (uint64_t mask = masks[f * mask_words + w]; mask != 0; mask &= mask - 1) {
-          const int64_t place = 64 * w + __builtin_ctzll(mask);
+      const uint64_t* mask = &masks[f * mask_words];
+      // Most often there is a single code, in any word: which one, no branch could foretell.
+      for (uint64_t words = NonzeroWords(mask, mask_words); words != 0; words &= words - 1) {
+        const int64_t word = __builtin_ctzll(words);
+        for (uint64_t places = mask[word]; places != 0; places &= places - 1) {
+          const int64_t place = 64 * word + __builtin_ctzll(places);
           if (place >= count) break;
           int32_t distance;
           kernel.distances(queries[query], database[first + place], 1, bytes, &distance);

@@ -18,15 +18,23 @@ class Selection {
  public:
   // REQUIRES: k >= 1; distances are at most `max_distance`
   Selection(int64_t k, int64_t max_distance)
-      : k_(k), limit_(max_distance + 1), counts_(max_distance + 1) {}
+      : k_(k), limit_(max_distance + 1), counts_(max_distance + 1) {
+    while (max_distance >> distance_bits_ != 0) ++distance_bits_;
+  }
 
   // Items at this distance or farther cannot be among the k nearest any more.
   int64_t limit() const { return limit_; }
 
+  // Rules out items at this distance or farther from the start.
+  //
+  // REQUIRES: none was offered yet, and k of those that will be are nearer
+  void StartBelow(int64_t limit) { limit_ = limit; }
+
   // REQUIRES: distance < limit(); index above all that were offered
   void Offer(int32_t distance, int64_t index) {
     if (static_cast<int64_t>(candidates_.size()) >= 2 * k_ + kSlack) DropFar();
-    candidates_.push_back({distance, index});
+    candidates_.push_back(static_cast<uint64_t>(index) << distance_bits_ |
+                          static_cast<uint64_t>(distance));
     ++counts_[distance];
     ++nearer_;
     while (nearer_ >= k_) nearer_ -= counts_[--limit_];
@@ -34,8 +42,8 @@ class Selection {
 
   // Takes over what another selection kept. REQUIRES: its items come after those offered here
   void Absorb(const Selection& later) {
-    for (const Candidate& candidate : later.candidates_) {
-      if (candidate.distance < limit_) Offer(candidate.distance, candidate.index);
+    for (const uint64_t candidate : later.candidates_) {
+      if (Distance(candidate) < limit_) Offer(Distance(candidate), Index(candidate));
     }
   }
 
@@ -47,18 +55,21 @@ class Selection {
     std::vector<int64_t>& next = counts_;
     int64_t position = 0;
     for (int64_t d = 0; d < limit_; ++d) position += std::exchange(next[d], position);
-    for (const Candidate& candidate : candidates_) {
-      int64_t& at = candidate.distance < limit_ ? next[candidate.distance] : position;
-      distances[at] = candidate.distance;
-      indices[at++] = candidate.index;
+    for (const uint64_t candidate : candidates_) {
+      const int32_t distance = Distance(candidate);
+      int64_t& at = distance < limit_ ? next[distance] : position;
+      distances[at] = distance;
+      indices[at++] = Index(candidate);
     }
   }
 
  private:
-  struct Candidate {
-    int32_t distance;
-    int64_t index;
-  };
+  int32_t Distance(uint64_t candidate) const {
+    return static_cast<int32_t>(candidate & ((uint64_t{1} << distance_bits_) - 1));
+  }
+  int64_t Index(uint64_t candidate) const {
+    return static_cast<int64_t>(candidate >> distance_bits_);
+  }
 
   // Room that keeps small selections from being tidied all the time.
   static constexpr int64_t kSlack = 64;
@@ -67,19 +78,24 @@ class Selection {
   void DropFar() {
     int64_t at_limit = k_ - nearer_;
     auto kept = candidates_.begin();
-    for (const Candidate& candidate : candidates_) {
-      if (candidate.distance < limit_ || (candidate.distance == limit_ && at_limit-- > 0)) {
-        *kept++ = candidate;
-      }
+    for (const uint64_t candidate : candidates_) {
+      const bool is_at_limit = Distance(candidate) == limit_;
+      *kept = candidate;
+      kept += (Distance(candidate) < limit_) | (is_at_limit & (at_limit > 0));
+      at_limit -= is_at_limit;
     }
     candidates_.erase(kept, candidates_.end());
   }
 
   int64_t k_;
   int64_t limit_;
-  int64_t nearer_ = 0;            // Candidates at distances below the limit.
-  std::vector<int64_t> counts_;   // Items accepted at each distance below the limit.
-  std::vector<Candidate> candidates_;
+  int64_t nearer_ = 0;           // Candidates at distances below the limit.
+  std::vector<int64_t> counts_;  // Items accepted at each distance below the limit.
+
+  // Each is an index and, in the lowest bits, a distance. There is room for both: bytes of codes are
+  // numbered by far fewer than 64 bits, and so are the distances from all codes.
+  std::vector<uint64_t> candidates_;
+  int distance_bits_ = 0;
 };
 
 }  // namespace tfhash

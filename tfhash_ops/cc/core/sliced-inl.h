@@ -213,11 +213,10 @@ int64_t FindQueries(const void* table, int64_t bytes, const uint16_t* selectors,
     const Word near =
         Length::Near(static_cast<const uint8_t*>(table), bytes,
                      selectors + i * Length::Selectors(bytes), limits + i * Length::Limits(bytes));
-    if (__builtin_expect(!IsZero(near), 0)) {
-      found[count] = i;
-      std::memcpy(masks + count * (kBlock / 64), &near, sizeof(near));
-      ++count;
-    }
+    // No branch on what cannot be foretold: the next query writes over this one if it is far.
+    found[count] = static_cast<int32_t>(i);
+    std::memcpy(masks + count * (kBlock / 64), &near, sizeof(near));
+    count += !IsZero(near);
   }
   return count;
 }

@@ -18,6 +18,10 @@ constexpr int64_t kMaxSelectionBytes = int64_t{1} << 27;
 // Sorting the items into buckets costs about as much as comparing this many queries with them.
 constexpr int64_t kMinBucketQueries = 64;
 
+// Items that every query meets before it offers any, for each that is asked for: they give a limit
+// that keeps out most of what would be offered and dropped again later.
+constexpr int64_t kItemsBeforeOffers = 8;
+
 bool UseBuckets(const Codes& queries, const Codes& database, int64_t k) {
   return database.bytes <= Buckets::kMaxBytes && database.count < Buckets::kMaxItems &&
          queries.count >= kMinBucketQueries && k <= database.count / 16;
@@ -35,10 +39,29 @@ void TopKFromBuckets(const Codes& queries, const Codes& database, int64_t k, int
   });
 }
 
+// Starts each selection below the least limit that k of the first items are nearer than.
+void StartSelections(const Kernel& kernel, const Codes& queries, Range query_range,
+                     const Codes& database, Range item_range, int64_t k,
+                     std::vector<Selection>* selections) {
+  if (item_range.size() < k) return;
+  const int64_t count = std::min(kItemsBeforeOffers * k, item_range.size());
+  std::vector<int32_t> distances(count);
+  std::vector<int64_t> counts(8 * database.bytes + 1);
+  for (int64_t i = 0; i < query_range.size(); ++i) {
+    kernel.distances(queries[query_range.begin + i], database[item_range.begin], count,
+                     database.bytes, distances.data());
+    std::fill(counts.begin(), counts.end(), 0);
+    for (const int32_t distance : distances) ++counts[distance];
+    int64_t limit = 0;
+    for (int64_t nearer = 0; nearer < k; ++limit) nearer += counts[limit];
+    (*selections)[i].StartBelow(limit);
+  }
+}
+
 void TopKByScan(const Kernel& kernel, const Codes& queries, const Codes& database, int64_t k,
                 int32_t* distances, int64_t* indices, const Executor& executor) {
   const int64_t max_distance = 8 * database.bytes;
-  const int64_t selection_bytes = 8 * max_distance + 32 * k;
+  const int64_t selection_bytes = 8 * max_distance + 16 * k;
   const Grid grid =
       MakeGrid(queries.count, database.count, executor.threads,
                std::clamp<int64_t>(kMaxSelectionBytes / selection_bytes, 1, kMaxQueriesOfTask));
@@ -46,10 +69,11 @@ void TopKByScan(const Kernel& kernel, const Codes& queries, const Codes& databas
   // Only where the items are shared among tasks do selections outlive their task.
   std::vector<std::vector<Selection>> parts(grid.item_parts > 1 ? grid.tasks() : 0);
   RunTasks(executor, grid.tasks(), [&](int64_t task) {
-    const Range range = grid.query_range(task);
+    const Range range = grid.query_range(task), items = grid.item_range(task);
     std::vector<Selection> selections(range.size(), Selection(k, max_distance));
+    StartSelections(kernel, queries, range, database, items, k, &selections);
     Scan(
-        kernel, queries, range, database, grid.item_range(task),
+        kernel, queries, range, database, items,
         [&](int64_t query) { return selections[query - range.begin].limit(); },
         [&](int64_t query, int32_t distance, int64_t index) {
           selections[query - range.begin].Offer(distance, index);
