@@ -74,32 +74,33 @@ TFHASH_INLINE Word CountLanes(Word a) {
   return _mm256_sad_epu8(_mm256_add_epi8(low, high), _mm256_setzero_si256());
 }
 
-// Codes of 8 bytes fill the lanes of a word exactly: twice as fast as one by one.
-void DistancesOf8(const uint8_t* query, const uint8_t* codes, int64_t count, int32_t* distances) {
-  uint64_t bits;
-  std::memcpy(&bits, query, sizeof(bits));
-  const Word all = Broadcast(bits);
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    const Word first = CountLanes(Xor(all, LoadUnaligned(codes + 8 * i)));
-    const Word second = CountLanes(Xor(all, LoadUnaligned(codes + 8 * i + 32)));
-    PrefetchAhead(codes + 8 * i);
-    // Halves of lanes hold codes 0 4 1 5 2 6 3 7; bring them in order.
-    const Word mixed = _mm256_or_si256(first, _mm256_slli_epi64(second, 32));
-    const Word order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
-    _mm256_storeu_si256(reinterpret_cast<Word*>(distances + i),
-                        _mm256_permutevar8x32_epi32(mixed, order));
-  }
-  integers::Distances(query, codes + 8 * i, count - i, 8, distances + i);
+constexpr int LaneBytes(int) { return 8; }
+
+#include "lanes-inl.h"
+
+TFHASH_INLINE __m128i LoadRun(const void* p) {
+  return _mm_loadu_si128(static_cast<const __m128i*>(p));
 }
 
-void Distances(const uint8_t* query, const uint8_t* codes, int64_t count, int64_t bytes,
-               int32_t* distances) {
-  if (bytes == 8) {
-    DistancesOf8(query, codes, count, distances);
-  } else {
-    integers::Distances(query, codes, count, bytes, distances);
-  }
+// Half of a step.
+template <int kBytes>
+TFHASH_INLINE Word LoadLanes(const uint8_t* codes) {
+  if constexpr (kBytes == 8) return LoadUnaligned(codes);
+  const Word runs = _mm256_inserti128_si256(_mm256_castsi128_si256(LoadRun(codes)),
+                                            LoadRun(codes + Lanes<kBytes>::kRunBytes), 1);
+  const Word order = _mm256_broadcastsi128_si256(LoadRun(kLanes<kBytes>.order));
+  return _mm256_shuffle_epi8(runs, order);
+}
+
+template <int kBytes>
+TFHASH_INLINE void DistancesOfStep(Word query, const uint8_t* codes, int32_t* distances) {
+  const Word first = CountLanes(Xor(query, LoadLanes<kBytes>(codes)));
+  const Word second = CountLanes(Xor(query, LoadLanes<kBytes>(codes + 4 * kBytes)));
+  // Halves of lanes hold codes 0 4 1 5 2 6 3 7; bring them in order.
+  const Word mixed = _mm256_or_si256(first, _mm256_slli_epi64(second, 32));
+  const Word order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
+  _mm256_storeu_si256(reinterpret_cast<Word*>(distances),
+                      _mm256_permutevar8x32_epi32(mixed, order));
 }
 
 #include "least-inl.h"

@@ -66,41 +66,33 @@ namespace integers {
 
 #include "sliced-inl.h"
 
-// Codes of 8 bytes fill the lanes of a word exactly.
-void DistancesOf8(const uint8_t* query, const uint8_t* codes, int64_t count, int32_t* distances) {
-  uint64_t bits;
-  std::memcpy(&bits, query, sizeof(bits));
-  const Word all = Broadcast(bits);
-  int64_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    PrefetchAhead(codes + 8 * i);
-    const Word differ = Xor(all, LoadUnaligned(codes + 8 * i));
+constexpr int LaneBytes(int bytes) { return bytes <= 4 ? 4 : 8; }
+
+#include "lanes-inl.h"
+
+TFHASH_INLINE __m128i LoadRun(const void* p) {
+  return _mm_loadu_si128(static_cast<const __m128i*>(p));
+}
+
+template <int kBytes>
+TFHASH_INLINE Word LoadLanes(const uint8_t* codes) {
+  if constexpr (kBytes == LaneBytes(kBytes)) return LoadUnaligned(codes);
+  constexpr int kRunBytes = Lanes<kBytes>::kRunBytes;
+  Word runs = _mm512_castsi128_si512(LoadRun(codes));
+  runs = _mm512_inserti32x4(runs, LoadRun(codes + kRunBytes), 1);
+  runs = _mm512_inserti32x4(runs, LoadRun(codes + 2 * kRunBytes), 2);
+  runs = _mm512_inserti32x4(runs, LoadRun(codes + 3 * kRunBytes), 3);
+  return _mm512_shuffle_epi8(runs, _mm512_broadcast_i32x4(LoadRun(kLanes<kBytes>.order)));
+}
+
+template <int kBytes>
+TFHASH_INLINE void DistancesOfStep(Word query, const uint8_t* codes, int32_t* distances) {
+  const Word differ = Xor(query, LoadLanes<kBytes>(codes));
+  if constexpr (LaneBytes(kBytes) == 4) {
+    _mm512_storeu_si512(distances, _mm512_popcnt_epi32(differ));
+  } else {
     const __m256i counts = _mm512_cvtepi64_epi32(_mm512_popcnt_epi64(differ));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(distances + i), counts);
-  }
-  integers::Distances(query, codes + 8 * i, count - i, 8, distances + i);
-}
-
-// Codes of 4 bytes likewise.
-void DistancesOf4(const uint8_t* query, const uint8_t* codes, int64_t count, int32_t* distances) {
-  int32_t bits;
-  std::memcpy(&bits, query, sizeof(bits));
-  const Word all = _mm512_set1_epi32(bits);
-  int64_t i = 0;
-  for (; i + 16 <= count; i += 16) {
-    PrefetchAhead(codes + 4 * i);
-    const Word differ = Xor(all, LoadUnaligned(codes + 4 * i));
-    _mm512_storeu_si512(distances + i, _mm512_popcnt_epi32(differ));
-  }
-  integers::Distances(query, codes + 4 * i, count - i, 4, distances + i);
-}
-
-void Distances(const uint8_t* query, const uint8_t* codes, int64_t count, int64_t bytes,
-               int32_t* distances) {
-  switch (bytes) {
-    case 4: return DistancesOf4(query, codes, count, distances);
-    case 8: return DistancesOf8(query, codes, count, distances);
-    default: return integers::Distances(query, codes, count, bytes, distances);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(distances), counts);
   }
 }
 
