@@ -85,11 +85,14 @@ TFHASH_INLINE __m128i LoadRun(const void* p) {
 // Half of a step.
 template <int kBytes>
 TFHASH_INLINE Word LoadLanes(const uint8_t* codes) {
-  if constexpr (kBytes == 8) return LoadUnaligned(codes);
-  const Word runs = _mm256_inserti128_si256(_mm256_castsi128_si256(LoadRun(codes)),
-                                            LoadRun(codes + Lanes<kBytes>::kRunBytes), 1);
-  const Word order = _mm256_broadcastsi128_si256(LoadRun(kLanes<kBytes>.order));
-  return _mm256_shuffle_epi8(runs, order);
+  if constexpr (kBytes == 8) {
+    return LoadUnaligned(codes);
+  } else {
+    const Word runs = _mm256_inserti128_si256(_mm256_castsi128_si256(LoadRun(codes)),
+                                              LoadRun(codes + Lanes<kBytes>::kRunBytes), 1);
+    const Word order = _mm256_broadcastsi128_si256(LoadRun(kLanes<kBytes>.order));
+    return _mm256_shuffle_epi8(runs, order);
+  }
 }
 
 template <int kBytes>

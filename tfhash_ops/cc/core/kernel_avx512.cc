@@ -76,13 +76,16 @@ TFHASH_INLINE __m128i LoadRun(const void* p) {
 
 template <int kBytes>
 TFHASH_INLINE Word LoadLanes(const uint8_t* codes) {
-  if constexpr (kBytes == LaneBytes(kBytes)) return LoadUnaligned(codes);
-  constexpr int kRunBytes = Lanes<kBytes>::kRunBytes;
-  Word runs = _mm512_castsi128_si512(LoadRun(codes));
-  runs = _mm512_inserti32x4(runs, LoadRun(codes + kRunBytes), 1);
-  runs = _mm512_inserti32x4(runs, LoadRun(codes + 2 * kRunBytes), 2);
-  runs = _mm512_inserti32x4(runs, LoadRun(codes + 3 * kRunBytes), 3);
-  return _mm512_shuffle_epi8(runs, _mm512_broadcast_i32x4(LoadRun(kLanes<kBytes>.order)));
+  if constexpr (kBytes == LaneBytes(kBytes)) {
+    return LoadUnaligned(codes);
+  } else {
+    constexpr int kRunBytes = Lanes<kBytes>::kRunBytes;
+    Word runs = _mm512_castsi128_si512(LoadRun(codes));
+    runs = _mm512_inserti32x4(runs, LoadRun(codes + kRunBytes), 1);
+    runs = _mm512_inserti32x4(runs, LoadRun(codes + 2 * kRunBytes), 2);
+    runs = _mm512_inserti32x4(runs, LoadRun(codes + 3 * kRunBytes), 3);
+    return _mm512_shuffle_epi8(runs, _mm512_broadcast_i32x4(LoadRun(kLanes<kBytes>.order)));
+  }
 }
 
 template <int kBytes>

@@ -1,10 +1,10 @@
 // Distances of codes of up to eight bytes, each in a lane of its own.
 //
-// Included once by each vector instruction set, inside its own namespace and target region, after
-// it has defined
+// Included once by each vector instruction set of x86, inside its own namespace and target region,
+// after it has defined
 //   Word, Word Broadcast(uint64_t), void PrefetchAhead(const uint8_t*);
 //   constexpr int LaneBytes(int bytes), of the lane for a code of so many, 4 or 8;
-// and has included popcount-inl.h as `integers`.
+// and has included popcount-inl.h as `integers`. Defines Distances.
 
 // Codes are taken in steps of 64 bytes of lanes, which are filled from four runs of 16 bytes, each
 // from where its first code begins.
@@ -15,8 +15,9 @@ struct Lanes {
   // The last run may go beyond the codes of the step.
   static constexpr int kCodesRead = kCodesOfStep / 4 * 3 + (16 + kBytes - 1) / kBytes;
 
-  // For each byte of the lanes of a run, which one of the run it is; zero where it is none.
-  alignas(16) int8_t order[16];
+  // For each byte of the lanes of a run, the place in the run that it is taken from; where the code
+  // has no such byte -1, for which a shuffle gives zero.
+  int8_t order[16];
 
   constexpr Lanes() : order() {
     constexpr int kLane = LaneBytes(kBytes);
@@ -27,15 +28,21 @@ struct Lanes {
 template <int kBytes>
 constexpr Lanes<kBytes> kLanes;
 
-// Distances of the codes of a step from the query in every lane. Each instruction set defines it.
+// Distances of the codes of a step from the query in every lane. Each instruction set defines it
+// after this file.
 template <int kBytes>
 TFHASH_INLINE void DistancesOfStep(Word query, const uint8_t* codes, int32_t* distances);
 
 template <int kBytes>
 void DistancesByLane(const uint8_t* query, const uint8_t* codes, int64_t count,
                      int32_t* distances) {
-  uint64_t lane = 0;
-  std::memcpy(&lane, query, kBytes);
+  uint64_t lane;
+  if constexpr (kBytes == 8) {
+    lane = integers::LoadInteger<uint64_t>(query);
+  } else {
+    // Put together in a register: what is stored in pieces is loaded whole only after a wait.
+    lane = integers::LoadTail<kBytes>(query);
+  }
   if (LaneBytes(kBytes) == 4) lane |= lane << 32;
   const Word all = Broadcast(lane);
   int64_t i = 0;

@@ -80,7 +80,8 @@ void ScanSliced(const Kernel& kernel, const Codes& queries, Range query_range,
       const int64_t query = query_range.begin + found[f];
       const int64_t limit_before = limit(query);
       const uint64_t* mask = &masks[f * mask_words];
-      // Most often there is a single code, in any word: which one, no branch could foretell.
+      // Most often a single word has codes, and it may be any: a test of each in turn would often be
+      // foretold wrongly.
       for (uint64_t words = NonzeroWords(mask, mask_words); words != 0; words &= words - 1) {
         const int64_t word = __builtin_ctzll(words);
         for (uint64_t places = mask[word]; places != 0; places &= places - 1) {

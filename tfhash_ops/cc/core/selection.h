@@ -40,7 +40,8 @@ class Selection {
     while (nearer_ >= k_) nearer_ -= counts_[--limit_];
   }
 
-  // Takes over what another selection kept. REQUIRES: its items come after those offered here
+  // Takes over what another selection kept. REQUIRES: it was made for the same distances, and its
+  // items come after those offered here
   void Absorb(const Selection& later) {
     for (const uint64_t candidate : later.candidates_) {
       if (Distance(candidate) < limit_) Offer(Distance(candidate), Index(candidate));
@@ -91,11 +92,11 @@ class Selection {
   int64_t limit_;
   int64_t nearer_ = 0;           // Candidates at distances below the limit.
   std::vector<int64_t> counts_;  // Items accepted at each distance below the limit.
+  int distance_bits_ = 0;        // Of the largest distance.
 
-  // Each is an index and, in the lowest bits, a distance. There is room for both: bytes of codes are
-  // numbered by far fewer than 64 bits, and so are the distances from all codes.
+  // Each an index, above the bits of a distance. Both fit: 2^distance_bits_ is at most 16 times the
+  // bytes of a code, so that this is below 16 times the bytes of the database.
   std::vector<uint64_t> candidates_;
-  int distance_bits_ = 0;
 };
 
 }  // namespace tfhash

@@ -18,8 +18,8 @@ constexpr int64_t kMaxSelectionBytes = int64_t{1} << 27;
 // Sorting the items into buckets costs about as much as comparing this many queries with them.
 constexpr int64_t kMinBucketQueries = 64;
 
-// Items that every query meets before it offers any, for each that is asked for: they give a limit
-// that keeps out most of what would be offered and dropped again later.
+// Items compared with each query before any is offered, for each of the k: the limit that they give
+// keeps out most of what would be taken in and dropped again later.
 constexpr int64_t kItemsBeforeOffers = 8;
 
 bool UseBuckets(const Codes& queries, const Codes& database, int64_t k) {
@@ -43,7 +43,8 @@ void TopKFromBuckets(const Codes& queries, const Codes& database, int64_t k, int
 void StartSelections(const Kernel& kernel, const Codes& queries, Range query_range,
                      const Codes& database, Range item_range, int64_t k,
                      std::vector<Selection>* selections) {
-  if (item_range.size() < k) return;
+  // As many as k rule nothing out.
+  if (item_range.size() <= k) return;
   const int64_t count = std::min(kItemsBeforeOffers * k, item_range.size());
   std::vector<int32_t> distances(count);
   std::vector<int64_t> counts(8 * database.bytes + 1);
