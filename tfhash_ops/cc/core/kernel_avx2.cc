@@ -78,10 +78,6 @@ constexpr int LaneBytes(int) { return 8; }
 
 #include "lanes-inl.h"
 
-TFHASH_INLINE __m128i LoadRun(const void* p) {
-  return _mm_loadu_si128(static_cast<const __m128i*>(p));
-}
-
 // Half of a step.
 template <int kBytes>
 TFHASH_INLINE Word LoadLanes(const uint8_t* codes) {

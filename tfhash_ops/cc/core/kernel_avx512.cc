@@ -70,10 +70,6 @@ constexpr int LaneBytes(int bytes) { return bytes <= 4 ? 4 : 8; }
 
 #include "lanes-inl.h"
 
-TFHASH_INLINE __m128i LoadRun(const void* p) {
-  return _mm_loadu_si128(static_cast<const __m128i*>(p));
-}
-
 template <int kBytes>
 TFHASH_INLINE Word LoadLanes(const uint8_t* codes) {
   if constexpr (kBytes == LaneBytes(kBytes)) {

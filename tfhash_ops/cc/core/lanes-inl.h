@@ -28,6 +28,10 @@ struct Lanes {
 template <int kBytes>
 constexpr Lanes<kBytes> kLanes;
 
+TFHASH_INLINE __m128i LoadRun(const void* p) {
+  return _mm_loadu_si128(static_cast<const __m128i*>(p));
+}
+
 // Distances of the codes of a step from the query in every lane. Each instruction set defines it
 // after this file.
 template <int kBytes>
