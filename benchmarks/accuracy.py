@@ -43,15 +43,15 @@ RECIPES = {
         width=8,
         pretrain_epochs=3,
         finetune_epochs=2,
-        plain_epochs=2,
+        unaugmented_epochs=2,
     ),
     "cifar10": dataclasses.replace(
         recipes.default("cifar10", 47_500, (32, 32, 3)),
         width=24,
         pretrain_epochs=6,
         finetune_epochs=2,
-        plain_epochs=2,
-        mirror=False,
+        unaugmented_epochs=2,
+        flip_tta=False,
     ),
 }
 
@@ -147,7 +147,7 @@ ARMS = {
         f"exponentiated, similar pairs weigh {weight:g}": Arm(_weighted(weight))
         for weight in (0.5, 2.0)
     },
-    "exponentiated, gain 1": Arm(_exponentiated(), changes={"gain": 1.0}),
+    "exponentiated, gain 1": Arm(_exponentiated(), changes={"head_lr_multiplier": 1.0}),
     **{
         f"exponentiated, slope {slope:g}": Arm(_exponentiated(), changes={"slope": slope})
         for slope in (1.0, 5.0)
@@ -265,7 +265,7 @@ def restore_pretrained(recipe, splits, seed, checkpoint):
     model = build(ARMS["exponentiated"], recipe, splits, seed)
     if not checkpoint.exists():
         fit(model, "pretrain", recipe, "pretrain", splits, seed)
-        with files.written_whole(checkpoint) as temporary:
+        with files.atomic_write(checkpoint) as temporary:
             model.uncompiled_copy().save_weights(temporary)
     pretrained = model.uncompiled_copy()
     pretrained.load_weights(checkpoint)

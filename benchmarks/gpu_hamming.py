@@ -27,7 +27,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_multi_integer("bits", [12, 32, 48, 64, 96, 128, 256, 512], "Lengths of the codes.")
 flags.DEFINE_integer("items", 10_000_000, "Codes in the database.")
 flags.DEFINE_integer("queries", 4_096, "Queries.")
-flags.DEFINE_integer("k", 10, "Neighbours of each query.")
+flags.DEFINE_integer("k", 10, "Neighbors of each query.")
 flags.DEFINE_integer("chunk", 65_536, "Items at a time, for what keeps all distances to them.")
 flags.DEFINE_integer("checked_items", 100_000, "Items that are searched on the CPU, too.")
 flags.DEFINE_integer("repeats", 7, "Rounds.", lower_bound=1)

@@ -17,7 +17,7 @@ RECIPE = dataclasses.replace(
     width=2,
     pretrain_epochs=1,
     finetune_epochs=2,
-    plain_epochs=0,
+    unaugmented_epochs=0,
 )
 
 

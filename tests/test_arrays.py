@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfhash.data import ArrayBatches, Augmentation, PartlyLabelledBatches
+from tfhash.data import ArrayBatches, Augmentation, PartlyLabeledBatches
 
 
 @pytest.fixture
@@ -143,8 +143,8 @@ def test_augmentation_beyond_the_arrays_is_refused():
         ArrayBatches(images_of(3), np.arange(3), 2, 0, augmentation=Augmentation(max_shift=5))
 
 
-def partly_labelled(labels, **arguments):
-    return PartlyLabelledBatches(images_of(len(labels)), np.array(labels), seed=0, **arguments)
+def partly_labeled(labels, **arguments):
+    return PartlyLabeledBatches(images_of(len(labels)), np.array(labels), seed=0, **arguments)
 
 
 def taken(batches):
@@ -155,8 +155,8 @@ def taken(batches):
     ]
 
 
-def test_an_epoch_takes_labelled_images_over_and_over():
-    batches = partly_labelled([-1, 5, -1, 6, -1, 7, -1, -1, -1, -1], batch_size=4)
+def test_an_epoch_takes_labeled_images_over_and_over():
+    batches = partly_labeled([-1, 5, -1, 6, -1, 7, -1, -1, -1, -1], batch_size=4)
     numbers, labels = taken(batches)
     assert batches.steps_per_epoch == batches.num_batches == 2
     assert sorted(np.unique(numbers, return_counts=True)[1]) == [2, 3, 3]
@@ -164,7 +164,7 @@ def test_an_epoch_takes_labelled_images_over_and_over():
 
 
 def test_guesses_are_the_labels_of_one_epoch():
-    batches = partly_labelled([-1, 5, -1, 6, -1, 7], batch_size=2)
+    batches = partly_labeled([-1, 5, -1, 6, -1, 7], batch_size=2)
     batches.begin_epoch(1, [8, -1, 9])
     numbers, labels = taken(batches)
     assert {*zip(numbers.tolist(), labels.tolist())} == {(0, 8), (1, 5), (3, 6), (4, 9), (5, 7)}
@@ -173,7 +173,7 @@ def test_guesses_are_the_labels_of_one_epoch():
 
 
 def test_order_depends_on_seed_epoch_and_guesses_alone():
-    first, again = (partly_labelled([-1, 5, 6, 7, 8, -1], batch_size=2) for _ in range(2))
+    first, again = (partly_labeled([-1, 5, 6, 7, 8, -1], batch_size=2) for _ in range(2))
     first.begin_epoch(0, [1, 1])
     taken(first)
     orders = []
@@ -187,14 +187,14 @@ def test_order_depends_on_seed_epoch_and_guesses_alone():
 
 def test_labels_that_are_given_stay_as_they_are():
     given = np.array([-1, 5])
-    batches = PartlyLabelledBatches(images_of(2), given, 2, seed=0)
+    batches = PartlyLabeledBatches(images_of(2), given, 2, seed=0)
     batches.begin_epoch(0, [4])
     assert given.tolist() == [-1, 5]
 
 
 def test_images_of_which_none_has_a_label_are_refused():
     with pytest.raises(ValueError, match="some images must have a label"):
-        partly_labelled([-1, -1], batch_size=1)
+        partly_labeled([-1, -1], batch_size=1)
 
 
 TRAINING_ON_JAX = """
@@ -213,7 +213,7 @@ labels = np.arange(64) % 2
 images = (rng.integers(0, 100, (64, 8, 8, 3)) + 150 * labels[:, None, None, None]).astype("uint8")
 recipe = dataclasses.replace(
     recipes.default("cifar10", 47_500, (8, 8, 3), batch_size=16),
-    width=8, pretrain_epochs=10, finetune_epochs=10, plain_epochs=4,
+    width=8, pretrain_epochs=10, finetune_epochs=10, unaugmented_epochs=4,
 )
 loss = losses.ExponentiatedHashingLoss()
 model = recipe.build_model((8, 8, 3), num_classes=2, bits=9, hashing_loss=loss, seed=0)

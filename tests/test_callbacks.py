@@ -154,7 +154,7 @@ def test_a_killed_run_resumes_to_the_same_weights(
     expected_weights, expected_history = uninterrupted
     with pytest.raises(Killed):
         fit(make_model(), striped, callbacks=[KillAt(*killed_at)], backup_dir=tmp_path)
-    # Where there is a backup, the new model's own initialisation must play no part.
+    # Where there is a backup, the new model's own initialization must play no part.
     resumed = make_model(seed=0 if killed_at[0] == 0 else 99)
     stages, history = fit(resumed, striped, backup_dir=tmp_path)
     for expected, weight in zip(expected_weights, resumed.weights):

@@ -56,7 +56,7 @@ def test_train_writes_model_saved_model_pictures_and_report(run_directory):
     ]
     assert sorted(p.name for p in (run_directory / "pictures").iterdir()) == [
         "bit_balance.png",
-        "neighbours.png",
+        "neighbors.png",
         "precision_recall.png",
         "training.png",
     ]
@@ -458,13 +458,13 @@ def test_images_without_labels_are_trained_on_and_the_report_says_so(tmp_path, m
     monkeypatch.setattr(protocols, "QUERIES_OF_CLASS", 10)
     monkeypatch.setattr(protocols, "TRAINING_ITEMS_OF_CLASS", 40)
     directory = tmp_path / "run"
-    arguments = [*QUICK, "--protocol=cnnh", "--unlabelled", "--width=16", "--pretrain_epochs=6"]
+    arguments = [*QUICK, "--protocol=cnnh", "--unlabeled", "--width=16", "--pretrain_epochs=6"]
     assert main(["train", *arguments, f"--output_dir={directory}"]) == 0
     report = json.loads((directory / "report.json").read_text())
     assert report["protocol"]["train_items"] == 380
-    assert report["protocol"]["unlabelled_items"] == 1797 - 100 - 400
+    assert report["protocol"]["unlabeled_items"] == 1797 - 100 - 400
     assert [logs["stage"] for logs in report["epochs"]] == 6 * [1] + 2 * [2]
-    shares = [logs["self_labelled"] for logs in report["epochs"]]
+    shares = [logs["pseudo_label_rate"] for logs in report["epochs"]]
     assert all(share == 0 for share in (*shares[:2], *shares[6:]))
     assert all(share > 0 for share in shares[2:6])
     printed = capsys.readouterr().out
@@ -484,11 +484,11 @@ def test_images_without_labels_need_pretraining_that_takes_them(
 ):
     monkeypatch.setattr(protocols, "QUERIES_OF_CLASS", 10)
     monkeypatch.setattr(protocols, "TRAINING_ITEMS_OF_CLASS", 40)
-    arguments = ["--protocol=cnnh", "--unlabelled", f"--pretrain_epochs={epochs}"]
+    arguments = ["--protocol=cnnh", "--unlabeled", f"--pretrain_epochs={epochs}"]
     directory = tmp_path / "run"
     message = error_of(capsys, "train", *QUICK, *arguments, f"--output_dir={directory}")
     assert (
-        "must be 2 or more: the first epochs take labelled images alone. Received: --pre" in message
+        "must be 2 or more: the first epochs take labeled images alone. Received: --pre" in message
     )
     assert not directory.exists()
 
@@ -498,12 +498,12 @@ def test_labels_that_training_must_not_see_are_not_handed_to_it(monkeypatch):
     monkeypatch.setattr(protocols, "TRAINING_ITEMS_OF_CLASS", 40)
     splits = data.load("digits", protocol="cnnh")
     recipe = recipes.default("digits", 380, (8, 8, 1))
-    unlabelled = splits.unlabelled()
-    batches = train._partly_labelled_batches(splits.train, unlabelled, recipe, seed=0)
+    unlabeled = splits.unlabeled()
+    batches = train._partly_labeled_batches(splits.train, unlabeled, recipe, seed=0)
     np.testing.assert_array_equal(batches.labels[:380], splits.train.labels)
     assert (batches.labels[380:] == -1).all()
     np.testing.assert_array_equal(batches.images[:380], splits.train.images())
-    np.testing.assert_array_equal(batches.images[380:], unlabelled.images())
+    np.testing.assert_array_equal(batches.images[380:], unlabeled.images())
 
 
 def test_a_finished_run_is_refused_and_left_alone_unless_overwritten(run_directory, capsys):
@@ -611,7 +611,7 @@ def test_a_full_disk_ends_in_one_line_and_the_run_can_go_on(tmp_path, capsys, mo
         (["train"], "missing --dataset"),
         (["train", "--dataset=digits", "--resume", "--overwrite"], "exclude each other"),
         (["train", "--dataset=digits", "--bit=12"], "Unknown command line flag 'bit'"),
-        (["train", "--dataset=digits", "--unlabelled"], "needs --protocol=cnnh or cnnh54k"),
+        (["train", "--dataset=digits", "--unlabeled"], "needs --protocol=cnnh or cnnh54k"),
         (["train", "digits"], "flags are written --name=value"),
         (["encode", "--model=m", "--output=o.npz"], "either --images or --dataset"),
         (["encode", "--images=i", "--output=o.npz"], "missing --model"),

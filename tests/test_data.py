@@ -9,10 +9,10 @@ from PIL import Image
 
 from tfhash import data
 from tfhash.data.content import digest, split_by_content
-from tfhash.data.images import conform, decode_image
+from tfhash.data.images import decode_image, resize_to
 
 
-def colours(rng, size=(9, 7)):
+def colors(rng, size=(9, 7)):
     return Image.fromarray(rng.integers(0, 256, (*size, 3), dtype="uint8"))
 
 
@@ -24,7 +24,7 @@ def photos(tmp_path, rng):
         (root / name).mkdir(parents=True)
         for i in range(12):
             suffix = ("png", "jpg", "bmp", "gif", "webp")[i % 5]
-            colours(rng, (8 + label, 8 + i)).save(root / name / f"{i:02}.{suffix}")
+            colors(rng, (8 + label, 8 + i)).save(root / name / f"{i:02}.{suffix}")
     return root
 
 
@@ -129,8 +129,8 @@ def test_a_part_of_no_share_is_empty(photos, fraction):
 def test_decoding_agrees_with_pillow(rng, tmp_path, suffix, mode):
     path = tmp_path / f"image.{suffix}"
     if mode == "I;16":
-        grey = rng.integers(0, 65536, (9, 7)).astype("uint16")
-        image, expected = Image.fromarray(grey), np.repeat((grey >> 8)[..., None], 3, axis=2)
+        gray = rng.integers(0, 65536, (9, 7)).astype("uint16")
+        image, expected = Image.fromarray(gray), np.repeat((gray >> 8)[..., None], 3, axis=2)
     else:
         smooth = Image.fromarray(np.linspace(0, 255, 9 * 7 * 3).reshape(9, 7, 3).astype("uint8"))
         image = smooth.convert(mode)
@@ -152,13 +152,13 @@ def test_decoding_agrees_with_pillow(rng, tmp_path, suffix, mode):
 
 def test_an_image_of_the_right_shape_stays_as_it_is(rng):
     image = rng.integers(0, 256, (5, 6, 3), "uint8")
-    np.testing.assert_array_equal(conform(tf.constant(image), (5, 6, 3)).numpy(), image)
+    np.testing.assert_array_equal(resize_to(tf.constant(image), (5, 6, 3)).numpy(), image)
 
 
-def test_grey_survives_the_way_through_rgb():
-    grey = np.arange(256, dtype="uint8").reshape(16, 16, 1)
-    rgb = conform(tf.constant(grey), (16, 16, 3))
-    np.testing.assert_array_equal(conform(rgb, (16, 16, 1)).numpy(), grey)
+def test_gray_survives_the_way_through_rgb():
+    gray = np.arange(256, dtype="uint8").reshape(16, 16, 1)
+    rgb = resize_to(tf.constant(gray), (16, 16, 3))
+    np.testing.assert_array_equal(resize_to(rgb, (16, 16, 1)).numpy(), gray)
 
 
 def test_a_file_that_must_not_be_read_is_named_or_skipped(photos, monkeypatch):

@@ -243,7 +243,7 @@ def test_the_labels_of_an_item_are_equally_likely(rng, loss):
     np.testing.assert_allclose(values_of(loss, both, codes), expected, rtol=1e-5)
 
 
-def test_the_centre_of_two_labels_is_nearer_to_theirs_than_to_any_other():
+def test_the_center_of_two_labels_is_nearer_to_theirs_than_to_any_other():
     classes, bits = 20, 64
     loss = losses.CSQLoss(classes, bits)
     pairs = [(i, j) for i in range(classes) for j in range(i)]
@@ -261,7 +261,7 @@ def test_the_centre_of_two_labels_is_nearer_to_theirs_than_to_any_other():
 
 
 @pytest.mark.parametrize("loss", EVERY_LOSS[5:], ids=lambda loss: loss.name)
-def test_an_item_without_labels_is_pulled_to_no_centre(rng, loss, gradient):
+def test_an_item_without_labels_is_pulled_to_no_center(rng, loss, gradient):
     codes = np.where(rng.random((1, BITS)) < 0.5, -1, 1).astype("float32")
     none = np.zeros((1, CLASSES))
     assert float(loss(none, codes)) == pytest.approx(0, abs=1e-6)
@@ -312,7 +312,7 @@ def test_labels_and_codes_that_do_not_fit_are_refused(loss, labels, codes, messa
 
 
 @pytest.mark.parametrize("loss", EVERY_LOSS[5:], ids=lambda loss: loss.name)
-def test_losses_with_centres_refuse_other_bits_and_classes(loss):
+def test_losses_with_centers_refuse_other_bits_and_classes(loss):
     with pytest.raises(ValueError, match=rf"codes must have shape \[n, {BITS}\]"):
         loss(np.zeros(2), np.zeros((2, BITS + 1)))
     with pytest.raises(ValueError, match=rf"multi-hot labels must have shape \[n, {CLASSES}\]"):
@@ -378,7 +378,7 @@ def hlo_of_gradient(function, point):
 @pytest.mark.parametrize(
     ("num_classes", "bits"), [(10, 16), (128, 64), (10, 12), (100, 48), (2, 1)]
 )
-def test_centres_are_far_apart_and_the_same_every_time(num_classes, bits):
+def test_centers_are_far_apart_and_the_same_every_time(num_classes, bits):
     centers = losses.class_centers(num_classes, bits)
     np.testing.assert_array_equal(centers, losses.class_centers(num_classes, bits))
     assert centers.shape == (num_classes, bits)
@@ -390,13 +390,13 @@ def test_centres_are_far_apart_and_the_same_every_time(num_classes, bits):
 
 
 @pytest.mark.parametrize(("num_classes", "bits"), [(8, 3), (10, 4), (100, 8), (256, 8), (1000, 12)])
-def test_every_class_has_a_centre_of_its_own_while_there_are_codes(num_classes, bits):
+def test_every_class_has_a_center_of_its_own_while_there_are_codes(num_classes, bits):
     centers = losses.class_centers(num_classes, bits)
     assert len(np.unique(centers, axis=0)) == num_classes
 
 
 @pytest.mark.parametrize(("num_classes", "bits"), [(4, 16), (10, 16), (10, 64), (100, 128)])
-def test_no_bit_is_the_same_in_all_centres(num_classes, bits):
+def test_no_bit_is_the_same_in_all_centers(num_classes, bits):
     assert (np.abs(losses.class_centers(num_classes, bits).sum(axis=0)) < num_classes).all()
 
 

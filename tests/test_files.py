@@ -13,7 +13,7 @@ from tfhash import files
 def test_a_failure_leaves_the_old_file_and_no_temporary_one(tmp_path):
     path = tmp_path / "report.json"
     path.write_text("old")
-    with pytest.raises(RuntimeError), files.written_whole(path) as temporary:
+    with pytest.raises(RuntimeError), files.atomic_write(path) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old"
@@ -21,12 +21,12 @@ def test_a_failure_leaves_the_old_file_and_no_temporary_one(tmp_path):
 
 
 def test_a_directory_appears_whole_or_not_at_all(tmp_path):
-    with pytest.raises(RuntimeError), files.written_whole(tmp_path / "model") as temporary:
+    with pytest.raises(RuntimeError), files.atomic_write(tmp_path / "model") as temporary:
         temporary.mkdir()
         (temporary / "part").write_text("")
         raise RuntimeError
     assert list(tmp_path.iterdir()) == []
-    with files.written_whole(tmp_path / "model") as temporary:
+    with files.atomic_write(tmp_path / "model") as temporary:
         temporary.mkdir()
         (temporary / "part").write_text("")
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["part"]
@@ -35,19 +35,19 @@ def test_a_directory_appears_whole_or_not_at_all(tmp_path):
 def test_a_write_error_names_the_file(tmp_path):
     path = tmp_path / "report.json"
     expected = pytest.raises(OSError, match=f"^could not write {path}: No space left on device")
-    with expected, files.written_whole(path):
+    with expected, files.atomic_write(path):
         raise OSError(errno.ENOSPC, "what a library says")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_killed_process_left_is_not_mixed_in_and_can_be_removed(tmp_path):
-    with files.written_whole(tmp_path / "model") as temporary:
+    with files.atomic_write(tmp_path / "model") as temporary:
         temporary.mkdir()
     left = temporary
     left.mkdir()
     (left / "stale").write_text("")
     shutil.rmtree(tmp_path / "model")
-    with files.written_whole(tmp_path / "model") as temporary:
+    with files.atomic_write(tmp_path / "model") as temporary:
         assert not temporary.exists()
         temporary.mkdir()
     assert list((tmp_path / "model").iterdir()) == []

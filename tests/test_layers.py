@@ -14,12 +14,12 @@ def test_relaxed_codes_lie_in_the_cube(rng, bits):
     assert np.abs(codes).max() <= 1
 
 
-@pytest.mark.parametrize(("gain", "slope"), [(1.0, 2.5), (30.0, 1.0)])
-def test_relaxed_codes_are_tanh_of_a_standardized_projection(rng, gain, slope):
-    layer = HashingLayer(5, gain=gain, slope=slope)
+@pytest.mark.parametrize(("lr_multiplier", "slope"), [(1.0, 2.5), (30.0, 1.0)])
+def test_relaxed_codes_are_tanh_of_a_standardized_projection(rng, lr_multiplier, slope):
+    layer = HashingLayer(5, lr_multiplier=lr_multiplier, slope=slope)
     features = rng.normal(3, 2, size=(40, 3)).astype("float32")
     layer.build(features.shape)
-    projected = gain * features @ ops.convert_to_numpy(layer.kernel)
+    projected = lr_multiplier * features @ ops.convert_to_numpy(layer.kernel)
     mean, variance = projected.mean(axis=0), projected.var(axis=0)
     of_batch, of_recent = (mean, variance), (0.1 * mean, 0.9 + 0.1 * variance)
     # Before any training, in training, and after it.
@@ -34,16 +34,16 @@ def test_the_gain_leaves_the_first_codes_and_multiplies_the_turn_of_a_step_of_ad
     features = rng.uniform(-0.5, 0.5, (50, 3)).astype("float32")
     labels = rng.integers(0, 2, 50)
     first, turned = {}, {}
-    for gain in (1.0, 30.0):
+    for lr_multiplier in (1.0, 30.0):
         keras.utils.set_random_seed(0)
-        layer = HashingLayer(6, gain=gain)
+        layer = HashingLayer(6, lr_multiplier=lr_multiplier)
         model = keras.Sequential([keras.Input((3,)), layer])
         model.compile(keras.optimizers.Adam(1e-4), ExponentiatedHashingLoss())
-        first[gain] = model.predict(features, verbose=0)
+        first[lr_multiplier] = model.predict(features, verbose=0)
         before = ops.convert_to_numpy(layer.kernel)
         model.train_on_batch(features, labels)
         step = ops.convert_to_numpy(layer.kernel) - before
-        turned[gain] = np.linalg.norm(step) / np.linalg.norm(before)
+        turned[lr_multiplier] = np.linalg.norm(step) / np.linalg.norm(before)
     np.testing.assert_allclose(first[30.0], first[1.0], atol=1e-6)
     assert turned[30.0] == pytest.approx(30 * turned[1.0], rel=0.01)
 
@@ -73,7 +73,7 @@ def test_a_frozen_layer_keeps_its_statistics(rng, reloaded):
     np.testing.assert_array_equal(ops.convert_to_numpy(layer(features)), relaxed)
 
 
-@pytest.mark.parametrize("argument", ["gain", "slope"])
+@pytest.mark.parametrize("argument", ["lr_multiplier", "slope"])
 @pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
 def test_a_gain_or_slope_that_is_no_number_above_0_is_refused(argument, value):
     with pytest.raises(ValueError, match=f"`{argument}` must be a finite number above 0. Received"):
@@ -116,7 +116,9 @@ def test_works_in_functional_sequential_and_subclassed_models(rng):
 
 def test_saved_model_gives_the_same_codes(rng, tmp_path):
     features = rng.normal(size=(5, 3)).astype("float32")
-    model = keras.Sequential([keras.Input((3,)), HashingLayer(9, "he_normal", gain=5, slope=2)])
+    model = keras.Sequential(
+        [keras.Input((3,)), HashingLayer(9, "he_normal", lr_multiplier=5, slope=2)]
+    )
     model(features, training=True)  # statistics other than those at the start
     model.save(tmp_path / "model.keras")
     restored = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -145,7 +147,7 @@ def test_scaling_maps_0_to_255_onto_the_cube(dtype):
     np.testing.assert_allclose(scaled, [-1, -0.6, 1], atol=1e-6)
 
 
-def test_scaling_repeats_grey_and_adds_the_channel_axis():
+def test_scaling_repeats_gray_and_adds_the_channel_axis():
     images = np.arange(8, dtype="uint8").reshape(2, 2, 2)
     scaled = ops.convert_to_numpy(ImageScaling(channels=3)(images))
     assert scaled.shape == (2, 2, 2, 3)
@@ -154,7 +156,7 @@ def test_scaling_repeats_grey_and_adds_the_channel_axis():
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 4, 4, 3), (2, 4, 4, 2)])
-def test_scaling_refuses_what_it_cannot_make_grey(shape):
+def test_scaling_refuses_what_it_cannot_make_gray(shape):
     with pytest.raises(ValueError, match="images must have shape"):
         ImageScaling(channels=1)(np.zeros(shape, "uint8"))
 

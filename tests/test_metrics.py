@@ -214,7 +214,7 @@ def test_values_do_not_depend_on_the_order_of_the_database(rng):
 
 def test_queries_without_relevant_items_are_left_out_and_counted():
     histograms = DistanceHistograms(np.array([[1, 1], [1, 1]]), np.array([[1, 0], [0, 0]]))
-    assert metrics.count_answerable_queries(histograms) == 1
+    assert metrics.count_queries_with_relevant_items(histograms) == 1
     assert metrics.mean_average_precision(histograms) == 1.0
     assert metrics.precision_within_radius(histograms, 1) == 0.5
     nobody = DistanceHistograms(np.array([[1, 1]]), np.array([[0, 0]]))

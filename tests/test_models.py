@@ -52,7 +52,9 @@ def test_predict_gives_relaxed_codes_and_encode_packs_them(make_model, striped):
 
 
 def test_a_copy_keeps_gain_and_slope_of_the_hashing_head(rng):
-    model = HashingModel(build_backbone("mlp", (8, 8, 1), 4), 9, 3, gain=5.0, slope=0.5)
+    model = HashingModel(
+        build_backbone("mlp", (8, 8, 1), 4), 9, 3, head_lr_multiplier=5.0, slope=0.5
+    )
     model.build((None, 8, 8, 1))
     images = rng.integers(0, 256, (20, 8, 8, 1), "uint8")
     model(images, training=True)  # statistics other than those at the start
@@ -65,8 +67,8 @@ def mirroring(rng):
     """A mirroring model, a plain one with the same weights, and images."""
     keras.utils.set_random_seed(0)
     models = [
-        HashingModel(build_backbone("convnet", (8, 8, 1), 4), 9, 3, mirror=mirror)
-        for mirror in (True, False)
+        HashingModel(build_backbone("convnet", (8, 8, 1), 4), 9, 3, flip_tta=flip_tta)
+        for flip_tta in (True, False)
     ]
     for model in models:
         model.build((None, 8, 8, 1))
@@ -99,7 +101,7 @@ def test_a_mirroring_model_classifies_and_restores_as_one(mirroring):
     expected = np.argmax(ops.convert_to_numpy(model(images)["logits"]), axis=1)
     np.testing.assert_array_equal(model.classify(images), expected)
     copy = model.uncompiled_copy()
-    assert copy.mirror
+    assert copy.flip_tta
     np.testing.assert_array_equal(copy.encode(images), model.encode(images))
 
 
@@ -240,7 +242,7 @@ def test_any_keras_backbone_works(rng):
     network = keras.applications.MobileNetV2(
         (32, 32, 3), alpha=0.35, include_top=False, weights=None, pooling="avg"
     )
-    for backbone in (own, network):  # the second takes RGB and is given grey
+    for backbone in (own, network):  # the second takes RGB and is given gray
         model = HashingModel(backbone, 16, 2)
         model.compile()
         model.fit(images, labels, verbose=0)

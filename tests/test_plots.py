@@ -13,11 +13,11 @@ EPOCH_LOGS = [
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_neighbours_are_framed_green_if_right_and_red_if_wrong(rng, channels):
+def test_neighbors_are_framed_green_if_right_and_red_if_wrong(rng, channels):
     queries = rng.integers(0, 256, (2, 8, 8, channels), "uint8")
-    neighbours = rng.integers(0, 256, (2, 3, 8, 8, channels), "uint8")
+    neighbors = rng.integers(0, 256, (2, 3, 8, 8, channels), "uint8")
     relevant = np.array([[True, True, False], [False, True, True]])
-    figure = plots.plot_neighbours(queries, neighbours, relevant, [[0, 1, 2], [3, 4, 5]])
+    figure = plots.plot_neighbors(queries, neighbors, relevant, [[0, 1, 2], [3, 4, 5]])
     axes = np.array(figure.axes).reshape(2, 5)[:, 2:]
     for axis, right in zip(axes.ravel(), relevant.ravel()):
         frame = to_hex(axis.spines["left"].get_edgecolor())

@@ -49,13 +49,13 @@ def test_cnnhs_queries_do_not_depend_on_what_is_kept_for_validation(small_cnnh):
 
 
 @pytest.mark.parametrize("protocol", ["cnnh", "cnnh54k"])
-def test_what_is_neither_asked_nor_trained_on_is_unlabelled(small_cnnh, protocol):
+def test_what_is_neither_asked_nor_trained_on_is_unlabeled(small_cnnh, protocol):
     splits = data.load("digits", protocol=protocol, validation_fraction=0.1)
     names = names_of(splits)
-    labelled = names["train"] | names["validation"]
-    assert splits.unlabelled().names == [n for n in splits.database.names if n not in labelled]
-    assert len(splits.unlabelled()) == 1797 - 100 - 400
-    assert not set(splits.unlabelled().names) & names["queries"]
+    labeled = names["train"] | names["validation"]
+    assert splits.unlabeled().names == [n for n in splits.database.names if n not in labeled]
+    assert len(splits.unlabeled()) == 1797 - 100 - 400
+    assert not set(splits.unlabeled().names) & names["queries"]
 
 
 def test_unseen_classes_are_searched_and_not_trained_on():

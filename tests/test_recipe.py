@@ -37,7 +37,7 @@ def test_the_recipe_depends_on_the_dataset_and_its_size(
 
 
 def test_images_without_labels_make_pretraining_longer_and_changes_larger():
-    recipe = recipes.default("cifar10", 4_750, (32, 32, 3), unlabelled=54_000)
+    recipe = recipes.default("cifar10", 4_750, (32, 32, 3), unlabeled=54_000)
     large = recipes.default("cifar10", 58_750, (32, 32, 3))
     assert (recipe.width, recipe.batch_size) == (large.width, large.batch_size)
     assert (recipe.supervised_epochs(), recipe.pretrain_epochs, recipe.finetune_epochs) == (
@@ -45,7 +45,7 @@ def test_images_without_labels_make_pretraining_longer_and_changes_larger():
         18,
         2,
     )
-    assert (recipe.max_shift, recipe.cutout, recipe.plain_epochs) == (4, 12, 0)
+    assert (recipe.max_shift, recipe.cutout, recipe.unaugmented_epochs) == (4, 12, 0)
 
 
 def test_larger_batches_make_no_fewer_steps():
@@ -55,8 +55,14 @@ def test_larger_batches_make_no_fewer_steps():
 
 def test_flags_replace_what_the_recipe_chose_and_nothing_else():
     before = choose("cifar10", 47_500)
-    changed = {"width": 7, "flip": False, "pretrain_epochs": 0, "cutout": 6, "plain_epochs": 0}
-    given = ["--width=7", "--noflip", "--pretrain_epochs=0", "--cutout=6", "--plain_epochs=0"]
+    changed = {
+        "width": 7,
+        "flip": False,
+        "pretrain_epochs": 0,
+        "cutout": 6,
+        "unaugmented_epochs": 0,
+    }
+    given = ["--width=7", "--noflip", "--pretrain_epochs=0", "--cutout=6", "--unaugmented_epochs=0"]
     after = choose("cifar10", 47_500, *given)
     assert {**vars(before), **changed} == vars(after)
 
@@ -66,8 +72,8 @@ def test_flags_replace_what_the_recipe_chose_and_nothing_else():
 )
 def test_as_large_a_share_of_fewer_epochs_takes_images_as_they_are(epochs, plain):
     given = [f"--pretrain_epochs={epochs[0]}", f"--finetune_epochs={epochs[1]}"]
-    assert choose("cifar10", 47_500, *given).plain_epochs == plain
-    assert choose("cifar10", 47_500, *given, "--plain_epochs=3").plain_epochs == 3
+    assert choose("cifar10", 47_500, *given).unaugmented_epochs == plain
+    assert choose("cifar10", 47_500, *given, "--unaugmented_epochs=3").unaugmented_epochs == 3
 
 
 def test_changes_that_do_not_fit_the_images_are_refused():
@@ -86,7 +92,9 @@ def test_mixed_precision_is_that_of_the_network_alone(rng):
     features = model.backbone(model.preprocessing(images))
     assert keras.backend.standardize_dtype(features.dtype) == "bfloat16"
     mirrored = model.backbone(model.preprocessing(images[:, :, ::-1]))
-    in_float32 = HashingLayer(12, slope=model.hashing.slope, gain=model.hashing.gain)
+    in_float32 = HashingLayer(
+        12, slope=model.hashing.slope, lr_multiplier=model.hashing.lr_multiplier
+    )
     in_float32.build(features.shape)
     in_float32.set_weights(model.hashing.get_weights())
     np.testing.assert_allclose(
@@ -97,9 +105,9 @@ def test_mixed_precision_is_that_of_the_network_alone(rng):
 
 
 def test_gain_and_slope_are_those_of_the_hashing_head():
-    recipe = choose("cifar10", 47_500, "--gain=2.5", "--slope=1.5", "--width=2")
+    recipe = choose("cifar10", 47_500, "--head_lr_multiplier=2.5", "--slope=1.5", "--width=2")
     hashing = recipe.build_model((32, 32, 3), 10, 12, None, seed=0).hashing
-    assert (hashing.gain, hashing.slope) == (2.5, 1.5)
+    assert (hashing.lr_multiplier, hashing.slope) == (2.5, 1.5)
 
 
 def rates_of(stage, *arguments):
@@ -143,13 +151,13 @@ def test_a_stage_can_stand_still():
     assert not rates_of("pretrain", "--pretrain_learning_rate=0").any()
 
 
-@pytest.mark.parametrize(("plain_epochs", "augmented"), [(0, 5), (2, 3), (5, 0), (9, -4)])
-def test_the_last_epochs_take_images_as_they_are(plain_epochs, augmented):
+@pytest.mark.parametrize(("unaugmented_epochs", "augmented"), [(0, 5), (2, 3), (5, 0), (9, -4)])
+def test_the_last_epochs_take_images_as_they_are(unaugmented_epochs, augmented):
     recipe = choose(
         "cifar10",
         47_500,
         "--pretrain_epochs=3",
         "--finetune_epochs=2",
-        f"--plain_epochs={plain_epochs}",
+        f"--unaugmented_epochs={unaugmented_epochs}",
     )
     assert recipe.augmented_epochs() == augmented

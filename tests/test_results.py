@@ -39,7 +39,7 @@ TRAINED = {
     "mnist-12": (28, 28, 1),
     "cifar10-12": (32, 32, 3),
     "cifar10-cnnh-48": (32, 32, 3),
-    "cifar10-cnnh-48-unlabelled": (32, 32, 3),
+    "cifar10-cnnh-48-unlabeled": (32, 32, 3),
     "digits-12": (8, 8, 1),
 }
 
@@ -67,9 +67,9 @@ def test_what_was_trained_is_what_the_command_trains_today(name, shape):
         assert report["settings"]["seed"] == int(seed)
         assert report["settings"]["scale"] == ExponentiatedHashingLoss().scale
         items = report["protocol"]["train_items"]
-        unlabelled = report["protocol"].get("unlabelled_items", 0)
+        unlabeled = report["protocol"].get("unlabeled_items", 0)
         dataset = report["settings"]["dataset"]
-        recipe = recipes.default(dataset, items, shape, unlabelled=unlabelled)
+        recipe = recipes.default(dataset, items, shape, unlabeled=unlabeled)
         for choice, value in dataclasses.asdict(recipe).items():
             assert choice not in given
             assert report["settings"][choice] == value, choice
@@ -95,7 +95,7 @@ def test_figures_are_beyond_those_that_were_to_be_passed():
     assert mean("mnist-12") >= 0.995
     assert mean("cifar10-12") >= 0.88
     assert mean("cifar10-cnnh-48") > 0.581
-    assert mean("cifar10-cnnh-48-unlabelled") > mean("cifar10-cnnh-48")
+    assert mean("cifar10-cnnh-48-unlabeled") > mean("cifar10-cnnh-48")
 
 
 def test_the_losses_are_compared_as_their_reports_say():

@@ -7,8 +7,8 @@ from interruption import Killed
 from keras import ops
 
 from tfhash.callbacks import SelfTraining, TwoStageTraining
-from tfhash.callbacks.self_training import sure_classes
-from tfhash.data import Augmentation, PartlyLabelledBatches
+from tfhash.callbacks.self_training import confident_classes
+from tfhash.data import Augmentation, PartlyLabeledBatches
 
 EPOCHS, FIRST_EPOCH, PRETRAIN_EPOCHS = 5, 2, 4
 
@@ -19,20 +19,20 @@ class Watch(keras.callbacks.Callback):
     def __init__(self, batches, confidence, kill_at=None):
         super().__init__()
         self.batches, self.confidence, self.kill_at = batches, confidence, kill_at
-        self.guesses, self.sure = [], []
+        self.pseudo_labels, self.sure = [], []
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == self.kill_at:
             raise Killed
-        unlabelled = ~self.batches.is_labelled
-        self.guesses.append(self.batches.labels[unlabelled].tolist())
-        logits = self.model.predict_logits(self.batches.images[unlabelled])
-        self.sure.append(sure_classes(logits, self.confidence).tolist())
+        unlabeled = ~self.batches.is_labeled
+        self.pseudo_labels.append(self.batches.labels[unlabeled].tolist())
+        logits = self.model.predict_logits(self.batches.images[unlabeled])
+        self.sure.append(confident_classes(logits, self.confidence).tolist())
 
 
-def partly_labelled(striped):
+def partly_labeled(striped):
     images, labels = striped
-    return PartlyLabelledBatches(
+    return PartlyLabeledBatches(
         images,
         np.where(np.arange(len(labels)) < 8, labels, -1),
         batch_size=16,
@@ -60,20 +60,20 @@ def fit(model, batches, confidence=0.95, kill_at=None, **arguments):
 def test_guesses_are_what_the_network_is_sure_of_before_an_epoch_of_pretraining(
     make_model, striped
 ):
-    batches = partly_labelled(striped)
+    batches = partly_labeled(striped)
     watch, history = fit(make_model(), batches)
     none = 56 * [-1]
-    assert watch.guesses == [none, none, watch.sure[2], watch.sure[3], none]
-    shares = [np.mean(np.array(guesses) >= 0) for guesses in watch.guesses]
-    assert history["self_labelled"] == pytest.approx(shares)
+    assert watch.pseudo_labels == [none, none, watch.sure[2], watch.sure[3], none]
+    shares = [np.mean(np.array(pseudo_labels) >= 0) for pseudo_labels in watch.pseudo_labels]
+    assert history["pseudo_label_rate"] == pytest.approx(shares)
     assert 0 < shares[2] < 1  # some are sure, some are not
     assert history["stage"] == [1, 1, 1, 1, 2]
 
 
 def test_guesses_teach_the_network_something(make_model, striped):
     alone, helped = make_model(), make_model()
-    fit(alone, partly_labelled(striped), confidence=1.0)
-    fit(helped, partly_labelled(striped))
+    fit(alone, partly_labeled(striped), confidence=1.0)
+    fit(helped, partly_labeled(striped))
     same = [
         np.array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))
         for one, other in zip(alone.backbone.weights, helped.backbone.weights)
@@ -84,12 +84,12 @@ def test_guesses_teach_the_network_something(make_model, striped):
 @pytest.mark.parametrize("kill_at", [1, 3, 4])
 def test_a_killed_run_resumes_to_the_same_weights(make_model, striped, tmp_path, kill_at):
     expected = make_model()
-    _, history = fit(expected, partly_labelled(striped))
+    _, history = fit(expected, partly_labeled(striped))
     with pytest.raises(Killed):
-        fit(make_model(), partly_labelled(striped), kill_at=kill_at, backup_dir=tmp_path)
+        fit(make_model(), partly_labeled(striped), kill_at=kill_at, backup_dir=tmp_path)
     resumed = make_model(seed=99)
-    _, resumed_history = fit(resumed, partly_labelled(striped), backup_dir=tmp_path)
-    assert resumed_history["self_labelled"] == history["self_labelled"]
+    _, resumed_history = fit(resumed, partly_labeled(striped), backup_dir=tmp_path)
+    assert resumed_history["pseudo_label_rate"] == history["pseudo_label_rate"]
     for one, other in zip(expected.weights, resumed.weights):
         one, other = ops.convert_to_numpy(one), ops.convert_to_numpy(other)
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
@@ -98,20 +98,20 @@ def test_a_killed_run_resumes_to_the_same_weights(make_model, striped, tmp_path,
 def test_a_class_is_sure_from_the_confidence_on():
     # Probabilities of 1/4 and 3/4; of 1/2 and 1/2; and of numbers beyond what exp can hold.
     logits = np.array([[0.0, np.log(3)], [1.0, 1.0], [1e4, 0.0]])
-    assert sure_classes(logits, 0.74).tolist() == [1, -1, 0]
-    assert sure_classes(logits, 0.76).tolist() == [-1, -1, 0]
-    assert sure_classes(logits, 0.5).tolist() == [1, 0, 0]
-    assert sure_classes(logits[:0], 0.5).tolist() == []
+    assert confident_classes(logits, 0.74).tolist() == [1, -1, 0]
+    assert confident_classes(logits, 0.76).tolist() == [-1, -1, 0]
+    assert confident_classes(logits, 0.5).tolist() == [1, 0, 0]
+    assert confident_classes(logits[:0], 0.5).tolist() == []
 
 
 def test_where_all_images_have_labels_there_is_nothing_to_guess(make_model, striped):
     images, labels = striped
-    batches = PartlyLabelledBatches(images, labels, batch_size=16, seed=0)
+    batches = PartlyLabeledBatches(images, labels, batch_size=16, seed=0)
     _, history = fit(make_model(), batches)
-    assert history["self_labelled"] == EPOCHS * [0.0]
+    assert history["pseudo_label_rate"] == EPOCHS * [0.0]
 
 
 @pytest.mark.parametrize("confidence", [-0.1, 1.1])
 def test_confidence_out_of_range_is_refused(striped, confidence):
     with pytest.raises(ValueError, match=f"Received: confidence={confidence}"):
-        SelfTraining(partly_labelled(striped), 0, 1, confidence)
+        SelfTraining(partly_labeled(striped), 0, 1, confidence)

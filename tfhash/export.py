@@ -58,7 +58,7 @@ def export_saved_model(model, path, version=None):
     archive = keras.export.ExportArchive()
     archive.track(bare)
     archive.add_endpoint("serving_default", images_to_codes, input_signature=[images])
-    with files.written_whole(target) as temporary:
+    with files.atomic_write(target) as temporary:
         try:
             archive.write_out(temporary, verbose=False)
         except tf.errors.OpError as error:

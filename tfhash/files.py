@@ -10,7 +10,7 @@ _PREFIX = ".partial-"
 
 
 @contextlib.contextmanager
-def written_whole(path):
+def atomic_write(path):
     """Yields a temporary path that replaces `path` when the block ends well.
 
     The temporary path stands beside `path` and keeps its suffix. If the block raises, it is
@@ -24,7 +24,7 @@ def written_whole(path):
 
     >>> import tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
-    >>> with written_whole(path) as temporary:
+    >>> with atomic_write(path) as temporary:
     ...     _ = temporary.write_text("whole")
     >>> path.read_text()
     'whole'
@@ -48,7 +48,7 @@ def written_whole(path):
 
 
 def remove_partial(directory):
-    """Removes what `written_whole` left in a directory when its process was killed."""
+    """Removes what `atomic_write` left in a directory when its process was killed."""
     for path in pathlib.Path(directory).glob(f"{_PREFIX}*"):
         _remove(path)
 
@@ -56,7 +56,7 @@ def remove_partial(directory):
 def write_json(path, value):
     """Writes `value` as indented JSON, whole or not at all. NaN becomes null."""
     text = json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 

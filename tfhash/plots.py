@@ -8,16 +8,16 @@ from matplotlib.figure import Figure
 from tfhash import files
 
 RIGHT, WRONG = "#1a9850", "#d73027"
-STAGE_COLOURS = {1: "#fee8c8", 2: "#deebf7"}
+STAGE_COLORS = {1: "#fee8c8", 2: "#deebf7"}
 STAGE_NAMES = {1: "pretrain", 2: "finetune"}
 
 
-def plot_neighbours(query_images, neighbour_images, relevant, distances):
+def plot_neighbors(query_images, neighbor_images, relevant, distances):
     """Queries, each with its nearest items; right ones are framed green, wrong ones red.
 
     Args:
         query_images: `[q, height, width, channels]`, values 0 to 255.
-        neighbour_images: `[q, k, height, width, channels]`, nearest first.
+        neighbor_images: `[q, k, height, width, channels]`, nearest first.
         relevant: Booleans `[q, k]`, True where an item shares a label with its query.
         distances: Hamming distances `[q, k]`.
 
@@ -35,7 +35,7 @@ def plot_neighbours(query_images, neighbour_images, relevant, distances):
         for column in range(columns):
             right = relevant[row, column]
             axis = axes[row, column + 2]
-            _show(axis, neighbour_images[row][column], RIGHT if right else WRONG)
+            _show(axis, neighbor_images[row][column], RIGHT if right else WRONG)
             mark = "" if right else " ✗"
             axis.set_xlabel(f"{distances[row, column]}{mark}", fontsize=8, labelpad=2)
     axes[0, 0].set_title("query", fontsize=9)
@@ -84,12 +84,12 @@ def plot_training(epoch_logs):
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     loss_axis, score_axis = figure.subplots(2, 1, sharex=True)
     epochs = np.arange(1, len(epoch_logs) + 1)
-    for stage, colour in STAGE_COLOURS.items():
+    for stage, color in STAGE_COLORS.items():
         inside = epochs[[logs.get("stage") == stage for logs in epoch_logs]]
         for axis in (loss_axis, score_axis) if len(inside) else ():
             label = STAGE_NAMES[stage] if axis is loss_axis else None
-            axis.axvspan(inside[0] - 0.5, inside[-1] + 0.5, color=colour, zorder=0, label=label)
-        # The stages minimise different losses: one line would suggest a jump.
+            axis.axvspan(inside[0] - 0.5, inside[-1] + 0.5, color=color, zorder=0, label=label)
+        # The stages minimize different losses: one line would suggest a jump.
         losses = [logs["loss"] for logs in epoch_logs if logs.get("stage") == stage]
         loss_axis.plot(inside, losses, marker="o", markersize=3, color="black")
     names = sorted({name for logs in epoch_logs for name in logs} - {"loss", "stage"})
@@ -125,7 +125,7 @@ def plot_bit_balance(balance):
 
 def save_figure(figure, path):
     """Writes a figure as an image file, whole or not at all."""
-    with files.written_whole(path) as temporary:
+    with files.atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=130)
 
 
@@ -140,10 +140,10 @@ def _mark_radii(axis, precision, recall, apart=0.06):
             last = point
 
 
-def _show(axis, image, colour):
+def _show(axis, image, color):
     image = np.asarray(image)
     image = image[..., 0] if image.shape[-1] == 1 else image
     axis.imshow(image, cmap="gray", vmin=0, vmax=255)
     axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():
-        spine.set(color=colour, linewidth=2)
+        spine.set(color=color, linewidth=2)

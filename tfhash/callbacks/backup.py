@@ -46,7 +46,7 @@ class Backup:
     def save(self, model, state):
         """Saves weights and optimizer of `model` with the JSON-like dictionary `state`."""
         weights = self.directory / f"epoch-{state['epochs_done']:04d}.weights.h5"
-        with files.written_whole(weights) as temporary:
+        with files.atomic_write(weights) as temporary:
             model.save_weights(temporary)
         files.write_json(self._state_path, {**state, "weights": weights.name})
         for old in self.directory.glob("epoch-*.weights.h5"):

@@ -12,10 +12,10 @@ class SelfTraining(keras.callbacks.Callback):
     the changed images in that epoch. Fine-tuning takes the images with labels alone again, for what
     a classifier gets wrong would pull codes together that are to lie apart.
 
-    The logs carry `self_labelled`, the share of the images without labels that got one.
+    The logs carry `pseudo_label_rate`, the share of the images without labels that got one.
 
     Args:
-        batches: `tfhash.data.PartlyLabelledBatches`, given to `fit` as well.
+        batches: `tfhash.data.PartlyLabeledBatches`, given to `fit` as well.
         first_epoch: Epoch, counted from 0, from which on the network's own labels count.
         pretrain_epochs: As in `TwoStageTraining`; from there on they no longer do.
         confidence: Least probability of a class that is taken for a label, in [0, 1]. Label
@@ -29,15 +29,15 @@ class SelfTraining(keras.callbacks.Callback):
 
     >>> import keras, numpy as np
     >>> from tfhash.callbacks import TwoStageTraining
-    >>> from tfhash.data import PartlyLabelledBatches
+    >>> from tfhash.data import PartlyLabeledBatches
     >>> from tfhash.models import HashingModel, build_backbone
     >>> model = HashingModel(build_backbone("mlp", (8, 8, 1)), bits=12, num_classes=2)
     >>> model.compile(optimizer="adam")
     >>> images, labels = np.zeros((16, 8, 8, 1), "uint8"), np.array([0, 1] + 14 * [-1])
-    >>> batches = PartlyLabelledBatches(images, labels, batch_size=4, seed=0)
+    >>> batches = PartlyLabeledBatches(images, labels, batch_size=4, seed=0)
     >>> callbacks = [SelfTraining(batches, 1, 2, confidence=0.0), TwoStageTraining(2)]
     >>> history = model.fit(batches, epochs=3, shuffle=False, verbose=0, callbacks=callbacks)
-    >>> history.history["self_labelled"]
+    >>> history.history["pseudo_label_rate"]
     [0.0, 1.0, 0.0]
 
     Reference: Lee, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method for
@@ -57,25 +57,25 @@ class SelfTraining(keras.callbacks.Callback):
         self.batch_size = batch_size
 
     def on_epoch_begin(self, epoch, logs=None):
-        is_unlabelled = ~self.batches.is_labelled
-        guesses = np.full(is_unlabelled.sum(), -1)
+        is_unlabeled = ~self.batches.is_labeled
+        pseudo_labels = np.full(is_unlabeled.sum(), -1)
         if self.first_epoch <= epoch < self.pretrain_epochs:
-            unlabelled = self.batches.images[is_unlabelled]
-            logits = self.model.predict_logits(unlabelled, self.batch_size)
-            guesses = sure_classes(logits, self.confidence)
-        self.batches.begin_epoch(epoch, guesses)
-        self._share = float(np.mean(guesses >= 0)) if len(guesses) else 0.0
+            unlabeled = self.batches.images[is_unlabeled]
+            logits = self.model.predict_logits(unlabeled, self.batch_size)
+            pseudo_labels = confident_classes(logits, self.confidence)
+        self.batches.begin_epoch(epoch, pseudo_labels)
+        self._share = float(np.mean(pseudo_labels >= 0)) if len(pseudo_labels) else 0.0
 
     def on_epoch_end(self, epoch, logs=None):
-        logs["self_labelled"] = self._share
+        logs["pseudo_label_rate"] = self._share
 
 
-def sure_classes(logits, confidence):
+def confident_classes(logits, confidence):
     """The class of each row of logits `[n, C]`, or -1 where its probability is below `confidence`.
 
     Example:
 
-    >>> sure_classes(np.array([[0.0, 1.0], [9.0, 0.0]]), 0.9).tolist()
+    >>> confident_classes(np.array([[0.0, 1.0], [9.0, 0.0]]), 0.9).tolist()
     [-1, 0]
     """
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))

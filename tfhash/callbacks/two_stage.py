@@ -140,7 +140,7 @@ class TwoStageTraining(keras.callbacks.Callback):
         self.seconds += self._clock - before
         # Before the backup, for a run that goes on from it will not come here again.
         if self.pretrained_weights and epoch + 1 == self.pretrain_epochs:
-            with files.written_whole(self.pretrained_weights) as temporary:
+            with files.atomic_write(self.pretrained_weights) as temporary:
                 self.model.uncompiled_copy().save_weights(temporary)
         if self._backup:
             state = {

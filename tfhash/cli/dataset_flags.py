@@ -1,4 +1,4 @@
-"""Flags that name a labelled dataset, shared by `train` and `evaluate`."""
+"""Flags that name a labeled dataset, shared by `train` and `evaluate`."""
 
 import pathlib
 

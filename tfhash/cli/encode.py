@@ -6,7 +6,7 @@ uint8 [n, ceil(bits / 8)]; `names`, the name of each item; and `bits`.
   tfhash encode --model=runs/mnist-12 --images=images.npz --output=codes.npz
   tfhash encode --model=runs/mnist-12 --dataset=mnist --split=test --output=test.npz
 
-A folder is searched at any depth, and its images are brought to the size and colours that the
+A folder is searched at any depth, and its images are brought to the size and colors that the
 model takes. An .npz file holds an array `images` [n, height, width(, channels)], 0 to 255.
 """
 
@@ -74,7 +74,7 @@ def run(values, command_line):
         dataset_flags.report_skipped(skipped)
         names = split.names
         codes = model.encode(split.batches(values.batch_size), verbose=1)
-    with files.written_whole(output) as temporary:
+    with files.atomic_write(output) as temporary:
         np.savez(temporary, codes=codes, names=np.array(names, str), bits=model.bits)
     print(f"wrote {len(codes):,} codes of {model.bits} bits to {output}")
 

@@ -44,7 +44,7 @@ def run(values, command_line):
     for name, value in trained_on.items():
         if not values[name].present:
             values[name].value = value
-    splits = dataset_flags.load(values, own_size).conform(model.image_shape)
+    splits = dataset_flags.load(values, own_size).resize_to(model.image_shape)
     if any(values[name].value != value for name, value in trained_on.items()):
         _check_queries_are_new(splits, values, trained_on, own_size)
     figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
@@ -100,8 +100,8 @@ def _check_queries_are_new(splits, values, division, image_size):
         **division,
     )
     seen = {*before.train.names, *before.validation.names}
-    if model_file.settings(values).get("unlabelled"):
-        seen.update(before.unlabelled().names)
+    if model_file.settings(values).get("unlabeled"):
+        seen.update(before.unlabeled().names)
     count = sum(name in seen for name in splits.queries.names)
     if count:
         flags_then = " ".join(f"--{name}={value}" for name, value in division.items())

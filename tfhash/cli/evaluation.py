@@ -7,7 +7,7 @@ from absl import flags
 import tfhash_ops
 from tfhash import codes, metrics, plots
 
-QUERIES_SHOWN, NEIGHBOURS_SHOWN = 10, 10
+QUERIES_SHOWN, NEIGHBORS_SHOWN = 10, 10
 
 DENOMINATORS_IN_WORDS = {
     "possible": "divided by the hits that were possible",
@@ -89,7 +89,7 @@ def evaluate(model, splits, variant):
             "name": splits.protocol,
             "fingerprint": splits.fingerprint(),
             "queries": len(splits.queries),
-            "answerable_queries": metrics.count_answerable_queries(histograms),
+            "queries_with_relevant_items": metrics.count_queries_with_relevant_items(histograms),
             "database_items": len(splits.database),
             "train_items": len(splits.train),
             "validation_items": len(splits.validation),
@@ -179,7 +179,7 @@ def draw(splits, encoded, bits, directory):
     plots.save_figure(
         plots.plot_bit_balance(metrics.bit_balance(database, bits)), directory / "bit_balance.png"
     )
-    plots.save_figure(_neighbours(splits, queries, database), directory / "neighbours.png")
+    plots.save_figure(_neighbors(splits, queries, database), directory / "neighbors.png")
 
 
 def table(figures):
@@ -202,9 +202,9 @@ def table(figures):
         f"{protocol['dataset']}, {protocol['name']}: {protocol['queries']:,} queries against "
         f"{protocol['database_items']:,} items"
     )
-    if protocol.get("unlabelled_items"):
+    if protocol.get("unlabeled_items"):
         heading += (
-            f"\npre-trained on {protocol['unlabelled_items']:,} of these without their labels, too"
+            f"\npre-trained on {protocol['unlabeled_items']:,} of these without their labels, too"
         )
     return "\n".join([heading, _in_words(protocol["average_precision"]), *lines])
 
@@ -219,14 +219,14 @@ def _in_words(variant):
     )
 
 
-def _neighbours(splits, queries, database):
+def _neighbors(splits, queries, database):
     # The first query of each class: a fixed choice that no result can sway.
     _, first = np.unique(splits.queries.labels, return_index=True)
     chosen = first[np.linspace(0, len(first) - 1, min(QUERIES_SHOWN, len(first))).astype(int)]
-    shown = min(NEIGHBOURS_SHOWN, len(database))
+    shown = min(NEIGHBORS_SHOWN, len(database))
     distances, nearest = tfhash_ops.hamming_top_k(queries[chosen], database, shown)
     nearest = nearest.numpy()
-    return plots.plot_neighbours(
+    return plots.plot_neighbors(
         _images_at(splits.queries, chosen),
         _images_at(splits.database, nearest),
         splits.queries.labels[chosen, None] == splits.database.labels[nearest],

@@ -8,7 +8,7 @@ import textwrap
 from absl import flags
 
 COMMANDS = {
-    "train": "learn binary codes from labelled images",
+    "train": "learn binary codes from labeled images",
     "evaluate": "measure how well the codes of a model retrieve",
     "encode": "turn images into packed codes",
     "export": "write a model as a SavedModel for TensorFlow Serving",

@@ -19,7 +19,7 @@ from tfhash.optimizers import ConvMuon
 
 OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "muon": ConvMuon}
 
-# Small photographs in colour, which need a larger network and more changes to each image.
+# Small photographs in color, which need a larger network and more changes to each image.
 PHOTOGRAPHS = ("cifar10", "cifar100")
 
 # Share of the epochs of pre-training before the network's own labels count.
@@ -40,8 +40,8 @@ class Recipe:
     finetune_epochs: int
     max_shift: int
     flip: bool
-    plain_epochs: int
-    mirror: bool
+    unaugmented_epochs: int
+    flip_tta: bool
     optimizer: str = "muon"
     pretrain_learning_rate: float = 3e-3
     finetune_learning_rate: float = 6e-4
@@ -49,7 +49,7 @@ class Recipe:
     weight_decay: float = 0.5
     label_smoothing: float = 0.1
     cutout: int = 0
-    gain: float = 30.0
+    head_lr_multiplier: float = 30.0
     slope: float = 2.5
     dtype_policy: str = "float32"
 
@@ -58,7 +58,7 @@ class Recipe:
         return self.pretrain_epochs + self.finetune_epochs
 
     def supervised_epochs(self):
-        """The first epochs of pre-training, which take labelled images alone."""
+        """The first epochs of pre-training, which take labeled images alone."""
         return math.ceil(SUPERVISED_SHARE * self.pretrain_epochs)
 
     def augmentation(self):
@@ -66,7 +66,7 @@ class Recipe:
 
     def augmented_epochs(self):
         """The first epochs, whose images are changed."""
-        return self.epochs() - self.plain_epochs
+        return self.epochs() - self.unaugmented_epochs
 
     def build_model(self, image_shape, num_classes, bits, hashing_loss, seed):
         """A compiled `HashingModel` with random weights, still to be adapted to images."""
@@ -78,8 +78,8 @@ class Recipe:
                 backbone,
                 bits,
                 num_classes,
-                mirror=self.mirror,
-                gain=self.gain,
+                flip_tta=self.flip_tta,
+                head_lr_multiplier=self.head_lr_multiplier,
                 slope=self.slope,
                 name="tfhash",
             )
@@ -176,17 +176,17 @@ def define_flags(values):
     boolean("flip", help="Mirror every other training image.")
     integer("cutout", help="Side in pixels of a square cut out of training images.", lower_bound=0)
     integer(
-        "plain_epochs",
+        "unaugmented_epochs",
         help="The last epochs, which take training images as they are: not moved, mirrored or "
         "cut. By default a share of all epochs.",
         lower_bound=0,
     )
     boolean(
-        "mirror",
+        "flip_tta",
         help="Codes from the mean features of an image and its mirror image; takes twice as long.",
     )
     number(
-        "gain",
+        "head_lr_multiplier",
         help="How many times as fast the hashing head learns as the backbone, above 0.",
         lower_bound=0,
     )
@@ -203,7 +203,7 @@ def define_flags(values):
     )
 
 
-def choose(values, source, items, image_shape, unlabelled=0):
+def choose(values, source, items, image_shape, unlabeled=0):
     """The recipe for a dataset, with what the flags ask for in place of its own choices.
 
     Args:
@@ -211,28 +211,28 @@ def choose(values, source, items, image_shape, unlabelled=0):
         source: What was loaded; see `tfhash.data.Splits`.
         items: Number of training items.
         image_shape: `(height, width, channels)`.
-        unlabelled: Number of images without labels that are pre-trained on, too.
+        unlabeled: Number of images without labels that are pre-trained on, too.
 
     Raises:
         ValueError: If images cannot be changed as asked.
     """
     given = {field.name: values[field.name].value for field in dataclasses.fields(Recipe)}
     chosen = {name: value for name, value in given.items() if value is not None}
-    by_default = default(source, items, image_shape, values.batch_size, unlabelled)
+    by_default = default(source, items, image_shape, values.batch_size, unlabeled)
     recipe = dataclasses.replace(by_default, **chosen)
-    if "plain_epochs" not in chosen:
+    if "unaugmented_epochs" not in chosen:
         # The share of the epochs that it is by default, whatever their number.
-        share = by_default.plain_epochs / by_default.epochs()
-        recipe = dataclasses.replace(recipe, plain_epochs=round(share * recipe.epochs()))
+        share = by_default.unaugmented_epochs / by_default.epochs()
+        recipe = dataclasses.replace(recipe, unaugmented_epochs=round(share * recipe.epochs()))
     recipe.augmentation().check(image_shape)
     return recipe
 
 
-def default(source, items, image_shape, batch_size=None, unlabelled=0):
+def default(source, items, image_shape, batch_size=None, unlabeled=0):
     """The recipe for a dataset. What depends on the size of batches follows `batch_size`."""
-    if unlabelled:
+    if unlabeled:
         return _with_self_training(
-            default(source, items + unlabelled, image_shape, batch_size), min(image_shape[:2])
+            default(source, items + unlabeled, image_shape, batch_size), min(image_shape[:2])
         )
     if re.split("[:/]", source)[0] in PHOTOGRAPHS:
         return _for_photographs(items, batch_size)
@@ -241,14 +241,14 @@ def default(source, items, image_shape, batch_size=None, unlabelled=0):
 
 def _with_self_training(recipe, side):
     """Twice as much pre-training, on images changed so much that a label of the network's own,
-    of the image as it was, is news to it; then fine-tuning on the few labelled ones."""
+    of the image as it was, is news to it; then fine-tuning on the few labeled ones."""
     return dataclasses.replace(
         recipe,
         pretrain_epochs=2 * recipe.pretrain_epochs,
         finetune_epochs=2,
         max_shift=side // 8,
         cutout=3 * side // 8,
-        plain_epochs=0,
+        unaugmented_epochs=0,
     )
 
 
@@ -265,8 +265,8 @@ def _for_simple_images(items, image_shape, batch_size):
         finetune_epochs=epochs,
         max_shift=round(image_shape[0] / 14),
         flip=False,
-        plain_epochs=2 * epochs // 5,
-        mirror=False,
+        unaugmented_epochs=2 * epochs // 5,
+        flip_tta=False,
     )
 
 
@@ -282,6 +282,6 @@ def _for_photographs(items, batch_size):
         max_shift=2,
         flip=True,
         # The database is made of the images trained on; but few are soon known by heart.
-        plain_epochs=0 if is_small else 4,
-        mirror=True,
+        unaugmented_epochs=0 if is_small else 4,
+        flip_tta=True,
     )

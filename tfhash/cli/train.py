@@ -4,7 +4,7 @@ hashing loss), evaluates it on queries that training never saw, and writes into 
 
   model.keras     the trained model, for keras.saving.load_model
   saved_model/    the same for TensorFlow Serving: images in, packed codes out
-  pictures/       neighbours, precision and recall, training curves, bit balance
+  pictures/       neighbors, precision and recall, training curves, bit balance
   report.json     figures, protocol, seed, versions, times and this command
 
   tfhash train --dataset=mnist --bits=12
@@ -35,7 +35,7 @@ from tfhash.callbacks.estimate import in_words
 from tfhash.cli import dataset_flags, environment, evaluation
 from tfhash.cli import recipe as recipes
 from tfhash.cli.main import require
-from tfhash.data import PartlyLabelledBatches
+from tfhash.data import PartlyLabeledBatches
 from tfhash.losses import ExponentiatedHashingLoss
 
 # Training images that the first layer is adapted to.
@@ -49,7 +49,7 @@ VALIDATION_DATABASE = 10_000
 VALIDATIONS = 12
 
 # Protocols whose database has images that training may see without their labels.
-WITH_UNLABELLED = ("cnnh", "cnnh54k")
+WITH_UNLABELED = ("cnnh", "cnnh54k")
 
 # Flags that may differ when a run is resumed: they do not change what is learned.
 NOT_PART_OF_RUN = (
@@ -86,7 +86,7 @@ def define_flags(values):
         "exp(scale).",
     )
     boolean(
-        "unlabelled",
+        "unlabeled",
         False,
         "Pre-train on the images of the database that are not among the training items, too, with "
         "classes that the network predicts in place of their labels; for the protocols cnnh and "
@@ -101,9 +101,9 @@ def define_flags(values):
 def check_flags(values):
     require(values, "dataset")
     evaluation.check_flags(values)
-    if values.unlabelled and values.protocol not in WITH_UNLABELLED:
+    if values.unlabeled and values.protocol not in WITH_UNLABELED:
         raise flags.Error(
-            f"--unlabelled needs --protocol={' or '.join(WITH_UNLABELLED)}: under "
+            f"--unlabeled needs --protocol={' or '.join(WITH_UNLABELED)}: under "
             f"{values.protocol}, no other images may be trained on"
         )
     if values.resume and values.overwrite:
@@ -116,13 +116,13 @@ def run(values, command_line):
     )
     run_directory.check_state(values.resume, values.overwrite)
     splits = dataset_flags.load(values, values.image_size)
-    unlabelled = splits.unlabelled() if values.unlabelled else splits.train.take(0)
+    unlabeled = splits.unlabeled() if values.unlabeled else splits.train.take(0)
     recipe = recipes.choose(
-        values, splits.source, len(splits.train), splits.image_shape, len(unlabelled)
+        values, splits.source, len(splits.train), splits.image_shape, len(unlabeled)
     )
-    if values.unlabelled and recipe.pretrain_epochs == recipe.supervised_epochs():
+    if values.unlabeled and recipe.pretrain_epochs == recipe.supervised_epochs():
         raise ValueError(
-            "with --unlabelled, `pretrain_epochs` must be 2 or more: the first epochs take labelled "
+            "with --unlabeled, `pretrain_epochs` must be 2 or more: the first epochs take labeled "
             f"images alone. Received: --pretrain_epochs={recipe.pretrain_epochs}"
         )
     print("Recipe:", ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(recipe).items()))
@@ -137,7 +137,7 @@ def run(values, command_line):
     model.adapt(splits.train.take(ADAPTED_ITEMS).batches())
     sample, _ = next(iter(splits.train.batches(SAMPLE_ITEMS)))
     untrained = evaluation.with_batch_statistics(model, sample)
-    _print_time_of_encoding(recipe, splits, len(unlabelled), untrained, sample)
+    _print_time_of_encoding(recipe, splits, len(unlabeled), untrained, sample)
     # Only now that the input is known to be good, the directory is touched.
     run_directory.begin(
         settings,
@@ -146,10 +146,10 @@ def run(values, command_line):
         values.resume,
         values.overwrite,
     )
-    stages = _fit(values, recipe, splits, unlabelled, model, run_directory.backup)
+    stages = _fit(values, recipe, splits, unlabeled, model, run_directory.backup)
     trained = time.time()
     figures, encoded = evaluation.evaluate(model, splits, evaluation.variant(values))
-    figures["protocol"]["unlabelled_items"] = len(unlabelled)
+    figures["protocol"]["unlabeled_items"] = len(unlabeled)
     figures["baselines"] = evaluation.baselines(
         splits,
         evaluation.variant(values),
@@ -235,7 +235,7 @@ class RunDirectory:
         files.write_json(self._settings, {"settings": settings, "located": located, "items": items})
 
     def write_model(self, model):
-        with files.written_whole(self._model) as temporary:
+        with files.atomic_write(self._model) as temporary:
             model.uncompiled_copy().save(temporary)
         # A run that was stopped after its export writes it anew.
         shutil.rmtree(self._saved_model, ignore_errors=True)
@@ -281,8 +281,8 @@ def _settings(values, recipe):
     return {**given, **dataclasses.asdict(recipe)}
 
 
-def _fit(values, recipe, splits, unlabelled, model, backup):
-    steps = splits.train.concatenate(unlabelled).steps_per_epoch(recipe.batch_size)
+def _fit(values, recipe, splits, unlabeled, model, backup):
+    steps = splits.train.concatenate(unlabeled).steps_per_epoch(recipe.batch_size)
     stages = TwoStageTraining(
         recipe.pretrain_epochs,
         recipe.schedule("pretrain", steps),
@@ -291,8 +291,8 @@ def _fit(values, recipe, splits, unlabelled, model, backup):
         backup_dir=backup,
     )
     callbacks = [*_validation(recipe, splits), stages, TimeEstimate()]
-    if len(unlabelled):
-        batches = _partly_labelled_batches(splits.train, unlabelled, recipe, values.seed)
+    if len(unlabeled):
+        batches = _partly_labeled_batches(splits.train, unlabeled, recipe, values.seed)
         callbacks.insert(
             0, SelfTraining(batches, recipe.supervised_epochs(), recipe.pretrain_epochs)
         )
@@ -325,10 +325,10 @@ def _shuffled_batches(train, recipe, seed, first_epoch):
     )
 
 
-def _partly_labelled_batches(train, unlabelled, recipe, seed):
-    return PartlyLabelledBatches(
-        train.concatenate(unlabelled).images(),
-        np.concatenate([train.labels, np.full(len(unlabelled), -1)]),
+def _partly_labeled_batches(train, unlabeled, recipe, seed):
+    return PartlyLabeledBatches(
+        train.concatenate(unlabeled).images(),
+        np.concatenate([train.labels, np.full(len(unlabeled), -1)]),
         recipe.batch_size,
         seed,
         recipe.augmentation(),
@@ -336,11 +336,11 @@ def _partly_labelled_batches(train, unlabelled, recipe, seed):
     )
 
 
-def _print_time_of_encoding(recipe, splits, unlabelled, untrained, sample):
+def _print_time_of_encoding(recipe, splits, unlabeled, untrained, sample):
     """Prints how long what is not training will take, judged by the time of a sample."""
     baselines = 2 if recipe.pretrain_epochs else 1
     images = (1 + baselines) * (len(splits.database) + len(splits.queries))
-    images += unlabelled * (recipe.pretrain_epochs - recipe.supervised_epochs())
+    images += unlabeled * (recipe.pretrain_epochs - recipe.supervised_epochs())
     if len(splits.validation):
         validations = math.ceil(recipe.finetune_epochs / _epochs_to_validation(recipe))
         searched = min(len(splits.train), VALIDATION_DATABASE)
@@ -351,7 +351,7 @@ def _print_time_of_encoding(recipe, splits, unlabelled, untrained, sample):
     seconds = images * (time.perf_counter() - started) / len(sample)
     print(
         f"about {in_words(seconds)} besides training, to encode {images:,} images: for "
-        + ("labels of its own, " if unlabelled else "")
+        + ("labels of its own, " if unlabeled else "")
         + "validation, the evaluation and its baselines"
     )
 

@@ -1,6 +1,6 @@
 """Images and labels: from folders, tensorflow-datasets and scikit-learn as `tf.data`, and arrays.
 
-`Augmentation`, `ArrayBatches` and `PartlyLabelledBatches` need no TensorFlow.
+`Augmentation`, `ArrayBatches` and `PartlyLabeledBatches` need no TensorFlow.
 """
 
 import importlib
@@ -9,7 +9,7 @@ _MODULE_OF = {
     "PROTOCOLS": "protocols",
     "ArrayBatches": "arrays",
     "Augmentation": "augmentation",
-    "PartlyLabelledBatches": "arrays",
+    "PartlyLabeledBatches": "arrays",
     "Split": "split",
     "Splits": "split",
     "load": "loading",

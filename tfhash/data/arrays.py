@@ -84,7 +84,7 @@ class ArrayBatches(keras.utils.PyDataset):
         return np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
 
 
-class PartlyLabelledBatches(ArrayBatches):
+class PartlyLabeledBatches(ArrayBatches):
     """Training batches of arrays in which some images have no label, one epoch at a time.
 
     An epoch takes the images that have a label, over and over until it is as long as one of all
@@ -97,7 +97,7 @@ class PartlyLabelledBatches(ArrayBatches):
         labels: Integer labels `[n]`, NumPy; -1 where there is none.
 
     Attributes:
-        is_labelled: Booleans `[n]`, which images came with a label.
+        is_labeled: Booleans `[n]`, which images came with a label.
         steps_per_epoch: Whole batches of all images.
 
     Raises:
@@ -106,7 +106,7 @@ class PartlyLabelledBatches(ArrayBatches):
     Example:
 
     >>> import numpy as np
-    >>> batches = PartlyLabelledBatches(
+    >>> batches = PartlyLabeledBatches(
     ...     np.zeros((9, 8, 8, 1), "uint8"), np.array([0, 1] + 7 * [-1]), 4, seed=0
     ... )
     >>> batches.steps_per_epoch, sorted(batches[0][1].tolist())
@@ -118,14 +118,14 @@ class PartlyLabelledBatches(ArrayBatches):
     ):
         super().__init__(
             images,
-            np.array(labels),  # a copy, to write guesses into
+            np.array(labels),  # a copy, to write pseudo_labels into
             batch_size,
             seed,
             augmentation=augmentation,
             augmented_epochs=augmented_epochs,
         )
-        self.is_labelled = self.labels >= 0
-        if not self.is_labelled.any():
+        self.is_labeled = self.labels >= 0
+        if not self.is_labeled.any():
             raise ValueError(
                 "some images must have a label. Received: labels that are all negative"
             )
@@ -135,15 +135,15 @@ class PartlyLabelledBatches(ArrayBatches):
     def num_batches(self):
         return self.steps_per_epoch  # Keras asks anew in every epoch
 
-    def begin_epoch(self, epoch, guesses):
+    def begin_epoch(self, epoch, pseudo_labels):
         """Enters an epoch.
 
         Args:
             epoch: Counted from 0.
-            guesses: Labels in it of the images that came without, in their order; -1 for none.
+            pseudo_labels: Labels in it of the images that came without, in their order; -1 for none.
         """
         self._epoch = epoch
-        self.labels[~self.is_labelled] = guesses
+        self.labels[~self.is_labeled] = pseudo_labels
         self._order_of_epoch.cache_clear()
 
     def __getitem__(self, index):
@@ -151,6 +151,6 @@ class PartlyLabelledBatches(ArrayBatches):
 
     def _draw_order(self, epoch):
         rng = np.random.default_rng((self.seed, epoch))
-        labelled = np.flatnonzero(self.labels >= 0)
-        times = math.ceil(self.steps_per_epoch * self.batch_size / len(labelled))
-        return np.concatenate([rng.permutation(labelled) for _ in range(times)])
+        labeled = np.flatnonzero(self.labels >= 0)
+        times = math.ceil(self.steps_per_epoch * self.batch_size / len(labeled))
+        return np.concatenate([rng.permutation(labeled) for _ in range(times)])

@@ -13,7 +13,7 @@ class Augmentation:
         max_shift: The image is moved by up to that many pixels each way; the border is mirrored.
         flip: Every other image, at random, is mirrored from left to right. Not for images that mean
             something else then, such as digits.
-        cutout: Side in pixels of a square that is painted in the middle grey, 128, at a random
+        cutout: Side in pixels of a square that is painted in the middle gray, 128, at a random
             place, part of it perhaps outside of the image; 0 for none.
 
     Example:

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhash.data.content import check_fractions, digest, split_by_content
-from tfhash.data.images import conform
+from tfhash.data.images import resize_to
 from tfhash.data.split import Split, Splits
 
 
@@ -33,7 +33,7 @@ def load_digits(query_fraction, validation_fraction):
 def load_all_digits(image_shape):
     """All of scikit-learn's digits as one split, in its order."""
     images, labels = _digits()
-    return _digits_split(images, labels, range(len(images))).conform(image_shape)
+    return _digits_split(images, labels, range(len(images))).resize_to(image_shape)
 
 
 def _digits_split(images, labels, indices):
@@ -168,7 +168,7 @@ def _read(builder, split, image_shape, read_once=False):
     elements = read()
     if builder.info.features["image"].shape != image_shape:
         elements = elements.map(
-            lambda image, label: (conform(image, image_shape), label),
+            lambda image, label: (resize_to(image, image_shape), label),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
     # Names of items, not of places in a slice: they stay the same in every split.

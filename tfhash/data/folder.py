@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhash.data.content import digest, split_by_content
-from tfhash.data.images import conform, decode_image
+from tfhash.data.images import decode_image, resize_to
 from tfhash.data.split import Split, Splits
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
@@ -139,7 +139,7 @@ def _images(paths, labels, image_shape):
     files = tf.data.Dataset.from_tensor_slices((names, np.asarray(labels, "int64")))
 
     def read(path, label):
-        return conform(decode_image(tf.io.read_file(path)), image_shape), label
+        return resize_to(decode_image(tf.io.read_file(path)), image_shape), label
 
     return files.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 

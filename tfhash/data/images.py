@@ -6,7 +6,7 @@ import tensorflow as tf
 def decode_image(contents):
     """Decodes JPEG, PNG, GIF (its first frame), BMP or WebP to `uint8 [height, width, 3]`.
 
-    Grey images are repeated over the channels, alpha is dropped, palettes are looked up and
+    Gray images are repeated over the channels, alpha is dropped, palettes are looked up and
     16-bit values keep their upper byte.
 
     Args:
@@ -18,11 +18,11 @@ def decode_image(contents):
     )
 
 
-def conform(image, shape):
+def resize_to(image, shape):
     """Brings an image `[height, width, channels]` to `shape` as `uint8`.
 
-    The size is changed without keeping the aspect; colours become grey by their luminance (ITU-R
-    BT.601), grey is repeated over three channels. An image that has the shape already is returned
+    The size is changed without keeping the aspect; colors become gray by their luminance (ITU-R
+    BT.601), gray is repeated over three channels. An image that has the shape already is returned
     as it is, to the last bit.
 
     Args:
@@ -44,7 +44,7 @@ def conform(image, shape):
 
 
 def _is_palette_bmp(contents):
-    # Offset 28 of a BMP holds the bits of a pixel; TensorFlow reads 8 of them as grey.
+    # Offset 28 of a BMP holds the bits of a pixel; TensorFlow reads 8 of them as gray.
     is_bmp = tf.strings.substr(contents, 0, 2) == b"BM"
     return tf.cond(
         is_bmp & (tf.strings.length(contents) > 54),
@@ -56,8 +56,8 @@ def _is_palette_bmp(contents):
 def _look_up_palette(contents, decoded):
     start = 14 + _integer_at(contents, 14, tf.int32)
     pixels = _integer_at(contents, 10, tf.int32)
-    colours = tf.io.decode_raw(tf.strings.substr(contents, start, pixels - start), tf.uint8)
-    palette = tf.reshape(colours, (-1, 4))[:, 2::-1]  # stored as blue, green, red, unused
+    colors = tf.io.decode_raw(tf.strings.substr(contents, start, pixels - start), tf.uint8)
+    palette = tf.reshape(colors, (-1, 4))[:, 2::-1]  # stored as blue, green, red, unused
     return tf.gather(palette, tf.cast(decoded[..., 0], tf.int32))
 
 

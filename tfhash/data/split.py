@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhash.data.content import digest
-from tfhash.data.images import conform
+from tfhash.data.images import resize_to
 
 # A split whose decoded images take less is kept in memory after its first pass.
 CACHE_BYTES = 2**31
@@ -56,12 +56,12 @@ class Split:
         """All images, NumPy `uint8 [n, height, width, channels]`."""
         return np.concatenate([images for images, _ in self.batches(1000).as_numpy_iterator()])
 
-    def conform(self, image_shape):
-        """The same items brought to another shape; see `tfhash.data.images.conform`."""
+    def resize_to(self, image_shape):
+        """The same items brought to another shape; see `tfhash.data.images.resize_to`."""
         if self.image_shape == tuple(image_shape):
             return self
         elements = self.elements.map(
-            lambda image, label: (conform(image, image_shape), label),
+            lambda image, label: (resize_to(image, image_shape), label),
             num_parallel_calls=tf.data.AUTOTUNE,
         )
         return Split(elements, self.names, self.labels, tuple(image_shape))
@@ -186,14 +186,14 @@ class Splits:
     def image_shape(self):
         return self.train.image_shape
 
-    def unlabelled(self):
+    def unlabeled(self):
         """Items of the database that are neither trained on nor kept for validation.
 
         Under `cnnh` and `cnnh54k`: their images may be trained on, and their labels not.
         """
-        labelled = {*self.train.names, *self.validation.names}
+        labeled = {*self.train.names, *self.validation.names}
         return self.database.pick(
-            [i for i, name in enumerate(self.database.names) if name not in labelled]
+            [i for i, name in enumerate(self.database.names) if name not in labeled]
         )
 
     def fingerprint(self):
@@ -207,10 +207,10 @@ class Splits:
         lists = [[list(part.names), part.labels.tolist()] for part in parts]
         return digest(json.dumps(lists).encode())
 
-    def conform(self, image_shape):
+    def resize_to(self, image_shape):
         """The same splits with images brought to another shape."""
         parts = {
-            name: getattr(self, name).conform(image_shape)
+            name: getattr(self, name).resize_to(image_shape)
             for name in ("train", "validation", "queries", "database")
         }
         return dataclasses.replace(self, **parts)

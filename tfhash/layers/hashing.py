@@ -27,11 +27,11 @@ class HashingLayer(keras.layers.Layer):
     Args:
         bits: Length of the code, an integer >= 1.
         kernel_initializer: Initializer of the projection.
-        gain: How many times as fast this layer learns as those before it, above 0. The kernel
+        lr_multiplier: How many times as fast this layer learns as those before it, above 0. The kernel
             starts that many times smaller and is multiplied by it, so that the codes start the
             same, and an optimizer whose steps do not grow with the gradient, as Adam's, turns it
-            `gain` times as far. Leave it at 1 for plain gradient descent, which would turn it
-            `gain**2` times as far.
+            `lr_multiplier` times as far. Leave it at 1 for plain gradient descent, which would turn it
+            `lr_multiplier**2` times as far.
         slope: Slope of `tanh` at 0, above 0. The larger, the nearer are the relaxed codes to
             binary ones, and the fewer items still have a gradient.
         **kwargs: Arguments of `keras.layers.Layer` (`name`, `trainable`).
@@ -44,7 +44,7 @@ class HashingLayer(keras.layers.Layer):
         Relaxed codes, float32 `[n, bits]` in [-1, 1].
 
     Raises:
-        ValueError: If `bits` is no integer >= 1, `gain` or `slope` is not above 0, or the features are
+        ValueError: If `bits` is no integer >= 1, `lr_multiplier` or `slope` is not above 0, or the features are
             not of rank 2.
 
     Example:
@@ -59,7 +59,7 @@ class HashingLayer(keras.layers.Layer):
         self,
         bits,
         kernel_initializer="glorot_uniform",
-        gain=1.0,
+        lr_multiplier=1.0,
         slope=2.5,
         **kwargs,
     ):
@@ -67,12 +67,12 @@ class HashingLayer(keras.layers.Layer):
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.bits = codes.check_bits(bits)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        for name, value in {"gain": gain, "slope": slope}.items():
+        for name, value in {"lr_multiplier": lr_multiplier, "slope": slope}.items():
             if not 0 < value < float("inf"):
                 raise ValueError(
                     f"`{name}` must be a finite number above 0. Received: {name}={value!r}"
                 )
-        self.gain = float(gain)
+        self.lr_multiplier = float(lr_multiplier)
         self.slope = float(slope)
         self.standardization = keras.layers.BatchNormalization(
             momentum=MOMENTUM,
@@ -88,7 +88,9 @@ class HashingLayer(keras.layers.Layer):
         self.kernel = self.add_weight(
             name="kernel",
             shape=(input_shape[-1], self.bits),
-            initializer=lambda shape, dtype: self.kernel_initializer(shape, dtype) / self.gain,
+            initializer=lambda shape, dtype: (
+                self.kernel_initializer(shape, dtype) / self.lr_multiplier
+            ),
         )
         self.sharpness = self.add_weight(
             name="sharpness", shape=(), initializer="ones", trainable=False
@@ -97,7 +99,7 @@ class HashingLayer(keras.layers.Layer):
 
     def call(self, features, training=None):
         self._check_features(features.shape)
-        projected = self.gain * ops.matmul(features, self.kernel)
+        projected = self.lr_multiplier * ops.matmul(features, self.kernel)
         standardized = self.standardization(projected, training=training)
         return ops.tanh(self.sharpness * self.slope * standardized)
 
@@ -109,7 +111,7 @@ class HashingLayer(keras.layers.Layer):
             **super().get_config(),
             "bits": self.bits,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "gain": self.gain,
+            "lr_multiplier": self.lr_multiplier,
             "slope": self.slope,
         }
 

@@ -12,13 +12,13 @@ class ImageScaling(keras.layers.Layer):
     exported model alike.
 
     Args:
-        channels: Channels of the output, 1 or 3. Grey images are repeated over three
-            channels where 3 are wanted; RGB images are never made grey. `None` keeps
+        channels: Channels of the output, 1 or 3. Gray images are repeated over three
+            channels where 3 are wanted; RGB images are never made gray. `None` keeps
             the channels of the input.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
-        images: `[n, height, width, channels]` or, grey, `[n, height, width]`; `uint8`, or
+        images: `[n, height, width, channels]` or, gray, `[n, height, width]`; `uint8`, or
             float with the same range 0 to 255.
 
     Returns:
@@ -59,7 +59,7 @@ class ImageScaling(keras.layers.Layer):
         if not fits:
             raise ValueError(
                 f"images must have shape [n, height, width, {self.channels or 'channels'}] or, "
-                f"grey, [n, height, width]. Received: images of shape {tuple(input_shape)}"
+                f"gray, [n, height, width]. Received: images of shape {tuple(input_shape)}"
             )
         return (*shape[:-1], self.channels or shape[-1])
 

@@ -9,7 +9,7 @@ from keras import ops
 class PatchWhitening(keras.layers.Layer):
     """A convolution whose filters whiten the patches of the images it was adapted to.
 
-    Neighbouring pixels are alike, so that a first convolution spends many steps on telling
+    Neighboring pixels are alike, so that a first convolution spends many steps on telling
     directions apart that hardly vary from those that vary most. Here each filter is an
     eigenvector of the covariance of the patches, divided by the square root of its eigenvalue:
     the outputs are uncorrelated and of variance 1. Every filter comes with its negative, for an

@@ -1,4 +1,4 @@
-"""What objectives with one centre for each class have in common."""
+"""What objectives with one center for each class have in common."""
 
 import numbers
 
@@ -11,7 +11,7 @@ from tfhash.losses.centers import class_centers
 
 
 class CenterLoss(keras.losses.Loss):
-    """Holds the centres of `tfhash.losses.class_centers` for losses that pull codes to them."""
+    """Holds the centers of `tfhash.losses.class_centers` for losses that pull codes to them."""
 
     def __init__(self, num_classes, bits, seed, reduction, name, dtype):
         super().__init__(name=name, reduction=reduction, dtype=dtype)

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-# Random codes among which each next centre is the one farthest from those before it.
+# Random codes among which each next center is the one farthest from those before it.
 CANDIDATES = 1000
 
 
 def class_centers(num_classes, bits, seed=0):
-    """Centres of the classes, far from each other in Hamming distance.
+    """Centers of the classes, far from each other in Hamming distance.
 
     Where `bits` is a power of two and there are at most `2 bits` classes, they are rows of a
     Hadamard matrix, each by a random sign, and their negatives, at least `bits / 2` apart. Elsewhere
@@ -36,7 +36,7 @@ def class_centers(num_classes, bits, seed=0):
     """
     if num_classes > 2**bits:
         raise ValueError(
-            "`num_classes` must be at most 2**bits, for every class to have a centre of its own. "
+            "`num_classes` must be at most 2**bits, for every class to have a center of its own. "
             f"Received: num_classes={num_classes} and bits={bits}"
         )
     rng = np.random.default_rng(seed)
@@ -52,13 +52,13 @@ def class_centers(num_classes, bits, seed=0):
     for i in range(num_classes):
         candidates = rng.permuted(np.tile(balanced, (CANDIDATES, 1)), axis=1)
         centers[i], agreement = _farthest(candidates, centers[:i])
-        if agreement == bits:  # a centre of another class, for want of balanced codes
+        if agreement == bits:  # a center of another class, for want of balanced codes
             centers[i], _ = _farthest(_all_codes(bits), centers[:i])
     return centers
 
 
 def _farthest(candidates, centers):
-    """The candidate farthest from the nearest centre to it, and its inner product with that."""
+    """The candidate farthest from the nearest center to it, and its inner product with that."""
     agreements = (candidates @ centers.T).max(axis=1, initial=-candidates.shape[1])
     best = np.argmin(agreements)
     return candidates[best], agreements[best]

@@ -1,4 +1,4 @@
-"""CSQ: every code near the centre of its class."""
+"""CSQ: every code near the center of its class."""
 
 import keras
 import numpy as np
@@ -10,21 +10,21 @@ from tfhash.losses.center_loss import CenterLoss
 
 @keras.saving.register_keras_serializable("tfhash")
 class CSQLoss(CenterLoss):
-    """Cross-entropy between the bits of a code and those of its class's centre.
+    """Cross-entropy between the bits of a code and those of its class's center.
 
-    With `p = (1 + h) / 2` the probability of a bit and c the centre's bit, 1 or 0:
+    With `p = (1 + h) / 2` the probability of a bit and c the center's bit, 1 or 0:
 
         L = mean_k -(c_k log p_k + (1 - c_k) log(1 - p_k)) + lambda sum_k log cosh(|h_k| - 1)
 
-    The centre of an item of several labels has in each bit the sign of most of theirs, and where
-    there are as many of either sign that of one random code. An item without labels has no centre,
+    The center of an item of several labels has in each bit the sign of most of theirs, and where
+    there are as many of either sign that of one random code. An item without labels has no center,
     and the second term alone.
 
     Args:
         num_classes: Number of classes.
         bits: Length of the codes.
         quantization_weight: The `lambda` above, >= 0.
-        seed: Seed of the random code and of the centres; see `tfhash.losses.class_centers`.
+        seed: Seed of the random code and of the centers; see `tfhash.losses.class_centers`.
         reduction, name, dtype: As in `keras.losses.Loss`.
 
     Call arguments:
@@ -34,7 +34,7 @@ class CSQLoss(CenterLoss):
     Raises:
         ValueError: If an argument is out of range, or labels or codes have a wrong shape.
 
-    Example: the centre of class 1 is (1, -1).
+    Example: the center of class 1 is (1, -1).
 
     >>> import numpy as np
     >>> round(float(CSQLoss(2, bits=2)(np.array([1]), np.array([[0.5, -0.5]], "float32"))), 4)
@@ -56,13 +56,13 @@ class CSQLoss(CenterLoss):
     ):
         super().__init__(num_classes, bits, seed, reduction, name, dtype)
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
-        # Not +1 for all, which might be the centre of another class.
+        # Not +1 for all, which might be the center of another class.
         self._of_ties = np.random.default_rng((seed, bits)).choice([-1.0, 1.0], bits)
 
     def call(self, y_true, y_pred):
         memberships = self.memberships(y_true, y_pred)
         center = self.center_of(memberships)
-        # The probability of the centre's bit; tanh may have rounded to the wrong vertex.
+        # The probability of the center's bit; tanh may have rounded to the wrong vertex.
         probability = ops.maximum((1 + center * y_pred) / 2, 1e-6)
         away = 1 - ops.abs(y_pred)
         # log cosh x, where x is in [0, 1]
@@ -71,7 +71,7 @@ class CSQLoss(CenterLoss):
         return of_center + self.quantization_weight * quantization
 
     def center_of(self, memberships):
-        """The centre of items with these labels `[n, C]`, float `[n, B]`, values -1 and +1."""
+        """The center of items with these labels `[n, C]`, float `[n, B]`, values -1 and +1."""
         votes = ops.matmul(memberships, self.centers)
         of_ties = ops.cast(self._of_ties, votes.dtype)
         return ops.where(ops.equal(votes, 0), of_ties, ops.sign(votes))

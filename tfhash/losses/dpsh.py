@@ -8,7 +8,7 @@ from tfhash.losses import pairs
 
 @keras.saving.register_keras_serializable("tfhash")
 class DPSHLoss(keras.losses.Loss):
-    """Negative log-likelihood of which pairs are similar, with a quantisation penalty.
+    """Negative log-likelihood of which pairs are similar, with a quantization penalty.
 
     With `theta_ij = <u_i, u_j> / 2`, `s_ij` 1 or 0, and b the sign of u:
 

@@ -8,7 +8,7 @@ For codes of B bits, `a = scale / B`, and a pair with `s = +1` (similar) or `-1`
 Both agree where the codes are binary. The bilinear form is also the expectation of the
 exponentiated loss when bit k of item i is drawn +1 with probability `(1 + h_ik) / 2`; it
 is linear in each coordinate, so its minimum over the cube lies at a vertex and no
-quantisation penalty is needed.
+quantization penalty is needed.
 
 The objective is named after Mu and Liu, "Deep Hashing: A Joint Approach for Image
 Signature Learning" (AAAI 2017); the formulas are derived here, not quoted from it.

@@ -15,7 +15,7 @@ class GreedyHashLoss(CenterLoss):
         L = cross_entropy(W sign(h), y) + alpha mean_k | |h_k| - 1 |^3
 
     The gradient of sign(h) is taken to be that of h. In the paper, W is learned and h is not bounded;
-    here h is a relaxed code, and as a loss has no weights, W is fixed: row k is the centre of class
+    here h is a relaxed code, and as a loss has no weights, W is fixed: row k is the center of class
     k, times `scale / B`.
 
     Args:
@@ -23,7 +23,7 @@ class GreedyHashLoss(CenterLoss):
         bits: Length of the codes.
         penalty_weight: The `alpha` above, >= 0.
         scale: Largest logit, > 0.
-        seed: Seed of the centres; see `tfhash.losses.class_centers`.
+        seed: Seed of the centers; see `tfhash.losses.class_centers`.
         reduction, name, dtype: As in `keras.losses.Loss`.
 
     Call arguments:
@@ -33,7 +33,7 @@ class GreedyHashLoss(CenterLoss):
     Raises:
         ValueError: If an argument is out of range, or labels or codes have a wrong shape.
 
-    Example: the centres are (1, 1) and (1, -1), the logits 2 and 0.
+    Example: the centers are (1, 1) and (1, -1), the logits 2 and 0.
 
     >>> import numpy as np
     >>> loss = GreedyHashLoss(2, bits=2, penalty_weight=0.0, scale=2.0)

@@ -1,4 +1,4 @@
-"""OrthoHash: a classifier by the cosine to binary centres, with a margin."""
+"""OrthoHash: a classifier by the cosine to binary centers, with a margin."""
 
 import keras
 from keras import ops
@@ -9,9 +9,9 @@ from tfhash.losses.center_loss import CenterLoss, cross_entropy
 
 @keras.saving.register_keras_serializable("tfhash")
 class OrthoHashLoss(CenterLoss):
-    """Cross-entropy over the cosines between a code and the centres of all classes.
+    """Cross-entropy over the cosines between a code and the centers of all classes.
 
-    With the cosine `c_y` to the centre of class y:
+    With the cosine `c_y` to the center of class y:
 
         L = -log(exp(s (c_y - m)) / (exp(s (c_y - m)) + sum_{k != y} exp(s c_k)))
 
@@ -20,7 +20,7 @@ class OrthoHashLoss(CenterLoss):
         bits: Length of the codes.
         scale: The `s` above, > 0.
         margin: The `m` above, in [0, 2).
-        seed: Seed of the centres; see `tfhash.losses.class_centers`.
+        seed: Seed of the centers; see `tfhash.losses.class_centers`.
         reduction, name, dtype: As in `keras.losses.Loss`.
 
     Call arguments:
@@ -30,7 +30,7 @@ class OrthoHashLoss(CenterLoss):
     Raises:
         ValueError: If an argument is out of range, or labels or codes have a wrong shape.
 
-    Example: the centres are (1, 1) and (1, -1), the cosines 1 and 0.
+    Example: the centers are (1, 1) and (1, -1), the cosines 1 and 0.
 
     >>> import numpy as np
     >>> loss = OrthoHashLoss(2, bits=2, scale=1.0, margin=0.5)

@@ -27,7 +27,7 @@ class SmoothedCrossentropy(keras.losses.Loss):
         ValueError: If `smoothing` is out of range, or multi-hot labels have another number of
             classes than the logits.
 
-    Example: two classes, logits that favour neither.
+    Example: two classes, logits that favor neither.
 
     >>> import numpy as np
     >>> loss = SmoothedCrossentropy(0.2)

@@ -5,7 +5,7 @@ is the expectation over all orders of the ties, unless best or worst order is as
 that it does not depend on the order in which items happen to be stored.
 
 Every mean is taken over the queries that have at least one relevant item in the database;
-`count_answerable_queries` says how many there are.
+`count_queries_with_relevant_items` says how many there are.
 """
 
 from tfhash.metrics.average_precision import (
@@ -18,7 +18,7 @@ from tfhash.metrics.average_precision import (
 from tfhash.metrics.bits import bit_balance, bit_correlation, count_distinct_codes
 from tfhash.metrics.histograms import DistanceHistograms, distance_histograms
 from tfhash.metrics.ranking import (
-    count_answerable_queries,
+    count_queries_with_relevant_items,
     precision_at_k,
     precision_recall_curve,
     precision_within_radius,
@@ -34,8 +34,8 @@ __all__ = [
     "average_precision",
     "bit_balance",
     "bit_correlation",
-    "count_answerable_queries",
     "count_distinct_codes",
+    "count_queries_with_relevant_items",
     "distance_histograms",
     "mean_average_precision",
     "precision_at_k",

@@ -3,7 +3,7 @@
 import numpy as np
 from keras import ops
 
-from tfhash.metrics.histograms import answerable, check_k, cumulated, divide
+from tfhash.metrics.histograms import check_k, cumulated, divide, has_relevant_items
 
 TIES = ("expected", "best", "worst")
 DENOMINATORS = ("possible", "relevant", "retrieved")
@@ -90,7 +90,7 @@ def mean_average_precision(
             f"`without_hits` must be one of {WITHOUT_HITS}. Received: without_hits={without_hits!r}"
         )
     values = ops.convert_to_numpy(average_precision(histograms, k, ties, denominator))
-    counted = answerable(histograms).astype("float64")
+    counted = has_relevant_items(histograms).astype("float64")
     if without_hits == "drop" and k is not None:
         counted *= _chance_of_hits(histograms, check_k(k), ties)
     if counted.sum() == 0:

@@ -40,10 +40,10 @@ def bit_correlation(packed, bits):
     >>> bit_correlation(np.array([[0b00], [0b11]], "uint8"), bits=2).tolist()
     [[1.0, 1.0], [1.0, 1.0]]
     """
-    centred = _signs(packed, bits)
-    centred = centred - centred.mean(axis=0)
-    deviation = np.sqrt((centred**2).mean(axis=0))
-    covariance = centred.T @ centred / len(centred)
+    centered = _signs(packed, bits)
+    centered = centered - centered.mean(axis=0)
+    deviation = np.sqrt((centered**2).mean(axis=0))
+    covariance = centered.T @ centered / len(centered)
     scale = np.outer(deviation, deviation)
     correlation = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
     return np.clip(correlation, -1, 1)  # rounding may lead beyond

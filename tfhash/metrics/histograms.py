@@ -128,14 +128,14 @@ def divide(numerator, denominator):
     return ops.where(denominator == 0, 0.0, numerator / safe)
 
 
-def answerable(histograms):
+def has_relevant_items(histograms):
     """Marks the queries that have a relevant item in the database, NumPy `[q]`."""
     return np.asarray(ops.convert_to_numpy(histograms.relevant)).sum(axis=1) > 0
 
 
-def mean_over_answerable(values, histograms):
+def mean_over_queries_with_relevant_items(values, histograms):
     """Mean of `values`, one for each query, over the answerable ones; NaN if there are none."""
-    counted = answerable(histograms)
+    counted = has_relevant_items(histograms)
     if not counted.any():
         return float("nan")
     return float(np.mean(ops.convert_to_numpy(values)[counted], dtype="float64"))

@@ -4,7 +4,13 @@ import numpy as np
 from keras import ops
 
 from tfhash.metrics.average_precision import mean_average_precision
-from tfhash.metrics.histograms import answerable, check_k, cumulated, divide, mean_over_answerable
+from tfhash.metrics.histograms import (
+    check_k,
+    cumulated,
+    divide,
+    has_relevant_items,
+    mean_over_queries_with_relevant_items,
+)
 
 
 def precision_at_k(histograms, k):
@@ -20,7 +26,9 @@ def precision_at_k(histograms, k):
     """
     n, r, before, _ = cumulated(histograms)
     room = ops.clip(check_k(k) - before, 0, n)
-    return mean_over_answerable(ops.sum(divide(r, n) * room, axis=1) / k, histograms)
+    return mean_over_queries_with_relevant_items(
+        ops.sum(divide(r, n) * room, axis=1) / k, histograms
+    )
 
 
 def precision_within_radius(histograms, radius):
@@ -72,7 +80,7 @@ def precision_recall_curve(histograms):
     found = relevant_before + r
     precision = divide(found, before + n)
     recall = divide(found, ops.sum(r, axis=1, keepdims=True))
-    counted = answerable(histograms)
+    counted = has_relevant_items(histograms)
     return tuple(
         np.mean(ops.convert_to_numpy(values)[counted], axis=0)
         if counted.any()
@@ -81,9 +89,9 @@ def precision_recall_curve(histograms):
     )
 
 
-def count_answerable_queries(histograms):
+def count_queries_with_relevant_items(histograms):
     """Number of queries that have at least one relevant item in the database."""
-    return int(answerable(histograms).sum())
+    return int(has_relevant_items(histograms).sum())
 
 
 def summarize(histograms, radius=2, k=100, map_k=None, denominator="possible", without_hits="zero"):

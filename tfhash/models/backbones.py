@@ -52,7 +52,7 @@ def _mlp(x, width):
 
 
 def _convnet(x, width):
-    """Convolutions with batch normalisation; the size halves and the width doubles."""
+    """Convolutions with batch normalization; the size halves and the width doubles."""
     x = _conv_bn_relu(x, width)
     while x.shape[1] > 7 and x.shape[2] > 7:
         x = layers.MaxPooling2D()(x)
@@ -113,7 +113,7 @@ def _whitenet(x, width):
 
 
 def _conv(x, filters, strides=1):
-    # Batch normalisation follows, which has a shift of its own.
+    # Batch normalization follows, which has a shift of its own.
     return layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
 
 

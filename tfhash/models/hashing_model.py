@@ -30,28 +30,28 @@ class HashingModel(keras.Model):
             pooling="avg"`), or your own.
         bits: Length of the code, an integer >= 1.
         num_classes: Number of classes, an integer >= 2.
-        preprocessing: Layer from images as they come (`uint8`, 0 to 255, grey or RGB) to what
+        preprocessing: Layer from images as they come (`uint8`, 0 to 255, gray or RGB) to what
             the backbone takes. By default `tfhash.layers.ImageScaling`, which scales to
-            [-1, 1] and repeats grey images where the backbone takes RGB; pass
+            [-1, 1] and repeats gray images where the backbone takes RGB; pass
             `keras.layers.Identity()` for a backbone that scales by itself.
-        mirror: Whether the features of an image are the mean of its own and those of its mirror
+        flip_tta: Whether the features of an image are the mean of its own and those of its mirror
             image, left and right exchanged, outside of training. Codes retrieve better where
             mirroring keeps the class, and take twice as long.
-        gain: How many times as fast the hashing head learns as the backbone, for it starts from
+        head_lr_multiplier: How many times as fast the hashing head learns as the backbone, for it starts from
             nothing where the backbone is pre-trained. Made for Adam and its like: pass 1 with
             plain gradient descent, see `tfhash.layers.HashingLayer`.
         slope: How near the relaxed codes come to binary ones, see there.
         **kwargs: Arguments of `keras.Model` (`name`, `dtype`).
 
     Call arguments:
-        images: `[n, height, width, channels]`, or grey `[n, height, width]`.
+        images: `[n, height, width, channels]`, or gray `[n, height, width]`.
 
     Returns:
         A dictionary: `"codes"`, the relaxed codes `[n, bits]` in [-1, 1], and `"logits"`, the
         classifier's `[n, num_classes]`. `predict` returns the relaxed codes alone.
 
     Raises:
-        ValueError: If `bits`, `num_classes`, `gain` or `slope` is out of range.
+        ValueError: If `bits`, `num_classes`, `head_lr_multiplier` or `slope` is out of range.
 
     Example:
 
@@ -72,8 +72,8 @@ class HashingModel(keras.Model):
         bits,
         num_classes,
         preprocessing=None,
-        mirror=False,
-        gain=30.0,
+        flip_tta=False,
+        head_lr_multiplier=30.0,
         slope=2.5,
         **kwargs,
     ):
@@ -86,8 +86,10 @@ class HashingModel(keras.Model):
         self.bits = codes.check_bits(bits)
         self.num_classes = int(num_classes)
         self.preprocessing = preprocessing or ImageScaling(_channels_of(backbone))
-        self.mirror = mirror
-        self.hashing = HashingLayer(self.bits, gain=gain, slope=slope, name="hashing")
+        self.flip_tta = flip_tta
+        self.hashing = HashingLayer(
+            self.bits, lr_multiplier=head_lr_multiplier, slope=slope, name="hashing"
+        )
         self.classifier = keras.layers.Dense(self.num_classes, dtype="float32", name="classifier")
         self._set_stage("finetune")
         self._accuracy = keras.metrics.Mean(name="pretrain_accuracy")
@@ -116,7 +118,7 @@ class HashingModel(keras.Model):
     def _features(self, images, training):
         scaled = self.preprocessing(images)
         features = self.backbone(scaled, training=training)
-        if self.mirror and not training:
+        if self.flip_tta and not training:
             features = (features + self.backbone(ops.flip(scaled, axis=2), training=training)) / 2
         return features
 
@@ -302,7 +304,7 @@ class HashingModel(keras.Model):
         """Packed binary codes of images.
 
         Args:
-            images: Array `[n, height, width, channels]` (or grey `[n, height, width]`) with
+            images: Array `[n, height, width, channels]` (or gray `[n, height, width]`) with
                 values 0 to 255, or a `tf.data.Dataset` of batches of images, with or without
                 labels.
             batch_size: Images at a time, where `images` is an array.
@@ -366,8 +368,8 @@ class HashingModel(keras.Model):
             "bits": self.bits,
             "num_classes": self.num_classes,
             "preprocessing": keras.saving.serialize_keras_object(self.preprocessing),
-            "mirror": self.mirror,
-            "gain": self.hashing.gain,
+            "flip_tta": self.flip_tta,
+            "head_lr_multiplier": self.hashing.lr_multiplier,
             "slope": self.hashing.slope,
         }
 

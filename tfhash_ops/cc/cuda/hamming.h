@@ -33,7 +33,7 @@ struct Device {
   }
 };
 
-// Most neighbours of a query that a search can be asked for.
+// Most neighbors of a query that a search can be asked for.
 constexpr int64_t kMaxK = int64_t{1} << 29;
 
 // Most items that the nearest are sought among.
@@ -55,7 +55,7 @@ template <typename Index>
 void HammingTopK(const Device& device, const Codes& queries, const Codes& database, int64_t k,
                  int32_t* distances, Index* indices);
 
-// As tfhash::HammingWithin, with room for `size` neighbours; what is beyond is left out, though
+// As tfhash::HammingWithin, with room for `size` neighbors; what is beyond is left out, though
 // row_splits counts it. Waits for the stream, and returns how many there are.
 //
 // REQUIRES: as there

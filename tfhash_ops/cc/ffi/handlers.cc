@@ -97,12 +97,12 @@ ffi::Error TopK(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer 
   });
 }
 
-// Pairs of a query and an item compared by one search within a radius: all may be neighbours, and
+// Pairs of a query and an item compared by one search within a radius: all may be neighbors, and
 // be held in memory, where results have a place for few. But the search is fast for many queries.
 constexpr int64_t kPairsAtOnce = int64_t{1} << 26;
 constexpr int64_t kLeastQueriesAtOnce = 64;
 
-// Results have a place for `size` neighbours; those that find none are left out, though
+// Results have a place for `size` neighbors; those that find none are left out, though
 // row_splits counts them, and what is left over holds -1.
 ffi::Error Within(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer database,
                   ffi::AnyBuffer radius, ffi::Result<ffi::AnyBuffer> row_splits,
