@@ -68,7 +68,10 @@ def encode_with_labels(model, data, output=None, batch_size=256):
 
     if next(images(), None) is None:
         raise ValueError("there must be at least one item. Received: an empty dataset")
-    relaxed = _predict(model, images(), output)
+    with warnings.catch_warnings():
+        # Keras says so of every generator; how long this one is, only reading it tells.
+        warnings.filterwarnings("ignore", message="Your input ran out of data")
+        relaxed = _predict(model, images(), output)
     return _pack(relaxed), np.concatenate(labels), relaxed.shape[1]
 
 
