@@ -12,7 +12,7 @@ import importlib
 __version__ = "0.1.0"
 
 _MODULES = (
-    "callbacks", "codes", "data", "export", "files", "labels", "layers", "losses", "metrics",
+    "callbacks", "codes", "data", "experiments", "export", "files", "labels", "layers", "losses", "metrics",
     "models", "optimizers", "plots",
 )  # fmt: skip
 
