@@ -50,7 +50,7 @@ def test_help_describes_every_flag_in_groups_after_examples(command, capsys):
 def test_help_of_train_shows_how_to_load_the_model_and_the_limits_of_image_size(capsys):
     assert main(["help", "train"]) == 0
     printed = capsys.readouterr().out
-    assert "import keras, tfhash" in printed
+    assert "import tfhash, keras" in printed
     assert "keras.saving.load_model(" in printed
     assert "--image_size=...  (8 to 64)" in printed
 

@@ -113,7 +113,7 @@ def test_the_report_includes_two_baselines(run_directory):
     }
 
 
-@pytest.mark.parametrize("name", ["p$^$q", "_photos"])
+@pytest.mark.parametrize("name", ["p$^$q", "_photos", "caf\udce9"], ids=ascii)
 def test_a_folder_of_any_name_is_trained_on_with_all_pictures(
     name, tmp_path, make_folder, monkeypatch, capsys
 ):

@@ -1,4 +1,7 @@
-"""Pictures of what a model learned, as matplotlib figures."""
+"""Pictures of what a model learned, as matplotlib figures.
+
+Names are drawn as they are: `$`, a leading `_` or a newline in them has no meaning.
+"""
 
 import math
 import warnings
@@ -18,7 +21,7 @@ NOT_SCORES = {"loss", "pretrain_loss", "finetune_loss", "stage"}
 
 
 def plot_neighbors(query_images, neighbor_images, relevant, distances):
-    """Queries, each with its nearest items; right ones are framed green, wrong ones red.
+    """Draws queries, each with its nearest items: relevant ones framed green, others red.
 
     Args:
         query_images: `[q, height, width, channels]`, values 0 to 255.
@@ -53,7 +56,7 @@ def plot_neighbors(query_images, neighbor_images, relevant, distances):
 
 
 def plot_precision_recall(curves):
-    """Precision against recall within Hamming radii 0, 1, 2, ...
+    """Draws precision against recall within Hamming radii 0, 1, 2, ...
 
     Args:
         curves: Dictionary from a name to `(precision, recall)`, as
@@ -78,7 +81,7 @@ def plot_precision_recall(curves):
 
 
 def plot_training(epoch_logs):
-    """Losses and scores by epoch, with the stages shaded.
+    """Draws losses and scores by epoch, and shades the stages.
 
     Args:
         epoch_logs: One dictionary of logs for each epoch, as
@@ -114,7 +117,7 @@ def plot_training(epoch_logs):
 
 
 def plot_bit_balance(balance):
-    """How often each bit is +1; a bit at 0 or 1 carries nothing.
+    """Draws how often each bit is +1. A bit at 0 or 1 carries no information.
 
     Args:
         balance: Float `[bits]`, as `tfhash.metrics.bit_balance` returns it.
@@ -132,7 +135,7 @@ def plot_bit_balance(balance):
 
 
 def save_figure(figure, path):
-    """Writes a figure as an image file, whole or not at all."""
+    """Writes a figure as an image file, atomically."""
     with files.atomic_write(path) as temporary, warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
@@ -151,7 +154,7 @@ def _legend(axis, handles, names, **arguments):
 
 
 def _mark_radii(axis, precision, recall, apart=0.06):
-    """Writes the radius beside the points, but for those too near to one already marked."""
+    """Labels points with their radius, except those close to a labeled one."""
     last = None
     for radius, point in enumerate(zip(recall, precision)):
         if last is None or math.dist(point, last) > apart:

@@ -2,12 +2,13 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 
 from absl import flags
 
 from tfhash.experiments.settings import kind_of
 
-_DEFINE = {
+_DEFINE: dict[type, Callable] = {
     bool: flags.DEFINE_bool,
     float: flags.DEFINE_float,
     int: flags.DEFINE_integer,

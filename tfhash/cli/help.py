@@ -33,10 +33,10 @@ def of_command(name, command):
 
 def _of_flag(field, is_chosen):
     name = f"--[no]{field.name}" if kind_of(field) is bool else f"--{field.name}=..."
-    said = [bounds_of(field), ", ".join(field.metadata["choices"] or ())]
+    facts = [bounds_of(field), ", ".join(field.metadata["choices"] or ())]
     if field.default is not None and not is_chosen and kind_of(field) is not bool:
-        said.append(f"default: {field.default}")
-    said = "; ".join(part for part in said if part)
+        facts.append(f"default: {field.default}")
+    said = "; ".join(part for part in facts if part)
     head = f"  {name}  ({said})" if said else f"  {name}"
     indent = " " * 6
     text = textwrap.wrap(

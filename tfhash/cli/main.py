@@ -13,6 +13,7 @@ EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, MemoryE
 def main(argv=None):
     """Runs a command and returns its exit status: 0, 1 for an error, 2 for wrong usage."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    terminal.print_any_name()
     if argv == ["--version"]:
         print(f"tfhash {tfhash.__version__}")
         return 0

@@ -1,6 +1,7 @@
 """Keeps what libraries write from the user's terminal, but for what the user must know."""
 
 import contextlib
+import io
 import logging
 import os
 import sys
@@ -25,6 +26,12 @@ def import_libraries():
         import tfhash_ops  # noqa: F401
     # Notes on retracing: a command that encodes with several models traces several functions.
     tf.get_logger().setLevel(logging.ERROR)
+
+
+def print_any_name():
+    """Lets standard output take file names that are not valid UTF-8."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ hashing loss), evaluates it on queries that training never saw, and writes into 
 
 To load the model in Python:
 
-  import keras, tfhash
+  import tfhash, keras
   model = keras.saving.load_model("runs/photos-32/model.keras")
 
 The state is saved after every epoch. --resume continues an interrupted run.

@@ -6,6 +6,7 @@ import numpy as np
 
 from tfhash import data
 from tfhash.experiments.report import classes_in_words
+from tfhash.text import printable
 
 
 def load_splits(source, division, image_size, progress):
@@ -31,7 +32,7 @@ def load_splits(source, division, image_size, progress):
     say_summary(getattr(splits, "summary", None) or getattr(splits, "skipped", []), progress)
     height, width, channels = splits.image_shape
     progress.say(
-        f"{splits.source}, {splits.protocol}: {classes_in_words(splits.classes)}\n"
+        f"{printable(splits.source, 200)}, {splits.protocol}: {classes_in_words(splits.classes)}\n"
         f"{height}x{width}x{channels}; {len(splits.train):,} to train, "
         f"{len(splits.validation):,} to validate, {len(splits.queries):,} queries against "
         f"{len(splits.database):,}"

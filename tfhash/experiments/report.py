@@ -5,7 +5,7 @@ import textwrap
 import keras
 
 from tfhash.experiments.measurement import variant_in_words
-from tfhash.text import listing
+from tfhash.text import listing, printable
 
 # With at most so many codes for each class, the codes tell the class and nothing more.
 FEW_CODES_PER_CLASS = 2
@@ -79,7 +79,7 @@ def table(report):
     """
     protocol, codes = report["protocol"], report["codes"]
     heading = [
-        f"{protocol['dataset']}, {protocol['name']}: {protocol['queries']:,} queries against "
+        f"{printable(protocol['dataset'], 200)}, {protocol['name']}: {protocol['queries']:,} queries against "
         f"{protocol['database_items']:,} items"
     ]
     if protocol.get("unlabeled_items"):

@@ -61,6 +61,7 @@ def setting(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+@dataclasses.dataclass(frozen=True)
 class Settings:
     """Base of dataclasses whose fields are made by `setting`: checks the bounds."""
 

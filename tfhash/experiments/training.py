@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pathlib
+import textwrap
 import time
 
 import keras
@@ -152,8 +153,9 @@ class _Training:
                 f"images alone. Received: pretrain_epochs={self.recipe.pretrain_epochs}"
             )
         chosen = ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(self.recipe).items())
+        heading = f"Recipe {self.recipe_choice['preset']} ({self.recipe_choice['reason']}): "
         self.progress.say(
-            f"Recipe {self.recipe_choice['preset']} ({self.recipe_choice['reason']}): {chosen}"
+            textwrap.fill(heading + chosen, report.LINE_LENGTH, subsequent_indent="  ")
         )
         self.model = network.build_model(
             self.recipe,
@@ -184,7 +186,7 @@ class _Training:
             self.progress.say(
                 f"A random batch of {batch_size} holds {similar:.2g} images of the same class per "
                 f"image, too few to learn from: batches are made of {chosen} images per class "
-                "(--items_per_class=0 for random batches)"
+                "(items_per_class=0 for random batches)"
             )
             self.recipe = dataclasses.replace(self.recipe, items_per_class=chosen)
 
