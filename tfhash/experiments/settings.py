@@ -72,7 +72,13 @@ class Settings:
     @classmethod
     def pick(cls, given):
         """An instance made of those of the given settings that belong to this class."""
-        return cls(**{f.name: given[f.name] for f in dataclasses.fields(cls) if f.name in given})
+        return cls(
+            **{
+                f.name: given[f.name]
+                for f in dataclasses.fields(cls)
+                if given.get(f.name) is not None
+            }
+        )
 
 
 def kind_of(field):
