@@ -14,6 +14,8 @@ def overview():
     commands = "\n".join(f"  {name:10}{what}" for name, what in COMMANDS.items())
     return (
         "tfhash learns short binary codes of images.\n\n"
+        "  tfhash train --dataset=photos/ --bits=32\n"
+        "  tfhash encode --model=runs/photos-32 --images=photos/ --output=photos.npz\n\n"
         f"usage: tfhash COMMAND --flag=value ...\n\n{commands}\n\n"
         "tfhash COMMAND --help lists the flags of a command, tfhash --version prints the version."
     )

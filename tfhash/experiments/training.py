@@ -102,10 +102,8 @@ class _Training:
         fields = {field.name for field in dataclasses.fields(Recipe)}
         self.recipe_given = {k: v for k, v in given.items() if k in fields and v is not None}
         Recipe(**self.recipe_given)  # checks the bounds
-        dataset = self.source.dataset
-        self.files = RunDirectory(
-            self.output.output_dir or f"runs/{pathlib.Path(dataset).name}-{self.training.bits}"
-        )
+        name = pathlib.Path(settings.located(self.source.dataset)).name
+        self.files = RunDirectory(self.output.output_dir or f"runs/{name}-{self.training.bits}")
 
     def run(self):
         self.files.check_state(self.output.resume, self.output.overwrite)
