@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -59,10 +62,22 @@ def test_encode_reads_a_split_of_tensorflow_datasets(run_directory, tmp_path, sh
     assert written["names"][299] == "mnist/test/299"
 
 
-def test_encode_reads_the_digits(run_directory, tmp_path):
+def test_encode_reads_the_digits_and_no_library_writes_to_the_terminal(run_directory, tmp_path):
     output = tmp_path / "codes.npz"
     command = ["encode", f"--model={run_directory}", "--dataset=digits", f"--output={output}"]
-    assert main(command) == 0
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("TF_")}
+    finished = subprocess.run(
+        [sys.executable, "-m", "tfhash", *command],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
+    )
+    assert finished.stderr == ""
+    assert [line.split(":")[0] for line in finished.stdout.splitlines()] == [
+        "encoded digits",
+        f"wrote 1,797 codes of 9 bits to {output}",
+    ]
     assert np.load(output)["codes"].shape == (1797, 2)
 
 
