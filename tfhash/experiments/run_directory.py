@@ -182,7 +182,7 @@ class RunDirectory:
             ValueError: If the run to resume had other settings or items; nothing is changed.
         """
         if resume:
-            self._check_same_run(settings, items)
+            self.check_same_run(settings, items)
         if overwrite:
             self._remove()
         files.remove_partial(self.path)
@@ -240,7 +240,8 @@ class RunDirectory:
             )
         return value
 
-    def _check_same_run(self, settings, items):
+    def check_same_run(self, settings, items):
+        """Raises `ValueError` if the run was started with other settings or items."""
         before = self.settings()
         changed = [name for name in settings if settings[name] != before.get(name)]
         if changed:
@@ -250,10 +251,6 @@ class RunDirectory:
                 + ". Received: "
                 + ", ".join(f"--{name}={settings[name]}" for name in changed)
             )
-        self.check_same_items(items)
-
-    def check_same_items(self, items):
-        """Raises `ValueError` if the run was started with items of another fingerprint."""
         if self._read(self._run)["items"] != items:
             raise ValueError(
                 f"the items of the dataset have changed since the run in {self.path} was started. "

@@ -96,9 +96,12 @@ class _Training:
     def __init__(self, given, command_line, progress):
         self.command_line = command_line
         self.progress = progress
-        self.source, self.division, self.training, self.measure, self.output, self.preset = (
-            cls.pick(given) for cls in SETTINGS[:-1]
-        )
+        self.source = settings.Source.pick(given)
+        self.division = settings.Division.pick(given)
+        self.training = settings.Training.pick(given)
+        self.variant = settings.Measure.pick(given).variant()
+        self.output = settings.Output.pick(given)
+        self.preset = presets.Preset.pick(given).recipe
         fields = {field.name for field in dataclasses.fields(Recipe)}
         self.recipe_given = {k: v for k, v in given.items() if k in fields and v is not None}
         Recipe(**self.recipe_given)  # checks the bounds
@@ -108,9 +111,10 @@ class _Training:
     def run(self):
         self.files.check_state(self.output.resume, self.output.overwrite)
         self._load()
+        self._choose_recipe()
         if self.files.is_finished and self.output.resume:
             return self._draw_missing_pictures()
-        self._build()
+        self._build_model()
         # Only now that the input is known to be good, the directory is touched.
         self.files.begin(
             self._settings(),
@@ -132,7 +136,7 @@ class _Training:
         self.unlabeled = self.splits.unlabeled() if self.training.unlabeled else train.take(0)
         self.sample = next(iter(spread(train, SAMPLE_ITEMS).batches(SAMPLE_ITEMS)))[0].numpy()
 
-    def _build(self):
+    def _choose_recipe(self):
         train, shape = self.splits.train, self.splits.image_shape
         self.recipe_choice = self._choose_preset()
         self.recipe = presets.make_recipe(
@@ -155,22 +159,24 @@ class _Training:
         self.progress.say(
             textwrap.fill(heading + chosen, report.LINE_LENGTH, subsequent_indent="  ")
         )
+
+    def _build_model(self):
         self.model = network.build_model(
             self.recipe,
-            shape,
+            self.splits.image_shape,
             len(self.splits.classes),
             self.training.bits,
             ExponentiatedHashingLoss(self.training.scale),
             self.training.seed,
             class_names=list(self.splits.classes),
         )
-        self.model.adapt(spread(train, ADAPTED_ITEMS).batches())
+        self.model.adapt(spread(self.splits.train, ADAPTED_ITEMS).batches())
         self.untrained = with_batch_statistics(self.model, self.sample)
         self._say_time_of_encoding()
 
     def _choose_preset(self):
-        if self.preset.recipe:
-            return {"preset": self.preset.recipe, "reason": "as asked for"}
+        if self.preset:
+            return {"preset": self.preset, "reason": "as asked for"}
         name, reason = presets.choose_preset(self.splits.image_shape, _has_colors(self.sample))
         return {"preset": name, "reason": reason}
 
@@ -258,15 +264,14 @@ class _Training:
 
     def _evaluate(self, stages):
         started = time.time()
-        variant = self.measure.variant()
-        self.evaluation = measure(self.model, self.splits, variant, self.progress)
+        self.evaluation = measure(self.model, self.splits, self.variant, self.progress)
         self.evaluation.figures["protocol"]["unlabeled_items"] = len(self.unlabeled)
         classifier = None
         if self.recipe.pretrain_epochs:
             classifier = self.model.uncompiled_copy()
             classifier.load_weights(stages.pretrained_weights)
         self.baselines = measure_baselines(
-            self.splits, variant, self.progress, self.untrained, classifier
+            self.splits, self.variant, self.progress, self.untrained, classifier
         )
         self.seconds = {
             "training": round(stages.seconds, 1),
@@ -313,11 +318,11 @@ class _Training:
 
     def _draw_missing_pictures(self):
         run = Run(self.files.path)
-        self.files.check_same_items(self.splits.fingerprint())
+        self.files.check_same_run(self._settings(), self.splits.fingerprint())
         self.progress.say(
             f"The run in {self.files.path} is finished. Drawing the pictures that it lacks"
         )
-        evaluation = measure(run.model, self.splits, self.measure.variant(), self.progress)
+        evaluation = measure(run.model, self.splits, self.variant, self.progress)
         self._draw(evaluation, run.report["epochs"])
         return run
 
