@@ -10,26 +10,35 @@ j // 8, and padding bits are zero.
 
 import importlib
 
-_FUNCTIONS = {
+from tfhash_ops.library import (
+    cpu_kernel,
+    is_compiled,
+    supported_cpu_kernels,
+    warn_if_not_compiled,
+)
+from tfhash_ops.results import DistanceHistograms, Neighbors, TopK
+
+_FUNCTIONS = ["hamming_distance", "hamming_histogram", "hamming_top_k", "hamming_within"]
+
+__all__ = [
+    "DistanceHistograms",
+    "Neighbors",
+    "TopK",
+    "cpu_kernel",
     "hamming_distance",
     "hamming_histogram",
     "hamming_top_k",
     "hamming_within",
-    "DistanceHistograms",
-    "Neighbors",
-    "TopK",
-}
-_LIBRARY = {"cpu_kernel", "is_compiled", "supported_cpu_kernels", "warn_if_not_compiled"}
-
-__all__ = sorted(_FUNCTIONS | _LIBRARY)
+    "is_compiled",
+    "supported_cpu_kernels",
+    "warn_if_not_compiled",
+]
 
 
 def __getattr__(name):
-    # Later, not now: `tfhash_ops.jax` must not import TensorFlow.
+    # On first use: `tfhash_ops.jax` must not import TensorFlow.
     if name in _FUNCTIONS:
         return getattr(importlib.import_module("tfhash_ops.hamming"), name)
-    if name in _LIBRARY:
-        return getattr(importlib.import_module("tfhash_ops.library"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -5,52 +5,11 @@ there are. Within `tf.function(jit_compile=True)` shapes and `k` must be known w
 is compiled.
 """
 
-from typing import Any, NamedTuple
-
 import numpy as np
 import tensorflow as tf
 
 from tfhash_ops import library, reference
-
-
-class TopK(NamedTuple):
-    """The nearest items of each query, in ascending order of (distance, index).
-
-    Attributes:
-        distances: `int32 [q, k]`.
-        indices: Rows of the database, `int64 [q, k]`.
-    """
-
-    distances: Any
-    indices: Any
-
-
-class Neighbors(NamedTuple):
-    """Rows of different lengths, each in ascending order of (distance, index).
-
-    Attributes:
-        row_splits: Row i is from `row_splits[i]` up to `row_splits[i + 1]`, `int64 [q + 1]`, as in
-            `tf.RaggedTensor.from_row_splits`.
-        distances: `int32 [row_splits[q]]`.
-        indices: Rows of the database, `int64` of the same length.
-    """
-
-    row_splits: Any
-    distances: Any
-    indices: Any
-
-
-class DistanceHistograms(NamedTuple):
-    """Items of the database by Hamming distance, for every query.
-
-    Attributes:
-        items: Number of items at distance d from query i, `int64 [q, bits + 1]`.
-        relevant: Number of those that share a label with the query, of the same shape.
-    """
-
-    items: Any
-    relevant: Any
-
+from tfhash_ops.results import DistanceHistograms, Neighbors, TopK
 
 if library.is_compiled():
     _ops = library.tensorflow_ops()
