@@ -1,10 +1,10 @@
 """Hamming distance and exact search on packed codes, compiled for TensorFlow, XLA and JAX.
 
-The functions for TensorFlow are here; those for JAX, which need no TensorFlow, are in
-`tfhash_ops.jax`. `reference` has the same functions in stock TensorFlow operations: it is what
-the compiled ones are tested against, and what serves where they were not built.
+The TensorFlow ops are here. The JAX ops are in `tfhash_ops.jax` and need no TensorFlow.
+`tfhash_ops.reference` has the same ops in stock TensorFlow: the compiled ones are tested against
+it, and it replaces them where they were not compiled.
 
-A packed code is a row of `ceil(bits / 8)` bytes, `uint8`; bit j of the code is bit j % 8 of byte
+A packed code is a row of `ceil(bits / 8)` bytes, `uint8`. Bit j of a code is bit j % 8 of byte
 j // 8, and padding bits are zero.
 """
 
