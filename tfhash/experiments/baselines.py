@@ -3,6 +3,7 @@
 import keras
 
 from tfhash import codes, metrics
+from tfhash.keras_private import sublayers
 
 
 def measure_baselines(splits, variant, progress, untrained, classifier=None):
@@ -42,7 +43,7 @@ def with_batch_statistics(model, images):
     """
     network = model.uncompiled_copy()
     layers = [
-        layer for layer in _sublayers(network) if isinstance(layer, keras.layers.BatchNormalization)
+        layer for layer in sublayers(network) if isinstance(layer, keras.layers.BatchNormalization)
     ]
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
@@ -68,11 +69,3 @@ def numbers_as_codes(numbers, bits):
     """Integers below 2^bits, NumPy `[n]`, as packed codes."""
     as_bytes = numbers.astype("<u4").view("uint8").reshape(-1, 4)
     return as_bytes[:, : codes.packed_length(bits)]
-
-
-def _sublayers(layer):  # until merged
-    try:
-        from tfhash.keras_private import sublayers
-    except ImportError:
-        return layer._flatten_layers()
-    return sublayers(layer)
