@@ -8,6 +8,7 @@ from tfhash.experiments.datasets import load_splits, summary_of
 from tfhash.experiments.measurement import measure
 from tfhash.experiments.progress import Progress
 from tfhash.experiments.run_directory import SCHEMA_VERSION, RunDirectory
+from tfhash.text import printable
 
 SETTINGS = (settings.Source, settings.Division, settings.Measure)
 
@@ -58,7 +59,7 @@ def evaluate(
     found = {
         "command_line": command_line,
         "bits": network.bits,
-        "class_names": list(splits.classes),
+        "class_names": [printable(name, longest=1000) for name in splits.classes],
         **figures,
         "data": summary_of(splits),
         "warnings": [warning] if warning else [],

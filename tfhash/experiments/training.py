@@ -22,6 +22,7 @@ from tfhash.experiments.recipe import Recipe
 from tfhash.experiments.run import Run
 from tfhash.experiments.run_directory import RunDirectory
 from tfhash.losses import ExponentiatedHashingLoss
+from tfhash.text import printable
 
 # Training images that the first layer is adapted to.
 ADAPTED_ITEMS = 5_000
@@ -132,6 +133,8 @@ class _Training:
             self.source, self.division, self.training.image_size, self.progress
         )
         _check_sides(self.splits)
+        # Folder names may be no valid text, which no file of names could hold.
+        self.class_names = [printable(name, longest=1000) for name in self.splits.classes]
         train = self.splits.train
         self.unlabeled = self.splits.unlabeled() if self.training.unlabeled else train.take(0)
         self.sample = next(iter(spread(train, SAMPLE_ITEMS).batches(SAMPLE_ITEMS)))[0].numpy()
@@ -168,7 +171,7 @@ class _Training:
             self.training.bits,
             ExponentiatedHashingLoss(self.training.scale),
             self.training.seed,
-            class_names=list(self.splits.classes),
+            class_names=self.class_names,
         )
         self.model.adapt(spread(self.splits.train, ADAPTED_ITEMS).batches())
         self.untrained = with_batch_statistics(self.model, self.sample)
@@ -279,10 +282,9 @@ class _Training:
         }
 
     def _write(self, stages):
-        classes = list(self.splits.classes)
         self.files.write_model(self.model)
         self.files.write_database(
-            self.evaluation.database, self.splits.database, self.model.bits, classes
+            self.evaluation.database, self.splits.database, self.model.bits, self.class_names
         )
         warning = report.codes_that_only_tell_the_class(self.evaluation.figures)
         self.files.finish(
@@ -294,7 +296,7 @@ class _Training:
                 "model_selection": "none: the weights after the last epoch",
                 "bits": self.model.bits,
                 "parameters": self.model.count_params(),
-                "class_names": classes,
+                "class_names": self.class_names,
                 "preprocessing": report.preprocessing_in_words(self.model),
                 **self.evaluation.figures,
                 "data": summary_of(self.splits),
