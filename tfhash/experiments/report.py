@@ -10,6 +10,12 @@ from tfhash.text import listing, printable
 # With at most so many codes for each class, the codes tell the class and nothing more.
 FEW_CODES_PER_CLASS = 2
 
+# See `tfhash.data`.
+DECODING = (
+    "Files are decoded as a viewer shows them: EXIF orientation is applied, transparent pixels show a "
+    "white background, 16-bit values are scaled to 8 bits."
+)
+
 LINE_LENGTH = 88
 
 WORDS = {
@@ -50,12 +56,17 @@ def codes_that_only_tell_the_class(figures):
     )
 
 
-def preprocessing_in_words(model, data_steps=()):
-    """What happens to an image before the backbone, as a list of sentences."""
+def preprocessing_in_words(model, is_from_files):
+    """What happens to an image before the backbone, as a list of sentences.
+
+    Args:
+        model: `HashingModel`.
+        is_from_files: Whether the training images were image files in a folder.
+    """
     height, width, channels = model.image_shape
     colors = "gray" if channels == 1 else "RGB"
-    steps = [
-        *data_steps,
+    steps = [DECODING] if is_from_files else []
+    steps += [
         f"Images of another size are resized to {height}x{width} pixels (height x width), bilinear "
         "with antialiasing, without keeping the aspect ratio.",
         f"The model takes uint8 [n, {height}, {width}, {channels}], {colors}, values 0 to 255.",

@@ -274,7 +274,11 @@ def check_names(given, *classes):
             raise TypeError(f"there is no setting {name!r}.{hint}")
 
 
+def is_folder(dataset):
+    """Whether a dataset is an existing folder, and not the name of one that comes with a library."""
+    return dataset != "digits" and pathlib.Path(dataset).is_dir()
+
+
 def located(dataset):
     """A folder's absolute path, which is the same from every directory; other names unchanged."""
-    is_folder = dataset != "digits" and pathlib.Path(dataset).is_dir()
-    return str(pathlib.Path(dataset).resolve()) if is_folder else str(dataset)
+    return str(pathlib.Path(dataset).resolve()) if is_folder(dataset) else str(dataset)

@@ -297,7 +297,11 @@ class _Training:
                 "bits": self.model.bits,
                 "parameters": self.model.count_params(),
                 "class_names": self.class_names,
-                "preprocessing": report.preprocessing_in_words(self.model),
+                "preprocessing": report.preprocessing_in_words(
+                    self.model,
+                    settings.is_folder(self.source.dataset)
+                    and not hasattr(self.splits.train, "elements"),  # until merged
+                ),
                 **self.evaluation.figures,
                 "data": summary_of(self.splits),
                 "warnings": [warning] if warning else [],
