@@ -1,5 +1,7 @@
 """Packed codes of images, from any Keras model that ends in relaxed codes."""
 
+import warnings
+
 import numpy as np
 from keras import ops
 
@@ -56,7 +58,7 @@ def encode_with_labels(model, data, output=None, batch_size=256):
     if isinstance(data, (tuple, list)):
         relaxed = _predict(model, data[0], output, batch_size)
         return _pack(relaxed), np.asarray(data[1]), relaxed.shape[1]
-    labels = []
+    labels: list[np.ndarray] = []
 
     def images():
         labels.clear()
@@ -118,8 +120,9 @@ def input_shape(model):
     if shape is not None:
         return tuple(shape)
     shape = getattr(model, "input_shape", None)
-    is_one_input = isinstance(shape, tuple) and shape and not isinstance(shape[0], tuple)
-    return tuple(shape[1:]) if is_one_input else None
+    if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple):
+        return None
+    return tuple(shape[1:])
 
 
 def relaxed_codes(model, outputs, output=None):

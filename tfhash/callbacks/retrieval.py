@@ -1,5 +1,7 @@
 """Retrieval quality during `fit`."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -93,6 +95,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
 
 def _sample(name, data):
     """The first images and labels, checked."""
+    sample: Any
     if isinstance(data, (tuple, list)) and len(data) == 2:
         images, of_images = (np.asarray(part) for part in data)
         if len(images) != len(of_images):

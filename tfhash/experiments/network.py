@@ -1,7 +1,6 @@
 """From a recipe to a compiled model and its learning rates. Needs Keras, not TensorFlow."""
 
 import contextlib
-import inspect
 
 import keras
 
@@ -31,9 +30,6 @@ def build_model(recipe, image_shape, num_classes, bits, hashing_loss, seed, clas
     """
     # Here, because loading a dataset may draw random numbers too.
     keras.utils.set_random_seed(seed)
-    named = {"class_names": class_names}
-    if "class_names" not in inspect.signature(HashingModel.__init__).parameters:
-        named = {}  # until merged
     with _dtype_policy(recipe.dtype_policy):
         backbone = build_backbone(recipe.backbone, image_shape, recipe.width)
         model = HashingModel(
@@ -43,8 +39,8 @@ def build_model(recipe, image_shape, num_classes, bits, hashing_loss, seed, clas
             flip_tta=recipe.flip_tta,
             head_lr_multiplier=recipe.head_lr_multiplier,
             slope=recipe.slope,
+            class_names=class_names,
             name="tfhash",
-            **named,
         )
     model.build((None, *image_shape))
     model.compile(

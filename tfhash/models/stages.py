@@ -4,6 +4,7 @@ import contextlib
 import copy
 import inspect
 import types
+from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -33,7 +34,7 @@ class StagedModel(keras.Model):
         self._saturation = keras.metrics.Mean(name="finetune_saturation")
         # Of each layer of the backbone, before it was frozen; empty while it is not.
         self._thawed_flags: tuple[bool, ...] = ()
-        self._plan = types.MappingProxyType({})
+        self._plan: Mapping[str, dict] = types.MappingProxyType({})
         self._plan_is_new = False
         self.weights_loaded = 0
 
