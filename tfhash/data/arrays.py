@@ -6,23 +6,26 @@ import math
 import keras
 import numpy as np
 
+from tfhash.data import sampling
+
 
 class ArrayBatches(keras.utils.PyDataset):
     """Endless training batches of arrays, for `fit` on every backend of Keras.
 
-    The order and the changes of an epoch depend on the seed and the number of the epoch alone, so a
-    run that goes on from epoch e sees what it would have seen without a break. Train with
+    Order and augmentation depend on the seed and the epoch alone, so a run resumed at epoch e sees
+    the batches it would have seen without the break. Train with
     `fit(batches, steps_per_epoch=batches.steps_per_epoch, shuffle=False)`.
 
     Args:
         images: `[n, height, width, channels]`.
         labels: Labels of the images, NumPy: integers `[n]`, or multi-hot `[n, C]`.
-        batch_size: Images in a batch, where there are as many; the rest of an epoch that fills no
-            batch is dropped.
+        batch_size: Images in a batch, at most n; a smaller last batch of an epoch is dropped.
         seed: Integer >= 0.
-        first_epoch: Epoch to begin with, counted from 0.
-        augmentation: `tfhash.data.Augmentation`, changes to every image; by default none.
-        augmented_epochs: From this epoch on, counted from 0, images are left as they are.
+        first_epoch: First epoch, counted from 0.
+        augmentation: `tfhash.data.Augmentation`; by default none.
+        augmented_epochs: Epochs with augmentation, counted from epoch 0.
+        items_per_class: Items of one class in a batch of classes x items, >= 2; see
+            `tfhash.data.sampling`. By default batches are random.
 
     Attributes:
         steps_per_epoch: Whole batches in an epoch.
@@ -48,6 +51,7 @@ class ArrayBatches(keras.utils.PyDataset):
         first_epoch=0,
         augmentation=None,
         augmented_epochs=math.inf,
+        items_per_class=None,
     ):
         super().__init__()
         if len(images) == 0 or len(images) != len(labels):
@@ -64,6 +68,7 @@ class ArrayBatches(keras.utils.PyDataset):
         self.first_epoch = first_epoch
         self.augmentation = augmentation
         self.augmented_epochs = augmented_epochs
+        self.items_per_class = items_per_class
         self._order_of_epoch = functools.lru_cache(maxsize=1)(self._draw_order)
 
     @property
@@ -81,7 +86,7 @@ class ArrayBatches(keras.utils.PyDataset):
         return images, self.labels[chosen]
 
     def _draw_order(self, epoch):
-        return np.random.default_rng((self.seed, epoch)).permutation(len(self.images))
+        return sampling.epoch_order(self.labels, self.seed, epoch, self.items_per_class)
 
 
 class PartlyLabeledBatches(ArrayBatches):

@@ -1,0 +1,104 @@
+"""TensorFlow's errors as plain Python errors."""
+
+import builtins
+import contextlib
+import re
+import sys
+
+# Which Python error an error of TensorFlow becomes. Others (internal, aborted, ...) are bugs, whose
+# traceback is worth having.
+_PYTHON_ERRORS = {
+    "NotFoundError": FileNotFoundError,
+    "PermissionDeniedError": PermissionError,
+    "DataLossError": OSError,
+    "InvalidArgumentError": ValueError,
+    "OutOfRangeError": ValueError,
+    "UnimplementedError": ValueError,
+    "ResourceExhaustedError": MemoryError,
+}
+
+# What TensorFlow puts before the reason, in `tf.data` pipelines too.
+_BEFORE_REASON = re.compile(
+    r"\{\{function_node .*?\}\} *|"
+    r"Error in user-defined function passed to \S+ transformation with iterator: \S+: "
+)
+# "2 root error(s) found." and then one line for each.
+_FIRST_ROOT_ERROR = re.compile(r"\(0\) [A-Z_]+: *(.*)", re.DOTALL)
+# Where TensorFlow names the node, the op and the Python code behind the reason.
+_AFTER_REASON = re.compile(
+    r"\s*(\[\[\{\{node|\[Op:|Traceback \(most recent call last\)).*", re.DOTALL
+)
+_PYTHON_ERROR = re.compile(r"([A-Z]\w*): (.*)", re.DOTALL)
+
+
+def in_words(error):
+    """The reason of an error in one line, without TensorFlow's names of nodes, ops and devices.
+
+    Args:
+        error: An exception, of TensorFlow or any other.
+
+    Returns:
+        A string.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> try:
+    ...     tf.io.decode_jpeg(b"<html>")
+    ... except tf.errors.InvalidArgumentError as error:
+    ...     print(in_words(error))
+    Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP required.
+    """
+    if not _is_from_tensorflow(error):
+        return str(error) or type(error).__name__
+    message = _BEFORE_REASON.sub("", error.message or "")
+    if root_error := _FIRST_ROOT_ERROR.search(message):
+        message = root_error[1]
+    message = _AFTER_REASON.sub("", message, count=1)
+    if message.startswith("Graph execution error:"):
+        # The Python code that made the node stands before the reason, in indented lines.
+        lines = [line for line in message.splitlines()[1:] if line and not line[0].isspace()]
+        message = " ".join(line for line in lines if not line.startswith("Detected at node"))
+    # TensorFlow writes "PATH; No such file or directory".
+    message = re.sub(r"; (?=[A-Z][a-z ]+$)", ": ", message.strip())
+    return " ".join(message.split()) or type(error).__name__
+
+
+@contextlib.contextmanager
+def translated():
+    """Re-raises TensorFlow's errors as the Python errors they stand for.
+
+    A file that is gone or closed to the reader becomes an `OSError`, bad contents or values a
+    `ValueError`, too little memory a `MemoryError`; a Python function of a `tf.data` pipeline raises
+    its own error again. Other errors pass unchanged.
+
+    Example:
+
+    >>> import tensorflow as tf
+    >>> try:
+    ...     with translated():
+    ...         tf.io.read_file("photos/gone.jpg")
+    ... except FileNotFoundError as error:
+    ...     print(error)
+    photos/gone.jpg: No such file or directory
+    """
+    try:
+        yield
+    except Exception as error:
+        if not _is_from_tensorflow(error):
+            raise
+        reason = in_words(error)
+        kind = _PYTHON_ERRORS.get(type(error).__name__)
+        if match := _PYTHON_ERROR.fullmatch(reason):
+            raised = getattr(builtins, match[1], None)
+            if isinstance(raised, type) and issubclass(raised, Exception):
+                kind, reason = raised, match[2]
+        if kind is None:
+            raise
+        raise kind(reason) from error
+
+
+def _is_from_tensorflow(error):
+    # Where TensorFlow is not loaded, none of its errors can arise.
+    tensorflow = sys.modules.get("tensorflow")
+    return tensorflow is not None and isinstance(error, tensorflow.errors.OpError)
