@@ -1,4 +1,4 @@
-"""Writes the tables and figures of the documentation from `benchmarks/results/*.json`.
+"""Writes the tables and figures of the documentation from `benchmarks/results/*.json` and the code.
 
 A document marks where they go, and this program fills them in:
 
@@ -17,7 +17,10 @@ import re
 import statistics
 import sys
 
+import api_index
 import tables
+
+from tfhash.experiments import run_directory
 
 BENCHMARKS = pathlib.Path(__file__).parent
 ROOT = BENCHMARKS.parent
@@ -121,6 +124,20 @@ def _on_cpus(table_of):
     return lambda root: table_of({cpu: read_result(name) for name, cpu in CPUS.items()})
 
 
+def _schema(schema):
+    rows = [tables.row([f"`{name}`", meaning]) for name, meaning in schema.items()]
+    return lambda root: tables.header(["key", "value"]) + "".join(rows)
+
+
+def _api(root):
+    rows = (
+        tables.row([f"`{module}`", f"`{name}`", sentence])
+        for module in api_index.MODULES
+        for name, sentence in api_index.public_names(module)
+    )
+    return tables.header(["module", "name", "what it is"]) + "".join(rows)
+
+
 def _median_range(values_of, digits=3, factor=1):
     """The smallest and the largest of several medians, as "10.9 to 17.6"."""
 
@@ -152,6 +169,9 @@ TABLES = {
     "search-emerald-rapids": _search("hamming-emerald-rapids"),
     "search-zen5": _search("hamming-zen5"),
     "single-query": _on_cpus(tables.single_query),
+    "run-schema": _schema(run_directory.RUN_SCHEMA),
+    "report-schema": _schema(run_directory.REPORT_SCHEMA),
+    "api": _api,
 }
 
 FIGURES = {
