@@ -9,7 +9,6 @@ from PIL import Image
 
 from tfhash import data
 from tfhash.data.content import digest, split_by_content
-from tfhash.data.images import decode_image, resize_to
 
 
 def colors(rng, size=(9, 7)):
@@ -122,43 +121,6 @@ def test_a_part_of_no_share_is_empty(photos, fraction):
     assert len(queries if fraction == "query_fraction" else validation) == 0
     if fraction == "validation_fraction":
         assert len(load(photos, **fractions).validation) == 0
-
-
-@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "1", "I;16"])
-@pytest.mark.parametrize("suffix", ["png", "bmp", "gif", "jpeg", "webp"])
-def test_decoding_agrees_with_pillow(rng, tmp_path, suffix, mode):
-    path = tmp_path / f"image.{suffix}"
-    if mode == "I;16":
-        gray = rng.integers(0, 65536, (9, 7)).astype("uint16")
-        image, expected = Image.fromarray(gray), np.repeat((gray >> 8)[..., None], 3, axis=2)
-    else:
-        smooth = Image.fromarray(np.linspace(0, 255, 9 * 7 * 3).reshape(9, 7, 3).astype("uint8"))
-        image = smooth.convert(mode)
-        expected = np.asarray(image.convert("RGB"))
-    try:
-        image.save(path)
-    except OSError:
-        pytest.skip(f"{suffix} holds no images of mode {mode}")
-    if (suffix, mode) == ("bmp", "1"):
-        with pytest.raises(tf.errors.InvalidArgumentError):
-            decode_image(path.read_bytes())
-        return
-    decoded = decode_image(path.read_bytes()).numpy().astype(int)
-    lossy = suffix in ("jpeg", "webp")
-    if lossy or suffix == "gif":
-        expected = np.asarray(Image.open(path).convert("RGB"))
-    assert np.abs(decoded - expected).max() <= (6 if lossy else 0)
-
-
-def test_an_image_of_the_right_shape_stays_as_it_is(rng):
-    image = rng.integers(0, 256, (5, 6, 3), "uint8")
-    np.testing.assert_array_equal(resize_to(tf.constant(image), (5, 6, 3)).numpy(), image)
-
-
-def test_gray_survives_the_way_through_rgb():
-    gray = np.arange(256, dtype="uint8").reshape(16, 16, 1)
-    rgb = resize_to(tf.constant(gray), (16, 16, 3))
-    np.testing.assert_array_equal(resize_to(rgb, (16, 16, 1)).numpy(), gray)
 
 
 def test_a_file_that_must_not_be_read_is_named_or_skipped(photos, monkeypatch):
