@@ -1,4 +1,4 @@
-"""Bazel builds what setup.py builds, from nothing but what is on the machine."""
+"""Bazel builds the same libraries as setup.py, without a network."""
 
 import os
 import pathlib
@@ -29,7 +29,7 @@ print(compiled(queries, database).numpy().tolist())
 
 @pytest.fixture(scope="module")
 def bazel(tmp_path_factory):
-    """Runs a command of Bazel with this Python's TensorFlow, and gives the folder of outputs."""
+    """Runs Bazel with this Python's TensorFlow; returns the output folder of tfhash_ops."""
     if shutil.which("bazel") is None:
         pytest.skip("no bazel on this machine (Debian: bazel-bootstrap)")
     folder = tmp_path_factory.mktemp("bazel")
@@ -37,7 +37,7 @@ def bazel(tmp_path_factory):
     def run(command, target):
         result = subprocess.run(
             [
-                # --batch leaves no server behind.
+                # --batch: no server keeps running.
                 *("bazel", "--batch", f"--output_user_root={folder}", command, target),
                 f"--symlink_prefix={folder}/",
             ],
@@ -58,7 +58,7 @@ def test_bazel_builds_the_core_and_its_test_passes(bazel):
     assert log.read_text().endswith("all claims hold\n")
 
 
-def test_the_ops_that_bazel_builds_run_in_the_tensorflow_at_hand(bazel):
+def test_ops_built_by_bazel_run_in_the_installed_tensorflow(bazel):
     folder = bazel("build", "//:libtfhash_ops.so")
     result = subprocess.run([sys.executable, "-c", EXAMPLE, folder], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

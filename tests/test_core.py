@@ -1,4 +1,4 @@
-"""The C++ test of the core passes: under sanitizers, and for CPUs other than this one."""
+"""The C++ tests of the core pass under sanitizers, and in emulation of other CPUs."""
 
 import concurrent.futures
 import os
@@ -9,9 +9,9 @@ import subprocess
 import pytest
 
 CORE = pathlib.Path(__file__).parents[1] / "tfhash_ops" / "cc" / "core"
-# Those that take longest to compile first.
+# The slowest to compile first.
 SOURCES = sorted(CORE.glob("*.cc"), key=lambda path: not path.match("kernel_*"))
-# With these the test is compiled for instructions this CPU may lack.
+# For instruction sets that this CPU may lack.
 SIMDE = pathlib.Path("/usr/include/simde/x86/avx512.h")
 ARM = "aarch64-linux-gnu-g++"
 
@@ -43,17 +43,17 @@ def check(*command):
     return output
 
 
-def test_every_kernel_of_this_cpu_holds_its_claims_under_address_and_undefined_sanitizers(tmp_path):
+def test_every_kernel_of_this_cpu_passes_under_address_and_undefined_behavior_sanitizers(tmp_path):
     flags = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     assert "kernel scalar\n" in check(build("g++", tmp_path / "test", *flags))
 
 
-def test_concurrent_searches_hold_their_claims_under_the_thread_sanitizer(tmp_path):
+def test_concurrent_searches_pass_under_the_thread_sanitizer(tmp_path):
     flags = ["-O1", "-fsanitize=thread"]
     check(build("g++", tmp_path / "test", *flags), "threads")
 
 
-def test_the_avx512_kernel_holds_its_claims_in_emulation(tmp_path):
+def test_the_avx512_kernel_passes_in_emulation(tmp_path):
     if not SIMDE.exists():
         pytest.skip(f"no {SIMDE} on this machine (Debian: libsimde-dev)")
     (tmp_path / "immintrin.h").write_text(
@@ -63,7 +63,7 @@ def test_the_avx512_kernel_holds_its_claims_in_emulation(tmp_path):
     assert "kernel avx512\n" in check(build("g++", tmp_path / "test", *flags))
 
 
-def test_the_neon_kernel_holds_its_claims_in_emulation(tmp_path):
+def test_the_neon_kernel_passes_in_emulation(tmp_path):
     if shutil.which("qemu-aarch64") is None:
         pytest.skip("no qemu-aarch64 on this machine (Debian: qemu-user)")
     test = build(ARM, tmp_path / "test", "-O2", "-static")

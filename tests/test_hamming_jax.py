@@ -1,4 +1,4 @@
-"""The handlers under JAX equal the reference."""
+"""The ops for JAX equal the reference, eager and jitted."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 ITEMS = 515
 
 
-@pytest.fixture(params=["as it is", "jitted"])
+@pytest.fixture(params=["eager", "jitted"])
 def run(request):
     return lambda function, *arrays: (
         jax.jit(function)(*arrays) if request.param == "jitted" else function(*arrays)
@@ -56,7 +56,7 @@ def test_top_k_equals_the_reference(run, integer, sides, k):
     assert_equal(found, reference.hamming_top_k(*sides, k), integer)
 
 
-def test_within_equals_the_reference_and_fills_up_its_room(run, integer, sides):
+def test_within_equals_the_reference_and_pads_with_minus_one(run, integer, sides):
     radius = 7 * sides[0].shape[1] // 2
     row_splits, distances, indices = reference.hamming_within(*sides, radius)
     found = len(distances)
@@ -95,7 +95,7 @@ def test_empty_and_single_sides_give_empty_and_single_results(run, queries, item
     assert counts[0].shape == (queries, 17)
 
 
-def test_queries_can_be_mapped_over(sides):
+def test_vmap_over_queries_works(sides):
     queries, database = sides
     mapped = jax.vmap(lambda q: hamming.hamming_distance(q, database))(
         queries[:6].reshape(3, 2, -1)
@@ -105,7 +105,7 @@ def test_queries_can_be_mapped_over(sides):
     )
 
 
-def test_wrong_input_is_told_with_what_was_expected_and_received():
+def test_errors_say_what_was_expected_and_received():
     codes = np.zeros((3, 2), "uint8")
     for call, message in (
         (lambda: hamming.hamming_distance(codes, codes[:, :1]), r"\(3, 2\).*\(3, 1\)"),
@@ -141,7 +141,7 @@ def test_a_radius_beyond_32_bits_finds_everything(radius):
     assert distances.tolist() == [0, 8, 0, 8]
 
 
-def test_a_search_within_a_radius_that_is_cut_into_several_finds_the_same(rng):
+def test_within_gives_the_same_result_when_split_into_several_searches(rng):
     # More pairs of queries and items than one search compares.
     queries, database = (rng.integers(0, 256, (count, 2), "uint8") for count in (1100, 70_000))
     row_splits, distances, indices = tfhash_ops.hamming_within(queries, database, 1)

@@ -50,10 +50,10 @@ def test_average_precision_is_that_of_all_tie_orders(ranking, k):
     expected = {"expected": np.mean(values), "best": np.max(values), "worst": np.min(values)}
     for ties, value in expected.items():
         found = metrics.average_precision(histograms_of(ranking), k=k, ties=ties)[0]
-        np.testing.assert_allclose(found, value, atol=1e-5, err_msg=ties)
+        np.testing.assert_allclose(found, value, atol=1e-12, err_msg=ties)
     if k >= len(ranking):
         full = metrics.average_precision(histograms_of(ranking))[0]
-        np.testing.assert_allclose(full, expected["expected"], atol=1e-5)
+        np.testing.assert_allclose(full, expected["expected"], atol=1e-12)
 
 
 @given(rankings, st.integers(1, 8), st.sampled_from(["possible", "relevant", "retrieved"]))
@@ -75,9 +75,9 @@ def test_every_variant_of_average_precision_is_that_of_all_tie_orders(ranking, k
     ):
         options = {"k": k, "ties": ties, "denominator": denominator}
         found = metrics.average_precision(histograms, **options)[0]
-        np.testing.assert_allclose(found, zero, atol=1e-5, err_msg=ties)
+        np.testing.assert_allclose(found, zero, atol=1e-12, err_msg=ties)
         found = metrics.mean_average_precision(histograms, **options, without_hits="drop")
-        np.testing.assert_allclose(found, zero / hit if hit else np.nan, atol=1e-5, err_msg=ties)
+        np.testing.assert_allclose(found, zero / hit if hit else np.nan, atol=1e-12, err_msg=ties)
 
 
 def best_or_worst(values, hits, sums, choose):
@@ -125,7 +125,7 @@ def test_precision_at_k_is_the_mean_over_tie_orders(ranking, k):
     if not any(r for _, r in ranking):
         return
     expected = np.mean([sum(order[:k]) / k for order in all_orders(ranking)])
-    assert metrics.precision_at_k(histograms_of(ranking), k) == pytest.approx(expected, abs=1e-5)
+    assert metrics.precision_at_k(histograms_of(ranking), k) == pytest.approx(expected, abs=1e-12)
 
 
 @given(rankings)
@@ -138,7 +138,9 @@ def test_precision_and_recall_within_radius_count_items(ranking):
         inside = [r for d, r in ranking if d <= radius]
         precision = sum(inside) / len(inside) if inside else 0.0
         histograms = histograms_of(ranking)
-        assert metrics.precision_within_radius(histograms, radius) == pytest.approx(precision)
+        assert metrics.precision_within_radius(histograms, radius) == pytest.approx(
+            precision, abs=1e-15
+        )
         assert metrics.recall_within_radius(histograms, radius) == pytest.approx(
             sum(inside) / total
         )
@@ -152,13 +154,13 @@ def test_average_precision_of_a_huge_tie_keeps_its_digits():
     growth = (r - 1) / (n - 1)
     expected = (growth * n + (1 - growth) * harmonic) / n
     found = metrics.average_precision(histograms)[0]
-    assert float(found) == pytest.approx(expected, abs=1e-6)
+    assert found == pytest.approx(expected, rel=1e-12)
 
 
 def test_average_precision_of_a_late_small_tie_keeps_its_digits():
     histograms = DistanceHistograms(np.array([[100_000, 10]]), np.array([[0, 10]]))
     expected = np.mean([t / (100_000 + t) for t in range(1, 11)])
-    assert float(metrics.average_precision(histograms)[0]) == pytest.approx(expected, abs=2e-6)
+    assert metrics.average_precision(histograms)[0] == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("bits", [1, 8, 12, 65])
@@ -249,8 +251,11 @@ def test_code_health_of_hand_made_codes():
         (lambda h: metrics.average_precision(h, ties="lucky"), "`ties` must be one of"),
         (lambda h: metrics.average_precision(h, k=0), "`k` must be an integer >= 1"),
         (lambda h: metrics.average_precision(h, k=1.5), "an integer >= 1. Received: k=1.5"),
-        (lambda h: metrics.precision_within_radius(h, 4), "`radius` must be in 0 to 3"),
-        (lambda h: metrics.precision_within_radius(h, -1), "`radius` must be in 0 to 3"),
+        (lambda h: metrics.precision_within_radius(h, 4), "`radius` must be .* from 0 to 3"),
+        (lambda h: metrics.precision_within_radius(h, -1), "from 0 to 3. Received: radius=-1"),
+        (lambda h: metrics.precision_within_radius(h, 2.9), "must be an integer .*radius=2.9"),
+        (lambda h: metrics.recall_within_radius(h, 2.0), "must be an integer .*radius=2.0"),
+        (lambda h: metrics.summarize(h, radius=2.9), "must be an integer .*radius=2.9"),
         (lambda h: metrics.bit_balance(np.zeros((0, 1), "uint8"), 3), "at least one code"),
     ],
 )

@@ -1,56 +1,14 @@
-"""The ops for TensorFlow, eagerly, in a `tf.function`, and compiled by XLA.
+"""The ops for TensorFlow: eager, in a `tf.function`, and compiled by XLA.
 
-On the CPU they run on TensorFlow's own threads, and their results do not depend on how many
-there are. Within `tf.function(jit_compile=True)` shapes and `k` must be known when the function
-is compiled.
+On the CPU they run on TensorFlow's intra-op threads, and results do not depend on the number of
+threads. With `tf.function(jit_compile=True)`, shapes and `k` must be known at compile time.
 """
-
-from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from tfhash_ops import library, reference
-
-
-class TopK(NamedTuple):
-    """The nearest items of each query, in ascending order of (distance, index).
-
-    Attributes:
-        distances: `int32 [q, k]`.
-        indices: Rows of the database, `int64 [q, k]`.
-    """
-
-    distances: Any
-    indices: Any
-
-
-class Neighbors(NamedTuple):
-    """Rows of different lengths, each in ascending order of (distance, index).
-
-    Attributes:
-        row_splits: Row i is from `row_splits[i]` up to `row_splits[i + 1]`, `int64 [q + 1]`, as in
-            `tf.RaggedTensor.from_row_splits`.
-        distances: `int32 [row_splits[q]]`.
-        indices: Rows of the database, `int64` of the same length.
-    """
-
-    row_splits: Any
-    distances: Any
-    indices: Any
-
-
-class DistanceHistograms(NamedTuple):
-    """Items of the database by Hamming distance, for every query.
-
-    Attributes:
-        items: Number of items at distance d from query i, `int64 [q, bits + 1]`.
-        relevant: Number of those that share a label with the query, of the same shape.
-    """
-
-    items: Any
-    relevant: Any
-
+from tfhash_ops import library, messages, reference
+from tfhash_ops.results import DistanceHistograms, Neighbors, TopK
 
 if library.is_compiled():
     _ops = library.tensorflow_ops()
@@ -67,19 +25,19 @@ else:
 
 
 def hamming_distance(queries, database):
-    """Number of bits in which each query differs from each item.
+    """Hamming distance of each query to each database item.
 
     Args:
         queries: Packed codes, `uint8 [q, bytes]`, bytes >= 1.
         database: Packed codes, `uint8 [n, bytes]`.
 
     Returns:
-        `int32 [q, n]` in [0, 8 bytes].
+        `int32 [q, n]`, in bits, from 0 to 8 bytes.
 
     Raises:
         TypeError: If codes are not `uint8`.
-        tf.errors.InvalidArgumentError: If shapes do not fit. Within a `tf.function`, what is
-            known when it is traced gives a `ValueError` there.
+        tf.errors.InvalidArgumentError: If shapes do not match. A mismatch that is already known
+            while a `tf.function` is traced raises `ValueError`.
 
     Example:
 
@@ -92,8 +50,7 @@ def hamming_distance(queries, database):
 def hamming_top_k(queries, database, k):
     """The k nearest items of each query.
 
-    Items at the same distance come in the order of the database, so that the answer is one and
-    the same on every machine.
+    Items at the same distance are ordered by index, so the result is the same on every machine.
 
     Args:
         queries: Packed codes, `uint8 [q, bytes]`, bytes >= 1.
@@ -104,8 +61,8 @@ def hamming_top_k(queries, database, k):
         `TopK`: distances `int32 [q, k]` and indices `int64 [q, k]`.
 
     Raises:
-        TypeError, tf.errors.InvalidArgumentError: As `hamming_distance`, and if `k` is no integer
-            or out of range.
+        TypeError, tf.errors.InvalidArgumentError: As `hamming_distance`, and if `k` is not an
+            integer or is out of range.
 
     Example:
 
@@ -118,23 +75,23 @@ def hamming_top_k(queries, database, k):
 
 
 def hamming_within(queries, database, radius):
-    """All items at most `radius` bits from each query.
+    """All items within a Hamming radius of each query.
 
-    Compiled by XLA, results keep room for all pairs of queries and items, of which there may
-    be 2^31 - 1 at most; on the CPU only what is used of it costs memory.
+    Under XLA the results reserve space for every pair of query and item, at most 2^31 - 1 pairs.
+    On the CPU, only the part that is used takes memory.
 
     Args:
         queries: Packed codes, `uint8 [q, bytes]`, bytes >= 1.
         database: Packed codes, `uint8 [n, bytes]`.
-        radius: Largest distance, an integer of any type, >= 0.
+        radius: Largest distance in bits, an integer of any type, >= 0.
 
     Returns:
         `Neighbors`: row_splits `int64 [q + 1]`, distances `int32` and indices `int64`.
 
     Raises:
-        TypeError, tf.errors.InvalidArgumentError: As `hamming_distance`, and if `radius` is no
-            integer or negative (compiled by XLA for another device than the CPU, no item is found
-            within a negative one).
+        TypeError, tf.errors.InvalidArgumentError: As `hamming_distance`, and if `radius` is not an
+            integer or is negative. XLA does not check for a negative radius on devices other than
+            the CPU; it then finds no items.
 
     Example:
 
@@ -149,15 +106,15 @@ def hamming_within(queries, database, radius):
 def hamming_histogram(queries, database, query_labels, database_labels, bits):
     """Counts items and relevant items at each distance from each query.
 
-    The metrics of a ranking by Hamming distance derive from these counts. Memory is in
-    proportion to q (bits + 1) and n.
+    The ranking metrics are computed from these counts. Memory grows with q (bits + 1) + n, not
+    with q n.
 
     Args:
         queries: Packed codes, `uint8 [q, ceil(bits / 8)]`, padding bits zero.
         database: Packed codes, `uint8 [n, ceil(bits / 8)]`, padding bits zero.
-        query_labels: Integers `[q]`; or packed multi-hot rows, `uint8 [q, label_bytes]`, packed
-            like codes. An item is relevant if its integer equals the query's, or if its row
-            shares any bit with the query's.
+        query_labels: Integers `[q]`; or multi-hot labels packed like codes, `uint8 [q,
+            label_bytes]`. An item is relevant if its integer equals the query's, or if its
+            multi-hot row shares a bit with the query's.
         database_labels: Labels of the n items, of the same kind.
         bits: Number of bits of a code, >= 1.
 
@@ -166,8 +123,8 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
 
     Raises:
         TypeError, tf.errors.InvalidArgumentError: As `hamming_distance`, and if labels or `bits`
-            do not fit the codes, or padding bits are set (which, compiled by XLA for another
-            device than the CPU, is not looked for).
+            do not match the codes, or padding bits are set. XLA does not check padding bits on
+            devices other than the CPU.
 
     Example:
 
@@ -192,30 +149,27 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
 
 def _codes(name, codes):
     if not hasattr(codes, "dtype"):
-        codes = _bytes(name, codes)
+        codes = _python_integers_to_bytes(name, codes)
     tensor = tf.convert_to_tensor(codes)
     if tensor.dtype != tf.uint8:
-        raise TypeError(f"`{name}` must be packed codes of type uint8. Received: {tensor.dtype}")
+        raise TypeError(messages.CODES_TYPE.format(name, tensor.dtype))
     return tensor
 
 
-def _bytes(name, codes):
-    """Numbers written out in Python, which have no type, as `uint8`."""
+def _python_integers_to_bytes(name, codes):
     numbers = np.asarray(codes)
     if numbers.size and (
         numbers.dtype.kind not in "iu" or not 0 <= numbers.min() <= numbers.max() <= 255
     ):
-        raise TypeError(
-            f"`{name}` must be packed codes of type uint8. Received: a list that holds other "
-            "values than integers from 0 to 255"
-        )
+        received = "a list with values other than integers from 0 to 255"
+        raise TypeError(messages.CODES_TYPE.format(name, received))
     return numbers.astype("uint8")
 
 
 def _labels(name, labels):
     tensor = tf.convert_to_tensor(labels)
     if not tensor.dtype.is_integer:
-        raise TypeError(f"`{name}` must be integers. Received: {tensor.dtype}")
+        raise TypeError(messages.LABELS_TYPE.format(name, tensor.dtype))
     if tensor.dtype in (tf.int32, tf.int64) or (
         tensor.dtype == tf.uint8 and tensor.shape.rank != 1
     ):

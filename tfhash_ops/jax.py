@@ -1,8 +1,7 @@
-"""The same functions for JAX, without TensorFlow: on the CPU, and on NVIDIA GPUs where tfhash_ops was
-compiled for them.
+"""The ops for JAX, without TensorFlow: on the CPU, and on NVIDIA GPUs if compiled with CUDA.
 
-They can be called as they are or inside `jax.jit`. Indices and counts are `int64` where JAX has
-that type (`jax_enable_x64`), else `int32`. Shapes, `k`, `size` and `bits` must be static.
+Call them eagerly or inside `jax.jit`. Indices and counts are `int64` if `jax_enable_x64` is set,
+else `int32`. Shapes, `k`, `size` and `bits` must be static.
 """
 
 import functools
@@ -13,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from tfhash_ops import library
+from tfhash_ops import library, messages
+from tfhash_ops.results import DistanceHistograms, Neighbors, TopK
 
 _HANDLERS = "HammingDistance", "HammingTopK", "HammingWithin", "HammingHistogram"
 
@@ -28,17 +28,17 @@ def _register():
 
 
 def hamming_distance(queries, database):
-    """Number of bits in which each query differs from each item.
+    """Hamming distance of each query to each database item.
 
     Args:
         queries: Packed codes, `uint8 [q, bytes]`, bytes >= 1.
         database: Packed codes, `uint8 [n, bytes]`.
 
     Returns:
-        `int32 [q, n]` in [0, 8 bytes].
+        `int32 [q, n]`, in bits, from 0 to 8 bytes.
 
     Raises:
-        ValueError: If codes are not `uint8`, or shapes do not fit.
+        ValueError: If codes are not `uint8`, or shapes do not match.
 
     Example:
 
@@ -64,7 +64,7 @@ def hamming_top_k(queries, database, k):
         k: Number of items, 1 <= k <= n.
 
     Returns:
-        A pair: distances, `int32 [q, k]`, and indices, rows of the database, `[q, k]`.
+        `TopK`: distances, `int32 [q, k]`, and indices, `[q, k]`.
 
     Raises:
         ValueError: As `hamming_distance`, and if `k` is out of range.
@@ -79,35 +79,29 @@ def hamming_top_k(queries, database, k):
     """
     queries, database = _check_codes(queries, database)
     if not 1 <= k <= len(database):
-        raise ValueError(
-            "k must be at least 1 and at most the number of items in the database. Received: "
-            f"k = {k} and {len(database)} items"
-        )
+        raise ValueError(messages.K.format(k, len(database)))
     shape = len(queries), k
     results = _array(jnp.int32, *shape), _array(_integer(), *shape)
-    return tuple(_call("TfhashHammingTopK", (queries, database), results))
+    return TopK(*_call("TfhashHammingTopK", (queries, database), results))
 
 
 def hamming_within(queries, database, radius, size):
-    """All items at most `radius` bits from each query, as far as there is room for them.
+    """All items within a Hamming radius of each query, up to a fixed number in all.
 
     Args:
         queries: Packed codes, `uint8 [q, bytes]`, bytes >= 1.
         database: Packed codes, `uint8 [n, bytes]`.
-        radius: Largest distance, an integer >= 0; need not be static.
-        size: Number of items in all for which the results have room, >= 0, as in
-            `jax.numpy.nonzero`. Room left over holds -1. If `row_splits[q]` is above `size`,
-            there was too little, and the last items are missing.
+        radius: Largest distance in bits, an integer >= 0; need not be static.
+        size: Length of the results, >= 0, as in `jax.numpy.nonzero`. Unused places hold -1. If
+            `row_splits[q]` exceeds `size`, the last items are missing.
 
     Returns:
-        A triple: row_splits `[q + 1]`, where row i is from `row_splits[i]` up to
-        `row_splits[i + 1]`; distances `int32 [size]`; and indices `[size]`. Rows are in ascending
-        order of (distance, index).
+        `Neighbors`: row_splits `[q + 1]`, distances `int32 [size]` and indices `[size]`.
 
     Raises:
-        ValueError: As `hamming_distance`, and if `size` is negative, or a `radius` known to Python.
-        TypeError: If `radius` is no integer.
-        jax.errors.JaxRuntimeError: If a `radius` known to JAX alone is negative.
+        ValueError: As `hamming_distance`, and if `size` or a Python or NumPy `radius` is negative.
+        TypeError: If `radius` is not an integer.
+        jax.errors.JaxRuntimeError: If a `radius` that is a JAX array is negative.
 
     Example:
 
@@ -122,12 +116,12 @@ def hamming_within(queries, database, radius, size):
         raise ValueError(f"`size` must be at least 0. Received: size = {size}")
     if isinstance(radius, jax.Array):
         if not jnp.issubdtype(radius.dtype, jnp.integer):
-            raise TypeError(f"`radius` must be an integer. Received: {radius.dtype}")
+            raise TypeError(messages.INTEGER.format("radius", radius.dtype))
     else:
         radius = operator.index(radius)
         if radius < 0:
-            raise ValueError(f"`radius` must be at least 0. Received: radius = {radius}")
-        # JAX would cut an integer that is too long for it without a word; farther is no code.
+            raise ValueError(messages.RADIUS.format(radius))
+        # JAX silently truncates integers that do not fit; no code is farther than this.
         radius = min(radius, 8 * queries.shape[1])
     row_splits, distances, indices, _ = _call(
         "TfhashHammingWithin",
@@ -140,7 +134,7 @@ def hamming_within(queries, database, radius, size):
         ),
         fill=True,
     )
-    return row_splits, distances, indices
+    return Neighbors(row_splits, distances, indices)
 
 
 def hamming_histogram(queries, database, query_labels, database_labels, bits):
@@ -149,15 +143,15 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
     Args:
         queries: Packed codes, `uint8 [q, ceil(bits / 8)]`, padding bits zero.
         database: Packed codes, `uint8 [n, ceil(bits / 8)]`, padding bits zero.
-        query_labels: Integers `[q]`; or packed multi-hot rows, `uint8 [q, label_bytes]`.
+        query_labels: Integers `[q]`; or packed multi-hot labels, `uint8 [q, label_bytes]`.
         database_labels: Labels of the n items, of the same kind.
         bits: Number of bits of a code, >= 1.
 
     Returns:
-        A pair: items and relevant items, both `[q, bits + 1]`.
+        `DistanceHistograms`: items and relevant, both `[q, bits + 1]`.
 
     Raises:
-        ValueError: As `hamming_distance`, and if labels or `bits` do not fit the codes.
+        ValueError: As `hamming_distance`, and if labels or `bits` do not match the codes.
         jax.errors.JaxRuntimeError: If padding bits are set.
 
     Example:
@@ -170,11 +164,9 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
     """
     queries, database = _check_codes(queries, database)
     if bits < 1 or queries.shape[1] != -(-bits // 8):
-        raise ValueError(
-            f"codes of B bits must have ceil(B / 8) bytes. Received: bits = {bits} and codes of "
-            f"{queries.shape[1]} bytes"
-        )
-    query_labels, database_labels = _labels(query_labels), _labels(database_labels)
+        raise ValueError(messages.BITS.format(bits, queries.shape[1]))
+    query_labels = _labels("query_labels", query_labels)
+    database_labels = _labels("database_labels", database_labels)
     if (
         (len(query_labels), len(database_labels)) != (len(queries), len(database))
         or query_labels.ndim != (2 if query_labels.dtype == jnp.uint8 else 1)
@@ -182,14 +174,14 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
         or query_labels.dtype != database_labels.dtype
     ):
         raise ValueError(
-            "labels must be integers [q] and [n], or packed multi-hot rows of uint8 [q, bytes] "
+            "labels must be integers [q] and [n], or packed multi-hot labels of uint8 [q, bytes] "
             f"and [n, bytes], for {len(queries)} queries and {len(database)} items. Received: "
             f"{query_labels.dtype} {query_labels.shape} and {database_labels.dtype} "
             f"{database_labels.shape}"
         )
     counts = _array(_integer(), len(queries), bits + 1)
     inputs = queries, database, query_labels, database_labels
-    return tuple(_call("TfhashHammingHistogram", inputs, (counts, counts)))
+    return DistanceHistograms(*_call("TfhashHammingHistogram", inputs, (counts, counts)))
 
 
 def _call(name, inputs, results, **attributes):
@@ -205,14 +197,14 @@ def _integer() -> Any:
     return jax.dtypes.canonicalize_dtype(jnp.int64)
 
 
-def _labels(labels):
+def _labels(name, labels):
     if not isinstance(labels, jax.Array):
         labels = np.asarray(labels)
     if labels.dtype == jnp.uint8 and labels.ndim == 2:
         return jnp.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise ValueError(f"labels must be integers. Received: {labels.dtype}")
-    # JAX would cut integers that are too long for it without a word.
+        raise ValueError(messages.LABELS_TYPE.format(name, labels.dtype))
+    # JAX silently truncates integers that do not fit.
     least_and_most = jnp.iinfo(_integer())
     if (
         isinstance(labels, np.ndarray)
@@ -220,32 +212,24 @@ def _labels(labels):
         and not (least_and_most.min <= labels.min() <= labels.max() <= least_and_most.max)
     ):
         raise ValueError(
-            f"labels must fit into {jnp.dtype(_integer())}, unless JAX is told to use 64 bits "
-            f"(jax_enable_x64). Received: labels from {labels.min()} to {labels.max()}"
+            f"`{name}` must fit into {jnp.dtype(_integer())}; set jax_enable_x64 for 64-bit "
+            f"labels. Received: labels from {labels.min()} to {labels.max()}"
         )
     return jnp.asarray(labels).astype(_integer())
 
 
 def _check_codes(queries, database):
     queries, database = jnp.asarray(queries), jnp.asarray(database)
-    if queries.dtype != jnp.uint8 or database.dtype != jnp.uint8:
-        raise ValueError(
-            "packed codes must be of type uint8. Received: "
-            f"{queries.dtype} for the queries and {database.dtype} for the database"
-        )
+    for name, codes in (("queries", queries), ("database", database)):
+        if codes.dtype != jnp.uint8:
+            raise ValueError(messages.CODES_TYPE.format(name, codes.dtype))
     shapes = queries.shape, database.shape
     if (
         [len(shape) for shape in shapes] != [2, 2]
         or shapes[0][1] != shapes[1][1]
         or 0 in shapes[0][1:]
     ):
-        raise ValueError(
-            "packed codes must have the shapes [q, bytes] and [n, bytes], bytes >= 1. Received: "
-            f"{shapes[0]} for the queries and {shapes[1]} for the database"
-        )
-    if shapes[0][1] > (2**31 - 1) // 8:
-        raise ValueError(
-            "packed codes must have fewer than 2^28 bytes, for distances are 32-bit numbers. "
-            f"Received: {shapes[0]} for the queries and {shapes[1]} for the database"
-        )
+        raise ValueError(messages.CODES_SHAPE.format(*shapes))
+    if shapes[0][1] > messages.MAX_BYTES:
+        raise ValueError(messages.CODES_LENGTH.format(*shapes))
     return queries, database

@@ -1,4 +1,4 @@
-"""The compiled libraries: where they are, whether they fit, what they run on."""
+"""The compiled libraries: finding them, checking their versions, choosing a CPU kernel."""
 
 import ctypes
 import functools
@@ -10,7 +10,7 @@ _FOLDER = pathlib.Path(__file__).parent
 
 
 def is_compiled():
-    """Tells whether the package was installed with its compiled libraries.
+    """Whether the package was installed with its compiled libraries.
 
     Example:
 
@@ -22,33 +22,37 @@ def is_compiled():
 
 @functools.cache
 def warn_if_not_compiled():
-    """Says once that other operations stand in for the compiled ones, if they do."""
+    """Warns once if the package was installed without its compiled libraries."""
     if not is_compiled():
         warnings.warn(
-            "tfhash_ops was installed without its compiled libraries (TFHASH_BUILD_OPS=0); stock "
-            "operations give the same results, far more slowly",
+            "tfhash_ops was installed without its compiled libraries (TFHASH_BUILD_OPS=0). Stock "
+            "TensorFlow or Keras ops replace them: same results, far slower",
             RuntimeWarning,
             stacklevel=3,
         )
 
 
 def cpu_kernel():
-    """Name of the kernel that compares codes on this CPU.
+    """Name of the CPU kernel in use: by default the fastest one that this CPU can run.
 
-    It is the fastest one the CPU can run, unless the environment variable
-    `TFHASH_CPU_KERNEL` names another.
+    The environment variable `TFHASH_CPU_KERNEL` selects another.
 
     Returns:
         One of `supported_cpu_kernels()`.
 
     Raises:
         ImportError: If the package was installed without its compiled libraries.
-        ValueError: If `TFHASH_CPU_KERNEL` names a kernel this CPU cannot run.
+        ValueError: If `TFHASH_CPU_KERNEL` names a kernel that this CPU cannot run.
+
+    Example:
+
+    >>> not is_compiled() or cpu_kernel() in supported_cpu_kernels()
+    True
     """
     name = core().TfhashCpuKernel()
     if name is None:
         raise ValueError(
-            "TFHASH_CPU_KERNEL must name a kernel this CPU can run, one of "
+            "TFHASH_CPU_KERNEL must name a kernel that this CPU can run, one of "
             f"{', '.join(supported_cpu_kernels())}, or be unset. "
             f"Received: {os.environ.get('TFHASH_CPU_KERNEL')}"
         )
@@ -56,29 +60,34 @@ def cpu_kernel():
 
 
 def supported_cpu_kernels():
-    """Names of the kernels this CPU can run, the fastest first.
+    """Names of the CPU kernels that this CPU can run, fastest first.
 
     Returns:
-        A list of some of `"avx512"`, `"avx2"`, `"neon"`, and always `"scalar"` at the end.
+        A list of strings from `"avx512"`, `"avx2"` and `"neon"`, and always `"scalar"` last.
 
     Raises:
         ImportError: If the package was installed without its compiled libraries.
+
+    Example:
+
+    >>> not is_compiled() or supported_cpu_kernels()[-1] == "scalar"
+    True
     """
     return core().TfhashSupportedCpuKernels().decode().split()
 
 
 @functools.cache
 def core():
-    """The library that knows nothing of TensorFlow, as `ctypes.CDLL`.
+    """The compiled library that does not depend on TensorFlow, as `ctypes.CDLL`.
 
     Raises:
-        ImportError: If it was not built.
+        ImportError: If it was not compiled.
     """
     path = _FOLDER / "libtfhash_core.so"
     if not is_compiled():
         raise ImportError(
-            f"tfhash_ops was installed without its compiled libraries: expected {path}. Install "
-            "it again, without TFHASH_BUILD_OPS=0 and with a C++17 compiler on the machine"
+            f"tfhash_ops was installed without its compiled libraries: {path} does not exist. "
+            "Install a C++17 compiler, unset TFHASH_BUILD_OPS, and reinstall tfhash"
         )
     library = ctypes.CDLL(str(path))
     for name in ("TfhashTensorflowVersion", "TfhashCpuKernel", "TfhashSupportedCpuKernels"):
@@ -88,7 +97,7 @@ def core():
 
 @functools.cache
 def cuda():
-    """The library of kernels for NVIDIA GPUs, as `ctypes.CDLL`; None if it was not built."""
+    """The library of CUDA kernels, as `ctypes.CDLL`; None if it was not compiled."""
     path = _FOLDER / "libtfhash_cuda.so"
     return ctypes.CDLL(str(path)) if path.exists() else None
 
@@ -97,16 +106,16 @@ def tensorflow_ops():
     """The module of compiled TensorFlow ops.
 
     Raises:
-        ImportError: If the library was built for another TensorFlow, or not at all.
+        ImportError: If the library was compiled for another TensorFlow version, or not at all.
     """
     import tensorflow as tf
 
     built_for = core().TfhashTensorflowVersion().decode()
     if built_for != tf.__version__:
-        compiled_for = f"TensorFlow {built_for}" if built_for else "JAX alone"
+        compiled_for = f"TensorFlow {built_for}" if built_for else "JAX only"
         raise ImportError(
-            f"tfhash_ops was compiled for {compiled_for}, and this is TensorFlow "
-            f"{tf.__version__}. Install tfhash again in this environment (pip install "
-            "--no-build-isolation --force-reinstall --no-deps), or that TensorFlow"
+            f"tfhash_ops was compiled for {compiled_for}, but TensorFlow {tf.__version__} is "
+            "installed. Reinstall tfhash in this environment (pip install --no-build-isolation "
+            "--force-reinstall --no-deps), or install the TensorFlow it was compiled for"
         )
     return tf.load_op_library(str(_FOLDER / "libtfhash_ops.so"))

@@ -1,9 +1,11 @@
-"""The functions of `tfhash_ops` in stock TensorFlow operations: what the compiled ones must equal.
+"""The ops of `tfhash_ops` in stock TensorFlow: the specification of the compiled ones.
 
-One query at a time, so that memory stays in proportion to the database.
+They take one query at a time, so that memory grows with the database alone.
 """
 
 import tensorflow as tf
+
+from tfhash_ops import messages
 
 
 def hamming_distance(queries, database):
@@ -20,15 +22,11 @@ def hamming_top_k(queries, database, k):
     queries, database = _check_codes(queries, database)
     k = as_integer("k", k)
     items = tf.shape(database, tf.int64)[0]
-    text = (
-        "k must be at least 1 and at most the number of items in the database. Received: k = {} "
-        "and {} items"
-    )
-    with _require((k >= 1) & (k <= items), text, k, items):
+    with _require((k >= 1) & (k <= items), messages.K, k, items):
         k = tf.cast(k, tf.int32)
 
     def nearest(query):
-        # Of equal elements, top_k puts the one of lower index first.
+        # top_k puts the lower index first among equal elements.
         negative, indices = tf.math.top_k(-_distances(query, database), k)
         return -negative, tf.cast(indices, tf.int64)
 
@@ -40,7 +38,7 @@ def hamming_within(queries, database, radius):
     """As `tfhash_ops.hamming_within`, a triple."""
     queries, database = _check_codes(queries, database)
     radius = as_integer("radius", radius)
-    with _require(radius >= 0, "radius must be at least 0. Received: radius = {}", radius):
+    with _require(radius >= 0, messages.RADIUS, radius):
         radius = tf.identity(radius)
 
     def near(query):
@@ -66,12 +64,11 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
     queries, database = _check_codes(queries, database)
     query_labels = tf.convert_to_tensor(query_labels)
     database_labels = tf.convert_to_tensor(database_labels)
-    text = "codes of B bits must have ceil(B / 8) bytes. Received: bits = {} and codes of {} bytes"
     length = queries.shape[1]
     if bits < 1 or length not in (None, -(-bits // 8)):
-        raise _invalid(text.format(bits, length))
+        raise _invalid(messages.BITS.format(bits, length))
     length = tf.shape(queries)[1]
-    with _require(length == -(-bits // 8), text, bits, length):
+    with _require(length == -(-bits // 8), messages.BITS, bits, length):
         queries = tf.identity(queries)
     is_multi_hot = query_labels.dtype == tf.uint8
     if is_multi_hot:
@@ -88,7 +85,9 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
     padding = tf.constant((0xFF << ((bits - 1) % 8 + 1)) & 0xFF, tf.uint8)
     for labels, codes in ((query_labels, queries), (database_labels, database)):
         is_clean = tf.reduce_all(tf.bitwise.bitwise_and(codes[:, -1], padding) == 0)
-        text = "the padding bits of codes of {} bits must be zero. Received: one that is set"
+        text = (
+            "the padding bits of codes of {} bits must be zero. Received: a padding bit that is 1"
+        )
         counts = tf.shape(labels)[0], tf.shape(codes)[0]
         with (
             _require(is_clean, text, bits),
@@ -113,15 +112,15 @@ def hamming_histogram(queries, database, query_labels, database_labels, bits):
 
 
 def as_integer(name, value):
-    """An integer of any type as int64; `TypeError` for what is none."""
+    """Converts an integer of any type to int64; raises `TypeError` for anything else."""
     tensor = tf.convert_to_tensor(value)
     if not tensor.dtype.is_integer:
-        raise TypeError(f"`{name}` must be an integer. Received: {tensor.dtype}")
+        raise TypeError(messages.INTEGER.format(name, tensor.dtype))
     return tf.cast(tensor, tf.int64)
 
 
 def _rows(values, queries, width):
-    """Rows of `width` values, also where there are no queries and so no rows to see it by."""
+    """Sets the row width, which `map_fn` cannot infer when there are no queries."""
     return tf.reshape(values, [tf.shape(queries)[0], width])
 
 
@@ -132,33 +131,27 @@ def _distances(query, database):
 
 def _check_codes(queries, database):
     queries, database = tf.convert_to_tensor(queries), tf.convert_to_tensor(database)
-    expected = (
-        "packed codes must have the shapes [q, bytes] and [n, bytes], bytes >= 1. Received: {} for "
-        "the queries and {} for the database"
-    )
     shapes = queries.shape, database.shape
     lengths = [shape[1] if shape.rank == 2 else None for shape in shapes]
     known = {length for length in lengths if length is not None}
     if any(shape.rank not in (None, 2) for shape in shapes) or len(known) > 1 or 0 in known:
-        raise _invalid(expected.format(*shapes))
-    if max(known, default=0) > (2**31 - 1) // 8:
-        raise _invalid(
-            "packed codes must have fewer than 2^28 bytes, for distances are 32-bit numbers. "
-            f"Received: {shapes[0]} for the queries and {shapes[1]} for the database"
-        )
+        raise _invalid(messages.CODES_SHAPE.format(*shapes))
+    if max(known, default=0) > messages.MAX_BYTES:
+        raise _invalid(messages.CODES_LENGTH.format(*shapes))
     if None not in lengths:
         return queries, database
-    # What is not known while a function is traced is looked at when it runs.
+    # Shapes that are unknown while a function is traced are checked when it runs.
     queries, database = (tf.ensure_shape(codes, [None, None]) for codes in (queries, database))
     shapes = tf.shape(queries), tf.shape(database)
-    with _require((shapes[0][1] == shapes[1][1]) & (shapes[0][1] >= 1), expected, *shapes):
+    is_valid = (shapes[0][1] == shapes[1][1]) & (shapes[0][1] >= 1)
+    with _require(is_valid, messages.CODES_SHAPE, *shapes):
         return tf.identity(queries), tf.identity(database)
 
 
 def _require(condition, text, *values):
-    """A context for what may only be computed where the condition holds."""
+    """A context for computations that require the condition."""
     assertion = tf.debugging.Assert(condition, [tf.strings.format(text, values)])
-    # Eagerly an assertion gives None, and has been made.
+    # An eager assertion has already run, and returns None.
     return tf.control_dependencies([] if assertion is None else [assertion])
 
 

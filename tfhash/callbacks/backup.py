@@ -34,7 +34,7 @@ class Backup:
             ) from error
 
     def load_weights(self, model, state):
-        """Loads weights and optimizer of `state` into a model that is in the right stage."""
+        """Loads weights and optimizer of `state` into a model, which enters their stage."""
         model.load_weights(self.directory / state["weights"])
 
     def remove(self):

@@ -1,9 +1,8 @@
-"""Average precision of a ranking by Hamming distance, in the variants that are in use."""
+"""Average precision of a ranking by Hamming distance, in the variants found in the literature."""
 
 import numpy as np
-from keras import ops
 
-from tfhash.metrics.histograms import check_k, cumulated, divide, has_relevant_items
+from tfhash.metrics.histograms import check_integer, cumulate, divide, has_relevant_items
 
 TIES = ("expected", "best", "worst")
 DENOMINATORS = ("possible", "relevant", "retrieved")
@@ -11,29 +10,29 @@ WITHOUT_HITS = ("zero", "drop")
 
 
 def average_precision(histograms, k=None, ties="expected", denominator="possible"):
-    """Average precision of the Hamming ranking of each query.
+    """Average precision of each query's Hamming ranking.
 
-    With N items and R relevant ones nearer than distance d, n items at d of which r are
-    relevant, the t-th of them adds `(r / n) (R + 1 + (t - 1)(r - 1) / (n - 1)) / (N + t)`.
+    Take the n items at distance d, of which r are relevant, and let N items, R of them relevant,
+    be nearer. The t-th of the n items adds `(r / n) (R + 1 + (t - 1)(r - 1) / (n - 1)) / (N + t)`.
 
     Args:
         histograms: `DistanceHistograms`.
-        k: Length of the ranking that counts; by default all of it.
-        ties: `"expected"` over random orders of the ties, or the order in which relevant items
-            come first (`"best"`) or last (`"worst"`) in theirs. These two bound all others unless
-            the denominator is `"retrieved"`.
-        denominator: What the sum of precisions is divided by: `"possible"`, the hits there could
-            be, min(relevant items, k); `"relevant"`, all relevant items; or `"retrieved"`, the
-            hits among the k nearest, where an order without hits counts as 0. Without `k` they
-            are the same.
+        k: Cut-off: only the k nearest items count. By default all do.
+        ties: How items at the same distance are ordered. `"expected"` is the mean over all orders
+            of the ties; `"best"` puts relevant items first and `"worst"` puts them last. Best and
+            worst are bounds on every order, unless the denominator is `"retrieved"`.
+        denominator: What the sum of precisions is divided by: `"possible"`, the largest possible
+            number of hits, min(relevant items, k); `"relevant"`, all relevant items; or
+            `"retrieved"`, the hits among the k nearest, where a ranking without hits scores 0.
+            Without `k` the three are equal.
 
     Returns:
-        Float32 `[q]` in [0, 1]; NaN for a query without relevant items.
+        NumPy float64 `[q]` in [0, 1]; NaN for a query without relevant items.
 
     Raises:
-        ValueError: If `k` is below 1, or `ties` or `denominator` unknown.
+        ValueError: If `k` is not an integer >= 1, or `ties` or `denominator` is unknown.
 
-    Example: one relevant item tied with one that is not.
+    Example: one relevant item tied with an irrelevant one.
 
     >>> import numpy as np
     >>> from tfhash.metrics import DistanceHistograms
@@ -44,20 +43,16 @@ def average_precision(histograms, k=None, ties="expected", denominator="possible
     Reference: McSherry and Najork, "Computing Information Retrieval Performance Measures
     Efficiently in the Presence of Tied Scores" (ECIR 2008).
     """
-    for name, value, known in (
-        ("ties", ties, TIES),
-        ("denominator", denominator, DENOMINATORS),
-    ):
-        if value not in known:
-            raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
-    k = None if k is None else check_k(k)
-    total = ops.sum(ops.cast(histograms.relevant, "float32"), axis=1)
+    _check_choice("ties", ties, TIES)
+    _check_choice("denominator", denominator, DENOMINATORS)
+    k = None if k is None else check_integer("k", k, least=1)
+    total = np.asarray(histograms.relevant).sum(axis=1)
     if denominator == "retrieved" and k is not None:
-        value = _divided_by_hits(histograms, k, ties)
+        value = _per_hit(histograms, k, ties)
     else:
-        ideal = total if k is None or denominator == "relevant" else ops.minimum(total, k)
-        value = _sum_of_precisions(histograms, k, ties) / ops.maximum(ideal, 1)
-    return ops.where(total > 0, value, np.nan)
+        largest = total if k is None or denominator == "relevant" else np.minimum(total, k)
+        value = divide(_sum_of_precisions(histograms, k, ties), largest)
+    return np.where(total > 0, value, np.nan)
 
 
 def mean_average_precision(
@@ -67,9 +62,9 @@ def mean_average_precision(
 
     Args:
         histograms, k, ties, denominator: As in `average_precision`.
-        without_hits: What becomes of queries without a relevant item among the k nearest:
-            `"zero"`, they count as 0, or `"drop"`, they are left out. Under expected ties, a query
-            is left out with the probability that it has no hits.
+        without_hits: How a query counts that has relevant items, but none among the k nearest:
+            `"zero"`, as 0, or `"drop"`, not at all. With expected ties, a query is dropped with
+            the probability that it has no hits.
 
     Returns:
         A float in [0, 1]; NaN if no query has a relevant item.
@@ -85,118 +80,120 @@ def mean_average_precision(
     >>> mean_average_precision(histograms)
     1.0
     """
-    if without_hits not in WITHOUT_HITS:
-        raise ValueError(
-            f"`without_hits` must be one of {WITHOUT_HITS}. Received: without_hits={without_hits!r}"
-        )
-    values = ops.convert_to_numpy(average_precision(histograms, k, ties, denominator))
-    counted = has_relevant_items(histograms).astype("float64")
+    _check_choice("without_hits", without_hits, WITHOUT_HITS)
+    values = average_precision(histograms, k, ties, denominator)
+    weights = has_relevant_items(histograms).astype("float64")
     if without_hits == "drop" and k is not None:
-        counted *= _chance_of_hits(histograms, check_k(k), ties)
-    if counted.sum() == 0:
+        weights *= _chance_of_hits(histograms, k, ties)
+    if weights.sum() == 0:
         return float("nan")
-    return float(np.nansum(values, dtype="float64") / counted.sum())
+    return float(np.nansum(values) / weights.sum())
+
+
+def _check_choice(name, value, known):
+    if value not in known:
+        raise ValueError(f"`{name}` must be one of {known}. Received: {name}={value!r}")
 
 
 def _sum_of_precisions(histograms, k, ties):
-    """Sum of the precisions at the relevant items among the k nearest."""
-    n, r, before, relevant_before = cumulated(histograms)
-    room = n if k is None else ops.clip(k - before, 0, n)
+    """Sum of the precisions at the relevant items among the k nearest, `[q]`."""
+    n, r, before, relevant_before = cumulate(histograms)
+    retrieved = n if k is None else np.clip(k - before, 0, n)
     if ties == "expected":
         growth = divide(r - 1, n - 1)
         weight = divide(r, n)
-        offset, first, count = relevant_before + 1 - growth, before, room
+        offset, start, count = relevant_before + 1 - growth, before, retrieved
     else:
-        growth, weight, offset = 1.0, 1.0, relevant_before
-        # Relevant items come first or last within their tie.
-        first = before if ties == "best" else before + (n - r)
-        count = ops.clip(before + room - first, 0, r)
-    # sum_{t=1..count} (offset + growth t) / (first + t)
-    precisions = growth * count + (offset - growth * first) * _harmonic_difference(first, count)
-    return ops.sum(weight * precisions, axis=1)
+        growth, weight, offset = 1, 1, relevant_before
+        # Relevant items come first or last among the items at their distance.
+        start = before if ties == "best" else before + (n - r)
+        count = np.clip(before + retrieved - start, 0, r)
+    # sum_{t=1..count} (offset + growth t) / (start + t)
+    precisions = growth * count + (offset - growth * start) * _sum_of_inverses(start, count)
+    return (weight * precisions).sum(axis=1)
 
 
-def _divided_by_hits(histograms, k, ties):
-    """Expectation of the sum of precisions over the number of hits, both among the k nearest.
+def _sum_of_inverses(start, count):
+    """`1 / (start + 1) + ... + 1 / (start + count)`."""
+    stop = start + count
+    # Summed from the far end: where `start` is large, its multiples must not amplify rounding.
+    tail = np.cumsum(1 / np.arange(max(stop.max(), 1), 0, -1))[::-1]
+    tail = np.append(tail, 0.0)
+    return tail[start] - tail[stop]
 
-    Only the tie in which the k-th item lies leaves the number of hits open. It has h of them with
-    the hypergeometric probability, and then its first places hold them in random order.
+
+def _per_hit(histograms, k, ties):
+    """Sum of precisions divided by the number of hits, both among the k nearest, `[q]`.
+
+    With expected ties, the number of hits is uncertain in one place only: the tie that holds the
+    k-th item. It has h hits with hypergeometric probability, placed in random order.
     """
     if ties != "expected":
-        return _sum_of_precisions(histograms, k, ties) / np.maximum(_hits(histograms, k, ties), 1)
-    # The sum over the ties before that one does not depend on h.
-    ahead, tie = _split_at(histograms, k)
+        return divide(_sum_of_precisions(histograms, k, ties), _hits(histograms, k, ties))
+    nearer, tie = _split_at(histograms, k)
     log_factorials = _log_factorials(tie)
-    sums_ahead = ops.convert_to_numpy(_sum_of_precisions(ahead, None, "expected"))
-    values = np.empty(len(sums_ahead))
-    for i, (sum_ahead, (n, r, before, hits_ahead)) in enumerate(zip(sums_ahead, tie)):
-        places = int(min(k - before, n))
+    sums = _sum_of_precisions(nearer, None, "expected")
+    values = np.empty(len(sums))
+    for i, (sum_before, (n, r, before, hits_before)) in enumerate(zip(sums, tie)):
+        places = min(k - before, n)
         h = np.arange(max(0, places - (n - r)), min(r, places) + 1)
         inverse = (1 / (before + np.arange(1, places + 1))).sum()
-        # sum_{t=1..places} (h / places) (hits_ahead + 1 + (t - 1) growth) / (before + t)
+        # sum_{t=1..places} (h / places) (hits_before + 1 + (t - 1) growth) / (before + t)
         growth = (h - 1) / max(places - 1, 1)
         later = places - (before + 1) * inverse
-        sum_in_tie = h / max(places, 1) * ((hits_ahead + 1) * inverse + growth * later)
-        share = (sum_ahead + sum_in_tie) / np.maximum(hits_ahead + h, 1)
-        values[i] = (_hypergeometric(n, r, places, h, log_factorials) * share).sum()
-    return values.astype("float32")
+        sum_in_tie = h / max(places, 1) * ((hits_before + 1) * inverse + growth * later)
+        ratio = (sum_before + sum_in_tie) / np.maximum(hits_before + h, 1)
+        values[i] = (_hypergeometric(n, r, places, h, log_factorials) * ratio).sum()
+    return values
 
 
 def _chance_of_hits(histograms, k, ties):
-    """Probability that a query has a relevant item among its k nearest, NumPy `[q]`."""
+    """Probability that a query has a relevant item among its k nearest, `[q]`."""
     if ties != "expected":
         return (_hits(histograms, k, ties) > 0).astype("float64")
     _, tie = _split_at(histograms, k)
     log_factorials = _log_factorials(tie)
     none = np.zeros(1, int)
     chances = np.ones(len(tie))
-    for i, (n, r, before, hits_ahead) in enumerate(tie):
-        if hits_ahead == 0:
-            places = int(min(k - before, n))
+    for i, (n, r, before, hits_before) in enumerate(tie):
+        if hits_before == 0:
+            places = min(k - before, n)
             chances[i] -= _hypergeometric(n, r, places, none, log_factorials)[0]
     return chances
 
 
 def _hits(histograms, k, ties):
-    """Relevant items among the k nearest in the best or worst order of ties, NumPy `[q]`."""
-    n, r, before, _ = (ops.convert_to_numpy(x) for x in cumulated(histograms))
-    room = np.clip(k - before, 0, n)
-    in_tie = np.minimum(r, room) if ties == "best" else np.maximum(room - (n - r), 0)
+    """Relevant items among the k nearest in the best or worst order of ties, `[q]`."""
+    n, r, before, _ = cumulate(histograms)
+    retrieved = np.clip(k - before, 0, n)
+    in_tie = np.minimum(r, retrieved) if ties == "best" else np.maximum(retrieved - (n - r), 0)
     return in_tie.sum(axis=1)
 
 
 def _split_at(histograms, k):
-    """What lies ahead of the tie that holds the k-th item, and that tie itself.
+    """The items nearer than the tie that holds the k-th item, and that tie.
 
     Returns:
-        Histograms of what lies ahead, and NumPy `int64 [q, 4]`: items and relevant items of the
-        tie, and items and relevant items ahead of it.
+        Histograms of the nearer items, and `int64 [q, 4]`: items and relevant items of the tie,
+        and items and relevant items nearer than it.
     """
-    items, relevant = (ops.convert_to_numpy(h).astype("int64") for h in histograms)
-    k = min(int(k), int(items.sum(axis=1).max()))
-    at = (items.cumsum(axis=1) < k).sum(axis=1)
+    items, relevant, before, relevant_before = cumulate(histograms)
+    k = min(k, items.sum(axis=1).max())
+    at = (before + items < k).sum(axis=1)
     at = np.minimum(at, items.shape[1] - 1)[:, None]
-    is_ahead = np.arange(items.shape[1]) < at
-    ahead = type(histograms)(items * is_ahead, relevant * is_ahead)
-    tie = np.concatenate(
-        [
-            np.take_along_axis(items, at, axis=1),
-            np.take_along_axis(relevant, at, axis=1),
-            ahead.items.sum(axis=1, keepdims=True),
-            ahead.relevant.sum(axis=1, keepdims=True),
-        ],
-        axis=1,
-    )
-    return ahead, tie
+    is_nearer = np.arange(items.shape[1]) < at
+    nearer = type(histograms)(items * is_nearer, relevant * is_nearer)
+    counts = items, relevant, before, relevant_before
+    return nearer, np.concatenate([np.take_along_axis(c, at, axis=1) for c in counts], axis=1)
 
 
 def _log_factorials(tie):
-    """Logarithms of 0! up to those of the largest tie."""
+    """Logarithms of 0! up to the factorial of the largest tie."""
     return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, tie[:, 0].max() + 1)))])
 
 
 def _hypergeometric(n, r, places, h, log_factorials):
-    """Probability that h of the r relevant items among n come to lie in the first places."""
+    """Probability that h of the r relevant items among n fall into the first places."""
 
     def log_choose(n, k):
         return log_factorials[n] - log_factorials[k] - log_factorials[n - k]
@@ -206,20 +203,3 @@ def _hypergeometric(n, r, places, h, log_factorials):
     h, missing = np.where(possible, h, 0), np.where(possible, missing, 0)
     logs = log_choose(r, h) + log_choose(n - r, missing) - log_choose(n, places)
     return np.where(possible, np.exp(logs), 0.0)
-
-
-def _harmonic_difference(start, count):
-    """`1/(start + 1) + ... + 1/(start + count)`, within float32 rounding.
-
-    The difference of two harmonic numbers would cancel. The first terms are summed one by
-    one, the others by the Euler-Maclaurin expansion of the difference itself.
-    """
-    head = 8
-    total = 0.0
-    for t in range(1, head + 1):
-        total = total + ops.where(count >= t, 1 / (start + t), 0.0)
-    low = start + head
-    high = ops.maximum(start + count, low)
-    tail = ops.log1p((high - low) / low)
-    tail = tail + (1 / high - 1 / low) / 2 - (1 / high**2 - 1 / low**2) / 12
-    return total + tail

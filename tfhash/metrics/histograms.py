@@ -1,7 +1,6 @@
-"""Items of a database by their distance from each query: what all metrics of a ranking derive from."""
+"""Distance histograms: the counts that every ranking metric is computed from."""
 
-import numbers
-from typing import Any, NamedTuple
+import operator
 
 import keras
 import numpy as np
@@ -10,29 +9,18 @@ from keras import ops
 import tfhash_ops
 from tfhash import codes
 from tfhash.labels import check_same_kind, is_multi_hot, similar
+from tfhash_ops import DistanceHistograms, library
 
-# Pairs of a block: a few float32 tensors of this size are alive at a time.
+# Pairs compared at a time without the compiled op; a few float32 tensors of this size are alive.
 _BLOCK_PAIRS = 2**22
-
-
-class DistanceHistograms(NamedTuple):
-    """Items of the database by Hamming distance, for every query.
-
-    Attributes:
-        items: Number of items at distance d from query i, `int64 [q, bits + 1]`.
-        relevant: Number of those that share a label with the query, of the same shape.
-    """
-
-    items: Any
-    relevant: Any
 
 
 def distance_histograms(queries, database, query_labels, database_labels, bits):
     """Counts items and relevant items at each distance from each query.
 
-    All metrics of a ranking derive from these counts. Memory is in proportion to q bits + n.
-    On TensorFlow the compiled `tfhash_ops.hamming_histogram` counts; on other backends of Keras,
-    or where it was not built, `keras.ops` do, at a far lower speed.
+    Every ranking metric is computed from these counts. Memory grows with q bits + n, not with q n.
+    With the TensorFlow backend the compiled `tfhash_ops.hamming_histogram` does the counting. With
+    other backends, or if the ops were not compiled, `keras.ops` do it far more slowly.
 
     Args:
         queries: Packed codes of the queries, `uint8 [q, ceil(bits / 8)]`.
@@ -42,11 +30,11 @@ def distance_histograms(queries, database, query_labels, database_labels, bits):
         bits: Number of bits of a code.
 
     Returns:
-        `DistanceHistograms`.
+        `DistanceHistograms` of NumPy arrays.
 
     Raises:
-        ValueError: If codes are no packed codes of `bits` bits, labels do not fit codes, or one
-            side is empty.
+        ValueError: If the codes are not packed codes of `bits` bits, the labels do not match the
+            codes, or one side is empty.
 
     Example:
 
@@ -77,19 +65,19 @@ def distance_histograms(queries, database, query_labels, database_labels, bits):
             )
     check_same_kind(query_labels, database_labels)
     if not is_multi_hot(query_labels):
-        # Labels of any type as integers.
+        # Number the labels, whatever their type.
         both = np.concatenate([query_labels.reshape(-1), database_labels.reshape(-1)])
         _, numbers = np.unique(both, return_inverse=True)
         query_labels, database_labels = np.split(numbers, [len(queries)])
-    if keras.backend.backend() == "tensorflow" and tfhash_ops.is_compiled():
-        count = _count_by_compiled_op
+    if keras.backend.backend() == "tensorflow" and library.is_compiled():
+        count = _count_with_compiled_op
     else:
-        tfhash_ops.warn_if_not_compiled()
-        count = _count_by_blocks
+        library.warn_if_not_compiled()
+        count = _count_in_blocks
     return DistanceHistograms(*count(queries, database, query_labels, database_labels, bits))
 
 
-def _count_by_compiled_op(queries, database, query_labels, database_labels, bits):
+def _count_with_compiled_op(queries, database, query_labels, database_labels, bits):
     if is_multi_hot(query_labels):
         query_labels, database_labels = (
             np.packbits(side > 0, axis=1) for side in (query_labels, database_labels)
@@ -98,7 +86,7 @@ def _count_by_compiled_op(queries, database, query_labels, database_labels, bits
     return map(ops.convert_to_numpy, counts)
 
 
-def _count_by_blocks(queries, database, query_labels, database_labels, bits):
+def _count_in_blocks(queries, database, query_labels, database_labels, bits):
     query_codes = ops.cast(codes.unpack(queries, bits), "float32")
     database_codes = ops.transpose(ops.cast(codes.unpack(database, bits), "float32"))
     block = max(1, _BLOCK_PAIRS // len(database))
@@ -107,8 +95,7 @@ def _count_by_blocks(queries, database, query_labels, database_labels, bits):
         stop = start + block
         distance = (bits - ops.matmul(query_codes[start:stop], database_codes)) / 2
         shared = similar(query_labels[start:stop], database_labels)
-        # One histogram counts both: a relevant item at distance d falls into bin
-        # bits + 1 + d, any other into bin d.
+        # One bincount for both: relevant items at distance d go to bin bits + 1 + d, others to d.
         bins = ops.cast(distance, "int32") + (bits + 1) * ops.cast(shared, "int32")
         both = ops.convert_to_numpy(ops.bincount(bins, minlength=2 * (bits + 1)))
         relevant.append(both[:, bits + 1 :])
@@ -116,33 +103,42 @@ def _count_by_blocks(queries, database, query_labels, database_labels, bits):
     return (np.concatenate(counts).astype("int64") for counts in (items, relevant))
 
 
-def cumulated(histograms):
-    """Items and relevant items at each distance, and those at smaller distances."""
-    n, r = (ops.cast(h, "float32") for h in histograms)
-    return n, r, ops.cumsum(n, axis=1) - n, ops.cumsum(r, axis=1) - r
+def cumulate(histograms):
+    """Counts at each distance and at all smaller ones.
+
+    Returns:
+        Four `int64 [q, bits + 1]`: items and relevant items at distance d, then items and
+        relevant items at distances below d.
+    """
+    n, r = (np.asarray(h).astype("int64") for h in histograms)
+    return n, r, np.cumsum(n, axis=1) - n, np.cumsum(r, axis=1) - r
 
 
 def divide(numerator, denominator):
-    """Quotient, 0 where the denominator is 0."""
-    safe = ops.where(denominator == 0, 1.0, denominator)
-    return ops.where(denominator == 0, 0.0, numerator / safe)
+    """Quotient in float64, 0 where the denominator is 0."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    zeros = np.zeros(numerator.shape)
+    return np.divide(numerator, denominator, out=zeros, where=denominator != 0)
 
 
 def has_relevant_items(histograms):
-    """Marks the queries that have a relevant item in the database, NumPy `[q]`."""
-    return np.asarray(ops.convert_to_numpy(histograms.relevant)).sum(axis=1) > 0
+    """Marks the queries that have a relevant item in the database, booleans `[q]`."""
+    return np.asarray(histograms.relevant).sum(axis=1) > 0
 
 
-def mean_over_queries_with_relevant_items(values, histograms):
-    """Mean of `values`, one for each query, over the answerable ones; NaN if there are none."""
-    counted = has_relevant_items(histograms)
-    if not counted.any():
-        return float("nan")
-    return float(np.mean(ops.convert_to_numpy(values)[counted], dtype="float64"))
+def mean_over_queries(values, histograms):
+    """Mean of `values [q, ...]` over the queries with relevant items; NaN if there are none."""
+    values = values[has_relevant_items(histograms)]
+    return values.mean(axis=0) if len(values) else np.full(values.shape[1:], np.nan)
 
 
-def check_k(k):
-    """Returns `k` as a float, or raises `ValueError` if it is no integer >= 1."""
-    if not isinstance(k, numbers.Integral) or k < 1:
-        raise ValueError(f"`k` must be an integer >= 1. Received: k={k!r}")
-    return float(k)
+def check_integer(name, value, least, most=None):
+    """Returns `value` as an `int`, or raises `ValueError` if it is not an integer in range."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or number < least or (most is not None and number > most):
+        expected = f">= {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"`{name}` must be an integer {expected}. Received: {name}={value!r}")
+    return number

@@ -1,20 +1,19 @@
 """Precision and recall of a ranking by Hamming distance."""
 
 import numpy as np
-from keras import ops
 
 from tfhash.metrics.average_precision import mean_average_precision
 from tfhash.metrics.histograms import (
-    check_k,
-    cumulated,
+    check_integer,
+    cumulate,
     divide,
     has_relevant_items,
-    mean_over_queries_with_relevant_items,
+    mean_over_queries,
 )
 
 
 def precision_at_k(histograms, k):
-    """Expected share of relevant items among the k nearest, ties in random order.
+    """Expected precision among the k nearest items, with ties in random order.
 
     Args:
         histograms: `DistanceHistograms`.
@@ -22,40 +21,71 @@ def precision_at_k(histograms, k):
             irrelevant ones.
 
     Returns:
-        A float in [0, 1], the mean over queries.
+        A float in [0, 1], the mean over queries with relevant items.
+
+    Raises:
+        ValueError: If `k` is not an integer >= 1.
+
+    Example: one relevant item tied with an irrelevant one.
+
+    >>> import numpy as np
+    >>> from tfhash.metrics import DistanceHistograms
+    >>> precision_at_k(DistanceHistograms(np.array([[2, 0]]), np.array([[1, 0]])), k=1)
+    0.5
     """
-    n, r, before, _ = cumulated(histograms)
-    room = ops.clip(check_k(k) - before, 0, n)
-    return mean_over_queries_with_relevant_items(
-        ops.sum(divide(r, n) * room, axis=1) / k, histograms
-    )
+    k = check_integer("k", k, least=1)
+    n, r, before, _ = cumulate(histograms)
+    hits = (divide(r, n) * np.clip(k - before, 0, n)).sum(axis=1)
+    return float(mean_over_queries(hits / k, histograms))
 
 
 def precision_within_radius(histograms, radius):
-    """Share of relevant items among those within a Hamming radius, mean over queries.
+    """Precision among the items within a Hamming radius.
 
     A query that retrieves nothing counts as 0.
 
     Args:
         histograms: `DistanceHistograms`.
-        radius: Distance in bits, 0 to `bits`; items at this distance are in.
+        radius: Largest distance in bits, an integer from 0 to `bits`.
 
     Returns:
-        A float in [0, 1].
+        A float in [0, 1], the mean over queries with relevant items.
+
+    Raises:
+        ValueError: If `radius` is not an integer from 0 to `bits`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from tfhash.metrics import DistanceHistograms
+    >>> precision_within_radius(DistanceHistograms(np.array([[2, 2]]), np.array([[2, 0]])), 1)
+    0.5
     """
-    return float(precision_recall_curve(histograms)[0][_check_radius(histograms, radius)])
+    radius = _check_radius(histograms, radius)
+    return float(precision_recall_curve(histograms)[0][radius])
 
 
 def recall_within_radius(histograms, radius):
-    """Share of a query's relevant items that lie within a Hamming radius, mean over queries.
+    """Fraction of a query's relevant items that lie within a Hamming radius.
 
     Args:
         histograms, radius: As in `precision_within_radius`.
 
     Returns:
-        A float in [0, 1].
+        A float in [0, 1], the mean over queries with relevant items.
+
+    Raises:
+        ValueError: As `precision_within_radius`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from tfhash.metrics import DistanceHistograms
+    >>> recall_within_radius(DistanceHistograms(np.array([[2, 2]]), np.array([[1, 1]])), 0)
+    0.5
     """
-    return float(precision_recall_curve(histograms)[1][_check_radius(histograms, radius)])
+    radius = _check_radius(histograms, radius)
+    return float(precision_recall_curve(histograms)[1][radius])
 
 
 def precision_recall_curve(histograms):
@@ -65,8 +95,8 @@ def precision_recall_curve(histograms):
         histograms: `DistanceHistograms`.
 
     Returns:
-        NumPy `(precision, recall)`, each float32 `[bits + 1]`, means over queries; a query
-        that retrieves nothing within a radius has precision 0 there.
+        NumPy `(precision, recall)`, each float64 `[bits + 1]`: means over the queries with
+        relevant items. A query that retrieves nothing within a radius has precision 0 there.
 
     Example:
 
@@ -76,40 +106,55 @@ def precision_recall_curve(histograms):
     >>> [values.tolist() for values in precision_recall_curve(histograms)]
     [[1.0, 0.5], [1.0, 1.0]]
     """
-    n, r, before, relevant_before = cumulated(histograms)
-    found = relevant_before + r
-    precision = divide(found, before + n)
-    recall = divide(found, ops.sum(r, axis=1, keepdims=True))
-    counted = has_relevant_items(histograms)
-    return tuple(
-        np.mean(ops.convert_to_numpy(values)[counted], axis=0)
-        if counted.any()
-        else np.full(values.shape[1], np.nan, "float32")
-        for values in (precision, recall)
-    )
+    n, r, before, relevant_before = cumulate(histograms)
+    hits = relevant_before + r
+    precision = divide(hits, before + n)
+    recall = divide(hits, hits[:, -1:])
+    return mean_over_queries(precision, histograms), mean_over_queries(recall, histograms)
 
 
 def count_queries_with_relevant_items(histograms):
-    """Number of queries that have at least one relevant item in the database."""
+    """Number of queries that have at least one relevant item in the database.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from tfhash.metrics import DistanceHistograms
+    >>> histograms = DistanceHistograms(np.array([[1, 1], [1, 1]]), np.array([[1, 0], [0, 0]]))
+    >>> count_queries_with_relevant_items(histograms)
+    1
+    """
     return int(has_relevant_items(histograms).sum())
 
 
 def summarize(histograms, radius=2, k=100, map_k=None, denominator="possible", without_hits="zero"):
-    """The usual figures of a ranking in one dictionary of floats.
+    """The usual ranking metrics in one dictionary.
 
     Args:
         histograms: `DistanceHistograms`.
-        radius: Hamming radius of `precision_within_radius` and recall; cut to `bits`.
-        k: Cut-off of `precision_at_k` and of `map_at_k`, which is in the default variant.
+        radius: Hamming radius of precision and recall, an integer >= 0; at most `bits` is used.
+        k: Cut-off of `precision_at_k` and of `map_at_k`, which is always the default variant.
         map_k, denominator, without_hits: The variant of `map`; see `mean_average_precision`.
 
     Returns:
-        Dictionary from name to value. The best and worst order of ties are there only in variants
-        in which they bound the others.
+        Dictionary from name to float. mAP in the best and worst order of ties is included only in
+        the variants in which these two orders are bounds on all others.
+
+    Raises:
+        ValueError: If an argument is out of range or unknown.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from tfhash.metrics import DistanceHistograms
+    >>> histograms = DistanceHistograms(np.array([[1, 1]]), np.array([[1, 0]]))
+    >>> summarize(histograms, radius=0)["precision_radius_0"]
+    1.0
     """
     variant = {"k": map_k, "denominator": denominator, "without_hits": without_hits}
     is_bounded = map_k is None or (denominator != "retrieved" and without_hits == "zero")
-    radius = min(radius, histograms.items.shape[1] - 1)
+    radius = min(check_integer("radius", radius, least=0), _bits(histograms))
+    precision, recall = precision_recall_curve(histograms)
     return {
         "map": mean_average_precision(histograms, **variant),
         **{
@@ -119,13 +164,14 @@ def summarize(histograms, radius=2, k=100, map_k=None, denominator="possible", w
         },
         f"map_at_{k}": mean_average_precision(histograms, k=k),
         f"precision_at_{k}": precision_at_k(histograms, k),
-        f"precision_radius_{radius}": precision_within_radius(histograms, radius),
-        f"recall_radius_{radius}": recall_within_radius(histograms, radius),
+        f"precision_radius_{radius}": float(precision[radius]),
+        f"recall_radius_{radius}": float(recall[radius]),
     }
 
 
+def _bits(histograms):
+    return histograms.items.shape[1] - 1
+
+
 def _check_radius(histograms, radius):
-    bits = histograms.items.shape[1] - 1
-    if not 0 <= radius <= bits:
-        raise ValueError(f"`radius` must be in 0 to {bits} (bits). Received: radius={radius}")
-    return int(radius)
+    return check_integer("radius", radius, least=0, most=_bits(histograms))

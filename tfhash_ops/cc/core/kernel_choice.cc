@@ -36,7 +36,7 @@ const Kernel* ChooseKernel(std::string* error) {
     if (kernel->name == wanted) return kernel;
     names += names.empty() ? kernel->name : std::string(", ") + kernel->name;
   }
-  *error = "TFHASH_CPU_KERNEL must name a kernel this CPU can run (" + names +
+  *error = "TFHASH_CPU_KERNEL must name a kernel that this CPU can run (" + names +
            ") or be unset. Received: " + wanted;
   return nullptr;
 }

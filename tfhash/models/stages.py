@@ -1,0 +1,361 @@
+"""A model that trains in stages, and owns the stage it is in."""
+
+import contextlib
+import copy
+import inspect
+import types
+
+import keras
+import numpy as np
+from keras import ops
+
+from tfhash import labels, losses
+from tfhash.data import ArrayBatches, sampling
+from tfhash.keras_private import sublayers
+
+STAGES = ("pretrain", "finetune")
+
+
+class StagedModel(keras.Model):
+    """Trains a backbone with one of two heads, by stage.
+
+    The stage is part of the model's state: it is saved with the weights, and loading weights enters
+    the stage in which they were saved, with an optimizer that fits. Callbacks read `stage` and begin
+    another by `begin_stage`; none keeps a stage of its own.
+
+    A subclass has the attributes `backbone`, `hashing`, `classifier` and `num_classes`, and returns
+    `{"codes": ..., "logits": ...}` when called.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._accuracy = keras.metrics.Mean(name="pretrain_accuracy")
+        self._saturation = keras.metrics.Mean(name="finetune_saturation")
+        # Of each layer of the backbone, before it was frozen; empty while it is not.
+        self._thawed_flags: tuple[bool, ...] = ()
+        self._plan = types.MappingProxyType({})
+        self._plan_is_new = False
+        self.weights_loaded = 0
+
+    def compile(
+        self,
+        optimizer="adam",
+        hashing_loss=None,
+        classification_loss=None,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile="auto",
+        auto_scale_loss=True,
+    ):
+        """Configures training; every argument has a default that works.
+
+        Args:
+            optimizer: Optimizer or its name. Each stage starts with a fresh copy of it.
+            hashing_loss: Loss of the relaxed codes given the labels; by default
+                `tfhash.losses.ExponentiatedHashingLoss()`.
+            classification_loss: Loss of the classifier's logits given the labels. By default
+                `keras.losses.SparseCategoricalCrossentropy(from_logits=True)` for integer labels,
+                and the binary cross-entropy of each label for multi-hot ones.
+                `keras.losses.CategoricalCrossentropy` receives the labels of an item as
+                probabilities `[n, num_classes]`.
+            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: As in
+                `keras.Model.compile`.
+        """
+        # A proxy, because Keras turns dictionaries on a model, nested ones too, into tracked ones,
+        # which copy the whole model when they are copied.
+        self._compile_arguments = types.MappingProxyType(
+            {
+                "optimizer": keras.optimizers.serialize(keras.optimizers.get(optimizer)),
+                "hashing_loss": hashing_loss,
+                "classification_loss": classification_loss,
+                "run_eagerly": run_eagerly,
+                "steps_per_execution": steps_per_execution,
+                "jit_compile": jit_compile,
+                "auto_scale_loss": auto_scale_loss,
+            }
+        )
+        self._hashing_loss = hashing_loss or losses.ExponentiatedHashingLoss()
+        self._classification_loss = classification_loss
+        super().compile(
+            optimizer=optimizer,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile,
+            auto_scale_loss=auto_scale_loss,
+        )
+
+    def get_compile_config(self):
+        if not self.compiled:
+            return None
+        # The optimizer of the stage, to which the saved optimizer state belongs.
+        optimizer = keras.optimizers.serialize(self.optimizer)
+        return keras.saving.serialize_keras_object(
+            {
+                **self._compile_arguments,
+                "optimizer": optimizer,
+                "stage": self.stage,
+                "thawed_flags": list(self._thawed_flags),
+            }
+        )
+
+    def compile_from_config(self, config):
+        config = keras.saving.deserialize_keras_object(config)
+        self._set_stage(config.pop("stage"))
+        self._thawed_flags = tuple(config.pop("thawed_flags"))
+        self.compile(**config)
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def plan_stages(self, learning_rates, freeze_backbone=False):
+        """Sets how stages begin from now on; `tfhash.callbacks.TwoStageTraining` calls this.
+
+        Args:
+            learning_rates: Dictionary from a stage to its learning rate, a float or a
+                `keras.optimizers.schedules.LearningRateSchedule`; `None` or a missing stage keeps
+                that of the compiled optimizer.
+            freeze_backbone: Whether fine-tuning leaves the backbone as it is.
+        """
+        self._plan = types.MappingProxyType(
+            {
+                stage: {
+                    "learning_rate": learning_rates.get(stage),
+                    "freeze_backbone": freeze_backbone and stage == "finetune",
+                }
+                for stage in STAGES
+            }
+        )
+        self._plan_is_new = True
+
+    def begin_stage(self, stage, learning_rate=None, freeze_backbone=None):
+        """Enters a stage: selects what trains and starts a fresh copy of the optimizer.
+
+        `tfhash.callbacks.TwoStageTraining` calls this, and so can a training loop of your own. A
+        fresh optimizer keeps the momentum of one stage from moving weights that the next stage must
+        leave alone.
+
+        Args:
+            stage: `"pretrain"` or `"finetune"`.
+            learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`; by default as
+                planned by `plan_stages`, else that of the compiled optimizer.
+            freeze_backbone: Whether the backbone stays as it is, batch statistics included, until
+                another stage begins; by default as planned, else `False`.
+
+        Raises:
+            ValueError: If the stage is unknown, or the model is not compiled or not built.
+        """
+        if stage not in STAGES:
+            raise ValueError(f"`stage` must be one of {STAGES}. Received: stage={stage!r}")
+        if not (self.compiled and self.built):
+            raise ValueError(
+                "compile and build the model before `begin_stage`, as "
+                "model.build((None, height, width, channels))"
+            )
+        planned = self._plan.get(stage, {"learning_rate": None, "freeze_backbone": False})
+        if learning_rate is None:
+            learning_rate = planned["learning_rate"]
+        if freeze_backbone is None:
+            freeze_backbone = planned["freeze_backbone"]
+        self._plan_is_new = False
+        arguments = dict(self._compile_arguments)
+        self._set_stage(stage)
+        self._freeze_backbone(freeze_backbone)
+        compiled_as = self._compile_arguments
+        with self._in_scope():
+            optimizer = _fresh_optimizer(arguments.pop("optimizer"), learning_rate)
+            self.compile(optimizer=optimizer, **arguments)
+            self._compile_arguments = compiled_as
+            self.optimizer.build(self.trainable_variables)
+        # A running `fit` made its step function before the stage began.
+        self.make_train_function(force=True)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store["stage"] = np.array(STAGES.index(self.stage))
+        store["backbone_is_frozen"] = np.array(bool(self._thawed_flags))
+
+    def load_own_variables(self, store):
+        """Enters the stage in which the weights were saved; called by Keras as it loads a model.
+
+        Keras loads the state of the optimizer after this, which fits the stage then.
+        """
+        own = {name: store[name] for name in store.keys()}  # noqa: SIM118 (no dictionary)
+        stage = STAGES[int(own.pop("stage", STAGES.index(self.stage)))]
+        is_frozen = bool(own.pop("backbone_is_frozen", bool(self._thawed_flags)))
+        super().load_own_variables(own)
+        self.weights_loaded += 1
+        is_same = (stage, is_frozen) == (self.stage, bool(self._thawed_flags))
+        if not (self.compiled and self.built):
+            self._set_stage(stage)
+            self._freeze_backbone(is_frozen)
+        elif not (is_same and self.optimizer.built and not self._plan_is_new):
+            self.begin_stage(stage, freeze_backbone=is_frozen)
+
+    def _set_stage(self, stage):
+        self.stage = stage
+        self.hashing.trainable = stage == "finetune"
+        self.classifier.trainable = stage == "pretrain"
+
+    def _freeze_backbone(self, freeze):
+        # Parents come before their parts here, so each layer gets its own flag back.
+        layers = sublayers(self.backbone)
+        for layer, trainable in zip(layers, self._thawed_flags):
+            layer.trainable = trainable
+        self._thawed_flags = tuple(layer.trainable for layer in layers) if freeze else ()
+        if freeze:
+            self.backbone.trainable = False
+
+    def fit(self, x=None, *args, **kwargs):
+        """Trains the current stage, or both through `tfhash.callbacks.TwoStageTraining`.
+
+        Arguments are those of `keras.Model.fit`; labels are required. Where arrays are shuffled and a
+        random batch would hold less than one similar item per item, batches are made of classes x
+        items, and a message says so; `shuffle=False` or a dataset leaves the order to you.
+        """
+        arguments = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs).arguments
+        del arguments["self"]
+        y = arguments.get("y")
+        if isinstance(y, np.ndarray) and not labels.is_multi_hot(y):
+            self._check_class_range(y)
+        if not self.built:
+            # Callbacks that begin a stage need the weights before the first batch makes them.
+            shape = _shape_of_images(x)
+            if shape is not None:
+                with self._in_scope():
+                    self.build((None, *shape[1:]))
+        _arrange_callbacks(arguments)
+        _balance_classes(arguments)
+        return super().fit(**arguments)
+
+    def _in_scope(self):
+        """The scope of the `tf.distribute` strategy in which the model was made, if any."""
+        strategy = getattr(self, "distribute_strategy", None)
+        if strategy is None or strategy.num_replicas_in_sync == 1:
+            return contextlib.nullcontext()
+        return strategy.scope()
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        del x, training
+        self._check_labels(y)
+        if self.stage == "finetune":
+            loss = self._hashing_loss(y, y_pred["codes"], sample_weight)
+        else:
+            classification_loss = self._classification_loss or _default_classification_loss(y)
+            if isinstance(classification_loss, keras.losses.CategoricalCrossentropy):
+                y = labels.distribution(y, self.num_classes)
+            loss = classification_loss(y, y_pred["logits"], sample_weight)
+        for penalty in self.losses:
+            loss = loss + ops.sum(ops.cast(penalty, loss.dtype))
+        return loss
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        del x
+        if self.stage == "finetune":
+            # Near 1 where the relaxed codes are near the vertices of the cube.
+            self._saturation.update_state(ops.mean(ops.abs(y_pred["codes"]), axis=1))
+        else:
+            self._accuracy.update_state(_hits(y, y_pred["logits"]), sample_weight)
+        return self.get_metrics_result()
+
+    def get_metrics_result(self):
+        """The metrics of the stage, with its loss under a name of its own beside `loss`.
+
+        Monitor `pretrain_loss` or `finetune_loss` (with `mode="min"`) to look at one stage alone.
+        """
+        results = super().get_metrics_result()
+        others = tuple(f"{stage}_" for stage in STAGES if stage != self.stage)
+        results = {k: v for k, v in results.items() if not k.startswith(others)}
+        return {**results, f"{self.stage}_loss": results["loss"]}
+
+    def _check_class_range(self, y):
+        if y.size and not 0 <= y.min() <= y.max() < self.num_classes:
+            raise ValueError(
+                f"integer labels must be in 0 to {self.num_classes - 1} for num_classes="
+                f"{self.num_classes}. Received: labels from {y.min()} to {y.max()}"
+            )
+
+    def _check_labels(self, y):
+        if y is None:
+            raise ValueError("`fit` and `evaluate` need labels. Received: y=None")
+        labels.check_num_classes(y, self.num_classes)
+
+
+def _arrange_callbacks(arguments):
+    """Lets the callback that runs the stages order the others, and start at its backup."""
+    callbacks = arguments.get("callbacks")
+    if callbacks is None or isinstance(callbacks, keras.callbacks.CallbackList):
+        return
+    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
+    runners = [callback for callback in callbacks if hasattr(callback, "arrange_callbacks")]
+    if len(runners) > 1:
+        raise ValueError(
+            f"one callback runs the stages of a `fit`. Received: {len(runners)} of them"
+        )
+    for runner in runners:
+        callbacks = runner.arrange_callbacks(callbacks)
+        if done := runner.epochs_done():
+            arguments["initial_epoch"] = done
+    arguments["callbacks"] = callbacks
+
+
+def _balance_classes(arguments):
+    """Replaces arrays by batches of classes x items where random batches lack similar pairs."""
+    x, y = arguments.get("x"), arguments.get("y")
+    is_weighted = any(arguments.get(f"{kind}_weight") is not None for kind in ("class", "sample"))
+    if is_weighted or arguments.get("validation_split") or not arguments.get("shuffle", True):
+        return
+    if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and len(x) == len(y)):
+        return
+    batch_size = arguments.get("batch_size") or 32
+    items_per_class = sampling.choose_items_per_class(y, batch_size)
+    if items_per_class is None:
+        return
+    if arguments.get("verbose", "auto"):
+        similar = sampling.similar_items_per_anchor(y, batch_size)
+        print(
+            f"A random batch of {batch_size} holds {similar:.2f} similar items per item: training on "
+            f"batches of {batch_size // items_per_class} classes x {items_per_class} items instead "
+            "(shuffle=False keeps your order)"
+        )
+    batches = ArrayBatches(
+        x,
+        y,
+        batch_size,
+        seed=int(np.random.randint(2**31)),  # drawn from the seed of keras.utils.set_random_seed
+        first_epoch=arguments.get("initial_epoch", 0),
+        items_per_class=items_per_class,
+    )
+    # The batches are endless, in order and of one size.
+    steps = arguments.get("steps_per_epoch") or batches.steps_per_epoch
+    arguments.update(x=batches, y=None, batch_size=None, shuffle=False, steps_per_epoch=steps)
+
+
+def _shape_of_images(x):
+    """Shape of the batches `fit` will see, or `None` where only reading them would tell."""
+    if isinstance(x, keras.utils.PyDataset):
+        x = x[0][0]
+    elif hasattr(x, "element_spec"):  # a tf.data.Dataset
+        x = x.element_spec[0] if isinstance(x.element_spec, tuple) else x.element_spec
+    return tuple(x.shape) if hasattr(x, "shape") else None
+
+
+def _fresh_optimizer(config, learning_rate):
+    config = copy.deepcopy(config)
+    if learning_rate is not None:
+        holder = config["config"]
+        if "inner_optimizer" in holder:  # loss scaling wraps the optimizer that learns
+            holder = holder["inner_optimizer"]["config"]
+        holder["learning_rate"] = keras.saving.serialize_keras_object(learning_rate)
+    return keras.optimizers.deserialize(config)
+
+
+def _default_classification_loss(y):
+    if labels.is_multi_hot(y):
+        return keras.losses.BinaryCrossentropy(from_logits=True)
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+
+def _hits(y, logits):
+    """1 where the class with the largest logit is a label of the item, float `[n]`."""
+    best = ops.argmax(logits, axis=1, keepdims=True)
+    memberships = labels.memberships(y, logits.shape[1])
+    return ops.squeeze(ops.take_along_axis(memberships, best, axis=1), 1)
