@@ -308,7 +308,7 @@ def test_queries_are_compared_with_training_whatever_the_sizes_of_the_images(
 
 def test_keras_saved_model_and_command_line_give_the_same_codes(run_directory, tmp_path):
     images = np.stack(
-        [image for image, _ in data.load("digits").queries.elements.as_numpy_iterator()]
+        list(data.load("digits").queries.images())
     )
     np.savez(tmp_path / "images.npz", images=images)
     command = ["encode", f"--model={run_directory}", f"--images={tmp_path / 'images.npz'}"]

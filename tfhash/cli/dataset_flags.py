@@ -58,7 +58,7 @@ def load(values, image_size):
         skip_broken=values.skip_broken,
         protocol=values.protocol,
     )
-    report_skipped(splits.skipped)
+    report(splits.summary)
     height, width, channels = splits.image_shape
     print(
         f"{splits.source}, {splits.protocol}: {len(splits.classes)} classes, "
@@ -75,7 +75,7 @@ def located(dataset):
     return str(pathlib.Path(dataset).resolve()) if is_folder else dataset
 
 
-def report_skipped(skipped):
-    """Lists files that were left out."""
-    if skipped:
-        print(f"left out {len(skipped)} broken files:", *skipped, sep="\n  ")
+def report(summary):
+    """Prints what was left out, if anything."""
+    if str(summary):
+        print(summary)

@@ -64,14 +64,14 @@ def run(values, command_line):
         names = [str(i) for i in range(len(images))]
         codes = model.encode(images, batch_size=values.batch_size, verbose=1)
     else:
-        split, skipped = data.load_images(
+        split, summary = data.load_images(
             pathlib.Path(values.images) if values.images else values.dataset,
             model.image_shape,
             split=values.split,
             data_dir=values.data_dir,
             skip_broken=values.skip_broken,
         )
-        dataset_flags.report_skipped(skipped)
+        dataset_flags.report(summary)
         names = split.names
         codes = model.encode(split.batches(values.batch_size), verbose=1)
     with files.atomic_write(output) as temporary:

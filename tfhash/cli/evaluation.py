@@ -93,7 +93,7 @@ def evaluate(model, splits, variant):
             "database_items": len(splits.database),
             "train_items": len(splits.train),
             "validation_items": len(splits.validation),
-            "skipped_files": len(splits.skipped),
+            "skipped_files": len(splits.summary.broken),
             "relevant": "items that share a label with the query",
             "average_precision": {**variant, "map_k": variant["map_k"] or "all"},
             "ties": "expectation over random orders",
@@ -227,21 +227,8 @@ def _neighbors(splits, queries, database):
     distances, nearest = tfhash_ops.hamming_top_k(queries[chosen], database, shown)
     nearest = nearest.numpy()
     return plots.plot_neighbors(
-        _images_at(splits.queries, chosen),
-        _images_at(splits.database, nearest),
+        splits.queries.images(chosen),
+        splits.database.images(nearest),
         splits.queries.labels[chosen, None] == splits.database.labels[nearest],
         distances.numpy(),
     )
-
-
-def _images_at(split, indices):
-    """Images at `indices`, of any shape, in one pass over the split."""
-    wanted = set(np.ravel(indices).tolist())
-    last = max(wanted)
-    images = {
-        i: image
-        for i, (image, _) in zip(range(last + 1), split.elements.as_numpy_iterator())
-        if i in wanted
-    }
-    flat = np.stack([images[i] for i in np.ravel(indices).tolist()])
-    return flat.reshape(*np.shape(indices), *split.image_shape)
