@@ -13,6 +13,9 @@ MODULES = (
     "tfhash.callbacks", "tfhash.export", "tfhash.plots", "tfhash.experiments",
 )  # fmt: skip
 
+# Files whose functions have the names of others, beside which they are not listed.
+ALIKE = ("jax", "reference")
+
 # Names that a module imports on first use, which its source does not define.
 LAZY = {"tfhash": ("tfhash/encoding.py", ["encode"])}
 
@@ -23,13 +26,7 @@ def public_names(module):
     folder = path if path.is_dir() else path.parent
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     trees = {p.stem: ast.parse(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.py"))}
-    # Files that the module itself imports from come last, so that theirs are the names that count.
-    imported = {
-        node.module.split(".")[-1]
-        for node in trees[source.stem].body
-        if isinstance(node, ast.ImportFrom) and node.module
-    }
-    stems = sorted(trees, key=lambda stem: stem in imported) if path.is_dir() else [source.stem]
+    stems = [stem for stem in trees if stem not in ALIKE] if path.is_dir() else [source.stem]
     definitions = {
         node.name: ast.get_docstring(node)
         for stem in stems

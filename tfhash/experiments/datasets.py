@@ -29,7 +29,7 @@ def load_splits(source, division, image_size, progress):
         skip_broken=source.skip_broken,
         protocol=division.protocol,
     )
-    say_summary(getattr(splits, "summary", None) or getattr(splits, "skipped", []), progress)
+    say_summary(splits.summary, progress)
     height, width, channels = splits.image_shape
     progress.say(
         f"{printable(splits.source, 200)}, {splits.protocol}: {classes_in_words(splits.classes)}\n"
@@ -42,16 +42,12 @@ def load_splits(source, division, image_size, progress):
 
 def say_summary(summary, progress):
     """Prints which files were taken and left out, if there is anything to say."""
-    if isinstance(summary, list):  # until merged: the files left out
-        summary = f"left out {len(summary)} broken files: {'; '.join(summary)}" if summary else ""
     if str(summary):
         progress.say(str(summary))
 
 
 def summary_of(splits):
     """The summary of a dataset for a report."""
-    if hasattr(splits, "skipped"):  # until merged
-        return {"taken": {}, "left_out": list(splits.skipped), "notes": []}
     return dataclasses.asdict(splits.summary)
 
 

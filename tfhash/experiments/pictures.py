@@ -51,15 +51,8 @@ def _neighbors(splits, evaluation):
     )
     nearest = nearest.numpy()
     return plots.plot_neighbors(
-        _images_at(splits.queries, chosen),
-        _images_at(splits.database, nearest),
+        splits.queries.images(chosen),
+        splits.database.images(nearest),
         splits.queries.labels[chosen, None] == splits.database.labels[nearest],
         distances.numpy(),
     )
-
-
-def _images_at(split, indices):
-    if not hasattr(split, "elements"):
-        return split.images(indices)
-    images = split.images()  # until merged
-    return images[indices]
