@@ -362,3 +362,17 @@ def test_no_bit_is_the_same_for_all_where_features_are_positive(rng):
     model.fit(images, labels, batch_size=64, epochs=10, verbose=0)
     share = (model.predict(images, verbose=0) >= 0).mean(axis=0)
     assert ((share > 0.02) & (share < 0.98)).all()
+
+
+@pytest.mark.parametrize("multi_hot", [False, True])
+def test_pretraining_takes_the_smoothed_crossentropy_of_keras(make_model, striped, multi_hot):
+    images, labels = striped
+    smooth = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)
+    model = make_model(num_classes=3, classification_loss=smooth)
+    model.begin_stage("pretrain")
+    marks = np.eye(3)[labels] + (np.eye(3)[2] if multi_hot else 0)
+    shares = marks / marks.sum(axis=1, keepdims=True)
+    log_softmax = np.asarray(ops.log_softmax(model.predict_logits(images)))
+    expected = -np.mean(np.sum((0.8 * shares + 0.2 / 3) * log_softmax, axis=1))
+    y = marks if multi_hot else labels
+    assert model.evaluate(images, y, verbose=0)[0] == pytest.approx(expected, rel=1e-4)

@@ -13,7 +13,6 @@ import keras
 from absl import flags
 
 from tfhash.data import Augmentation
-from tfhash.losses import SmoothedCrossentropy
 from tfhash.models import BACKBONES, STAGES, HashingModel, build_backbone
 from tfhash.optimizers import ConvMuon
 
@@ -87,7 +86,9 @@ class Recipe:
         model.compile(
             OPTIMIZERS[self.optimizer](weight_decay=self.weight_decay),
             hashing_loss=hashing_loss,
-            classification_loss=SmoothedCrossentropy(self.label_smoothing),
+            classification_loss=keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=self.label_smoothing
+            ),
         )
         return model
 
