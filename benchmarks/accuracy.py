@@ -29,24 +29,24 @@ from matplotlib.figure import Figure
 
 from tfhash import data, files, losses, metrics, plots
 from tfhash.callbacks import TanhContinuation
-from tfhash.cli import environment
-from tfhash.cli import recipe as recipes
-from tfhash.cli.evaluation import class_encoder, with_batch_statistics
-from tfhash.cli.train import ADAPTED_ITEMS, SAMPLE_ITEMS, VALIDATION_DATABASE
 from tfhash.data.content import digest
+from tfhash.experiments import environment, make_recipe, network
+from tfhash.experiments.baselines import class_encoder, with_batch_statistics
+from tfhash.experiments.datasets import spread
+from tfhash.experiments.training import ADAPTED_ITEMS, SAMPLE_ITEMS, VALIDATION_DATABASE
 from tfhash.losses import pairs
 
 # Those of `tfhash train`, on smaller networks and for fewer epochs.
 RECIPES = {
     "mnist": dataclasses.replace(
-        recipes.default("mnist", 57_000, (28, 28, 1)),
+        make_recipe("simple", (28, 28, 1), 57_000),
         width=8,
         pretrain_epochs=3,
         finetune_epochs=2,
         unaugmented_epochs=2,
     ),
     "cifar10": dataclasses.replace(
-        recipes.default("cifar10", 47_500, (32, 32, 3)),
+        make_recipe("photographs", (32, 32, 3), 47_500),
         width=24,
         pretrain_epochs=6,
         finetune_epochs=2,
@@ -225,7 +225,7 @@ def run(name, recipe, splits, seed, checkpoint):
     arm = ARMS[name]
     model = build(arm, dataclasses.replace(recipe, **arm.changes), splits, seed)
     if not arm.trained:
-        images, _ = next(iter(splits.train.batches(SAMPLE_ITEMS)))
+        images, _ = next(iter(spread(splits.train, SAMPLE_ITEMS).batches(SAMPLE_ITEMS)))
         network = with_batch_statistics(model, images)
         return {**measure(arm.bits, network.encode, splits), **environment.describe()}
     if arm.pretrained:
@@ -254,8 +254,8 @@ def run(name, recipe, splits, seed, checkpoint):
 def build(arm, recipe, splits, seed):
     classes = len(splits.classes)
     loss = arm.loss(classes, arm.bits)
-    model = recipe.build_model(splits.image_shape, classes, arm.bits, loss, seed)
-    model.adapt(splits.train.take(ADAPTED_ITEMS).batches())
+    model = network.build_model(recipe, splits.image_shape, classes, arm.bits, loss, seed)
+    model.adapt(spread(splits.train, ADAPTED_ITEMS).batches())
     return model
 
 
@@ -280,7 +280,7 @@ def fit(model, stage, recipe, budget, splits, seed, callbacks=(), parts=1):
         The logs of the last epoch.
     """
     steps = splits.train.steps_per_epoch(recipe.batch_size)
-    model.begin_stage(stage, recipe.schedule(budget, steps))
+    model.begin_stage(stage, network.schedule(recipe, budget, steps))
     batches = splits.train.shuffled_batches(
         recipe.batch_size,
         seed,

@@ -14,8 +14,7 @@ from absl import app, flags
 from timing import divide, rounds
 
 from tfhash import files
-from tfhash.cli import environment
-from tfhash.cli import recipe as recipes
+from tfhash.experiments import environment, make_recipe, network
 from tfhash.losses import ExponentiatedHashingLoss
 from tfhash.models import STAGES
 
@@ -26,7 +25,7 @@ flags.DEFINE_string("output", "benchmarks/results/dtype_policies.json", "Where r
 
 IMAGE_SHAPE = (32, 32, 3)
 CLASSES = 10
-RECIPE = recipes.default("cifar10", 47_500, IMAGE_SHAPE)
+RECIPE = make_recipe("photographs", IMAGE_SHAPE, 47_500)
 
 
 def main(_):
@@ -63,7 +62,9 @@ def measure(stage):
 
 def build(policy, stage):
     recipe = dataclasses.replace(RECIPE, dtype_policy=policy)
-    model = recipe.build_model(IMAGE_SHAPE, CLASSES, 12, ExponentiatedHashingLoss(), FLAGS.seed)
+    model = network.build_model(
+        recipe, IMAGE_SHAPE, CLASSES, 12, ExponentiatedHashingLoss(), FLAGS.seed
+    )
     model.begin_stage(stage)
     return model
 

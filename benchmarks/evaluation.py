@@ -21,7 +21,7 @@ from absl import app, flags
 from timing import divide, rounds
 
 from tfhash import files, metrics
-from tfhash.cli import environment
+from tfhash.experiments import environment
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_integer("bits", [12, 48, 64], "Lengths of the codes.")

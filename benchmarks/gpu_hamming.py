@@ -21,7 +21,7 @@ from timing import divide, rounds
 
 import tfhash_ops.jax as hamming
 from tfhash import files
-from tfhash.cli import environment
+from tfhash.experiments import environment
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_integer("bits", [12, 32, 48, 64, 96, 128, 256, 512], "Lengths of the codes.")

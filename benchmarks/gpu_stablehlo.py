@@ -19,7 +19,7 @@ from absl import app, flags
 
 import tfhash_ops
 from tfhash import files
-from tfhash.cli import environment
+from tfhash.experiments import environment
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("folder", "runs/stablehlo", "Where the StableHLO and its inputs are kept.")

@@ -16,7 +16,7 @@ import tables
 from absl import app, flags
 
 from tfhash import files
-from tfhash.cli import environment
+from tfhash.experiments import environment
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_integer("batch_sizes", [256, 1024, 2048], "Images in a batch.")

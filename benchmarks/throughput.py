@@ -17,7 +17,7 @@ from absl import app, flags
 from timing import divide, rounds
 
 from tfhash import files
-from tfhash.cli import environment
+from tfhash.experiments import environment
 from tfhash.layers import ImageScaling
 from tfhash.models import BACKBONES, HashingModel, build_backbone
 from tfhash.optimizers import ConvMuon

@@ -112,3 +112,42 @@ def make_model():
         return model
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A run of `tfhash train` on the digits, and what the command printed. Not to be changed."""
+    import contextlib
+    import io
+
+    from commands import QUICK, SHORT
+
+    from tfhash.cli import main
+
+    directory = tmp_path_factory.mktemp("runs") / "digits"
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        assert main(["train", *QUICK, *SHORT, f"--output_dir={directory}"]) == 0
+    return directory, printed.getvalue()
+
+
+@pytest.fixture
+def run_directory(trained):
+    return trained[0]
+
+
+@pytest.fixture
+def make_folder(tmp_path):
+    """Writes a folder of dark and light images, 12 of each class by default."""
+    from PIL import Image
+
+    def make(name="photos", classes=("dark", "light"), items=12, size=(8, 8)):
+        rng = np.random.default_rng(0)
+        for i, value in enumerate(np.linspace(40, 200, len(classes)).astype(int)):
+            folder = tmp_path / name / classes[i]
+            folder.mkdir(parents=True)
+            for item in range(items):
+                pixels = rng.integers(value - 40, value + 40, (*size, 3)).astype("uint8")
+                Image.fromarray(pixels).save(folder / f"{item}.png")
+        return tmp_path / name
+
+    return make

@@ -68,7 +68,7 @@ def main():
         results_of(m, epochs=4, callbacks=[TwoStageTraining(2)]) for m in (mirrored, make_model())
     ]
     # Codes of a model in a scope, and of a batch that no strategy divides.
-    images, labels = data()
+    images, _ = data()
     results["codes"] = [
         m.encode(images[:37]).tolist() for m in (mirrored, mirrored.uncompiled_copy())
     ]

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from tfhash import data
-from tfhash.cli import recipe as recipes
+from tfhash.experiments import make_recipe
 
 ARMS = ["untrained network", "exponentiated", "HashNet"]
 RECIPE = dataclasses.replace(
-    recipes.default("digits", 1_340, (8, 8, 1)),
+    make_recipe("simple", (8, 8, 1), 1_340),
     width=2,
     pretrain_epochs=1,
     finetune_epochs=2,

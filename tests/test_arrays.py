@@ -205,18 +205,18 @@ import dataclasses
 import keras, numpy as np
 from tfhash import losses, metrics
 from tfhash.callbacks import RetrievalEvaluation, TwoStageTraining
-from tfhash.cli import recipe as recipes
 from tfhash.data import ArrayBatches
+from tfhash.experiments import make_recipe, network
 
 rng = np.random.default_rng(0)
 labels = np.arange(64) % 2
 images = (rng.integers(0, 100, (64, 8, 8, 3)) + 150 * labels[:, None, None, None]).astype("uint8")
 recipe = dataclasses.replace(
-    recipes.default("cifar10", 47_500, (8, 8, 3), batch_size=16),
+    make_recipe("photographs", (8, 8, 3), 47_500, batch_size=16),
     width=8, pretrain_epochs=10, finetune_epochs=10, unaugmented_epochs=4,
 )
 loss = losses.ExponentiatedHashingLoss()
-model = recipe.build_model((8, 8, 3), num_classes=2, bits=9, hashing_loss=loss, seed=0)
+model = network.build_model(recipe, (8, 8, 3), num_classes=2, bits=9, hashing_loss=loss, seed=0)
 model.adapt(images)
 batches = ArrayBatches(
     images, labels, recipe.batch_size, 0,
@@ -224,7 +224,9 @@ batches = ArrayBatches(
 )
 steps = batches.steps_per_epoch
 stages = TwoStageTraining(
-    recipe.pretrain_epochs, recipe.schedule("pretrain", steps), recipe.schedule("finetune", steps)
+    recipe.pretrain_epochs,
+    network.schedule(recipe, "pretrain", steps),
+    network.schedule(recipe, "finetune", steps),
 )
 history = model.fit(
     batches, epochs=recipe.epochs(), steps_per_epoch=steps, shuffle=False, verbose=0,

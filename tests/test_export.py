@@ -3,8 +3,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tfhash.encoding import encode
 from tfhash.export import export_saved_model
-from tfhash.models import HashingModel
+from tfhash.layers import HashingLayer
+from tfhash.models import HashingModel, build_backbone
 
 
 def serve(directory):
@@ -77,3 +79,31 @@ def test_a_model_that_is_not_built_is_refused(tmp_path):
     model = HashingModel(keras.Sequential([keras.layers.Flatten()]), 8, 2)
     with pytest.raises(ValueError, match="the model must be built"):
         export_saved_model(model, tmp_path)
+
+
+def test_class_names_are_kept_in_the_saved_model_and_the_config(striped, tmp_path):
+    names = ["rows", "columns $ {of} stripes"]
+    model = HashingModel(build_backbone("mlp", (8, 8, 1), 4), 12, 2, class_names=names)
+    model.build((None, 8, 8, 1))
+    directory = export_saved_model(model, tmp_path / "saved")
+    assert (directory / "assets" / "class_names.txt").read_text().splitlines() == names
+    model.save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").class_names == names
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "a"], ["a", "b", "c"]])
+def test_class_names_that_do_not_fit_the_classes_are_refused(names):
+    with pytest.raises(ValueError, match="`class_names` must be 2 distinct names"):
+        HashingModel(build_backbone("mlp", (8, 8, 1), 4), 12, 2, class_names=names)
+
+
+def test_any_model_that_ends_in_codes_can_be_exported(tmp_path):
+    inputs = keras.Input((7,))
+    outputs = {"head": HashingLayer(bits=12)(inputs), "scores": keras.layers.Dense(3)(inputs)}
+    model = keras.Model(inputs, outputs)
+    features = np.random.default_rng(0).normal(size=(20, 7)).astype("float32")
+    served = serve(export_saved_model(model, tmp_path, output="head"))
+    np.testing.assert_array_equal(
+        served(images=tf.constant(features))["codes"].numpy(),
+        encode(model, features, output="head"),
+    )

@@ -4,6 +4,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from tfhash import plots
+from tfhash.text import printable
 
 EPOCH_LOGS = [
     {"stage": 1.0, "loss": 2.0, "pretrain_accuracy": 0.5},
@@ -29,14 +30,31 @@ def test_training_curves_shade_the_stages():
     loss_axis, score_axis = plots.plot_training(EPOCH_LOGS).axes
     labels = [text.get_text() for text in loss_axis.get_legend().get_texts()]
     assert labels == ["pretrain", "finetune"]
-    names = {line.get_label(): line.get_xdata().tolist() for line in score_axis.get_lines()}
-    assert names == {"pretrain_accuracy": [1], "finetune_saturation": [2, 3], "val_map": [3]}
+    names = [text.get_text() for text in score_axis.get_legend().get_texts()]
+    epochs = [line.get_xdata().tolist() for line in score_axis.get_lines()]
+    assert dict(zip(names, epochs)) == {
+        "pretrain_accuracy": [1],
+        "finetune_saturation": [2, 3],
+        "val_map": [3],
+    }
 
 
 def test_precision_recall_marks_radii_that_are_apart():
     precision, recall = np.array([1.0, 1.0, 0.5, 0.1]), np.array([0.5, 0.51, 0.9, 1.0])
     figure = plots.plot_precision_recall({"codes": (precision, recall)})
     assert [text.get_text() for text in figure.axes[0].texts] == ["r=0", "r=2", "r=3"]
+
+
+@pytest.mark.parametrize("name", ["p$^$q", "_photos", "$", "{x}", "two\nlines", "猫", "x" * 300])
+def test_names_are_drawn_as_they_are(name, tmp_path, recwarn):
+    precision, recall = np.ones(2), np.ones(2)
+    curves = plots.plot_precision_recall({name: (precision, recall), "_": (precision, recall)})
+    training = plots.plot_training([{"stage": 1, "loss": 1.0, name: 0.5, "_hidden": 0.1}])
+    for figure, others in ((curves, ["_"]), (training, ["_hidden"])):
+        plots.save_figure(figure, tmp_path / "figure.png")
+        texts = [text.get_text() for text in figure.axes[-1].get_legend().get_texts()]
+        assert sorted(texts) == sorted([printable(name, 40), *others])
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize("bits", [1, 12, 64])

@@ -5,26 +5,32 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from tfhash import codes, files
+from tfhash import codes, encoding, errors, files
+
+CLASS_NAMES = "class_names.txt"
 
 
-def export_saved_model(model, path, version=None):
+def export_saved_model(model, path, version=None, output=None):
     """Writes a model as `path/<version>/`, the layout TensorFlow Serving watches.
 
-    The signature `serving_default` takes `images`, `uint8 [n, height, width, channels]` as they
-    come (0 to 255), and returns `codes`, packed `uint8 [n, ceil(bits / 8)]`. It holds stock
-    TensorFlow ops only.
+    The signature `serving_default` takes `images`, `uint8 [n, height, width, channels]` (0 to 255)
+    for a `HashingModel` and the input of any other model, and returns `codes`, packed
+    `uint8 [n, ceil(bits / 8)]`. It holds stock TensorFlow ops only. Class names, where the model has
+    them, go to `assets/class_names.txt`, one a line.
 
     Args:
-        model: A built `tfhash.models.HashingModel`.
+        model: A built `tfhash.models.HashingModel`, or any Keras model of one input that outputs
+            relaxed codes.
         path: Directory of the model; made if it does not exist.
         version: Integer >= 1; by default one more than the highest there.
+        output: Name of the output that holds the codes, if the model has several.
 
     Returns:
         `pathlib.Path` of the version directory.
 
     Raises:
-        ValueError: If the model is not built, or the version is out of range.
+        ValueError: If the model is not built, its input or codes cannot be told, or the version is
+            out of range.
         FileExistsError: If the version exists.
         OSError: If writing fails; nothing is left behind.
 
@@ -48,20 +54,38 @@ def export_saved_model(model, path, version=None):
     target = path / str(version)
     if target.exists():
         raise FileExistsError(f"version {version} exists in {path}. Pass another `version`")
-
-    bare = model.uncompiled_copy()
+    # Without the optimizer, where it can be left out.
+    bare = model.uncompiled_copy() if hasattr(model, "uncompiled_copy") else model
 
     def images_to_codes(images):
-        return {"codes": codes.pack(bare(images, training=False)["codes"])}
+        outputs = bare(images, training=False)
+        return {"codes": codes.pack(encoding.select_output(bare, outputs, output))}
 
-    images = tf.TensorSpec((None, *model.image_shape), tf.uint8, name="images")
     archive = keras.export.ExportArchive()
     archive.track(bare)
-    archive.add_endpoint("serving_default", images_to_codes, input_signature=[images])
+    archive.add_endpoint("serving_default", images_to_codes, input_signature=[_images_of(bare)])
     with files.atomic_write(target) as temporary:
         try:
             archive.write_out(temporary, verbose=False)
         except tf.errors.OpError as error:
             # TensorFlow's own file writer reports a full disk this way.
-            raise OSError(error.message.split("}} ")[-1]) from error
+            raise OSError(errors.in_words(error)) from error
+        if getattr(model, "class_names", None):
+            names = "".join(f"{name}\n" for name in model.class_names)
+            (temporary / "assets" / CLASS_NAMES).write_text(names, encoding="utf-8")
     return target
+
+
+def _images_of(model):
+    """What a batch of images is for this model, as a `tf.TensorSpec`."""
+    shape = encoding.input_shape(model)
+    if shape is None:
+        raise ValueError(
+            "the model must be built and have one input. Received: a model whose input shape is "
+            "not known"
+        )
+    if hasattr(model, "image_shape"):
+        dtype = tf.uint8
+    else:
+        dtype = getattr(model.inputs[0], "dtype", "float32") if model.inputs else "float32"
+    return tf.TensorSpec((None, *shape), dtype, name="images")

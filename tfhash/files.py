@@ -1,4 +1,4 @@
-"""Files and directories that are written whole or not at all."""
+"""Atomic writes: files and directories appear whole or not at all."""
 
 import contextlib
 import json
@@ -11,11 +11,13 @@ _PREFIX = ".partial-"
 
 @contextlib.contextmanager
 def atomic_write(path):
-    """Yields a temporary path that replaces `path` when the block ends well.
+    """Yields a temporary path that replaces `path` when the block succeeds.
 
-    The temporary path stands beside `path` and keeps its suffix. If the block raises, it is
-    removed and `path` stays as it was. A directory can be written too, where `path` does not
-    exist yet.
+    The temporary path is in the same directory and has the same suffix. If the block raises, it is
+    removed and `path` is unchanged. A directory can be written too, if `path` does not exist yet.
+
+    Args:
+        path: File or directory to write; missing parents are made.
 
     Raises:
         OSError: If writing fails; the message names `path`.
@@ -33,28 +35,28 @@ def atomic_write(path):
     temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)  # of a process that was killed and had the same number
+        _remove(temporary)  # left by a killed process of the same number
         yield temporary
         if temporary.is_file():
-            # A full disk may show only now.
+            # A full disk may only be noticed now.
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
-        raise OSError(f"could not write {path}: {reason}; it is left as it was") from error
+        raise OSError(f"could not write {path}: {reason}; it is unchanged") from error
     finally:
         _remove(temporary)
 
 
 def remove_partial(directory):
-    """Removes what `atomic_write` left in a directory when its process was killed."""
+    """Removes the temporary files that a killed `atomic_write` left in a directory."""
     for path in pathlib.Path(directory).glob(f"{_PREFIX}*"):
         _remove(path)
 
 
 def write_json(path, value):
-    """Writes `value` as indented JSON, whole or not at all. NaN becomes null."""
+    """Writes `value` as indented JSON, atomically. NaN becomes null."""
     text = json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -72,5 +74,5 @@ def _without_nan(value):
         return {key: _without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_nan(item) for item in value]
-    # NaN is the one value that differs from itself.
+    # Only NaN differs from itself.
     return None if value != value else value

@@ -1,19 +1,27 @@
-"""Pictures of what a model learned, as matplotlib figures."""
+"""Pictures of what a model learned, as matplotlib figures.
+
+Names are drawn as they are: `$`, a leading `_` or a newline in them has no meaning.
+"""
 
 import math
+import warnings
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from tfhash import files
+from tfhash.text import printable
 
 RIGHT, WRONG = "#1a9850", "#d73027"
 STAGE_COLORS = {1: "#fee8c8", 2: "#deebf7"}
 STAGE_NAMES = {1: "pretrain", 2: "finetune"}
 
+# Logs that are drawn as losses, or not at all.
+NOT_SCORES = {"loss", "pretrain_loss", "finetune_loss", "stage"}
+
 
 def plot_neighbors(query_images, neighbor_images, relevant, distances):
-    """Queries, each with its nearest items; right ones are framed green, wrong ones red.
+    """Draws queries, each with its nearest items: relevant ones framed green, others red.
 
     Args:
         query_images: `[q, height, width, channels]`, values 0 to 255.
@@ -48,7 +56,7 @@ def plot_neighbors(query_images, neighbor_images, relevant, distances):
 
 
 def plot_precision_recall(curves):
-    """Precision against recall within Hamming radii 0, 1, 2, ...
+    """Draws precision against recall within Hamming radii 0, 1, 2, ...
 
     Args:
         curves: Dictionary from a name to `(precision, recall)`, as
@@ -59,20 +67,21 @@ def plot_precision_recall(curves):
     """
     figure = Figure(figsize=(5.5, 4), layout="constrained")
     axis = figure.subplots()
-    for name, (precision, recall) in curves.items():
-        axis.plot(recall, precision, marker="o", markersize=4, label=name)
+    lines = []
+    for precision, recall in curves.values():
+        lines += axis.plot(recall, precision, marker="o", markersize=4)
         _mark_radii(axis, precision, recall)
     axis.set(
         xlabel="recall", ylabel="precision", xlim=(0, 1.05), ylim=(0, 1.05),
         title="Precision and recall within Hamming radius r",
     )  # fmt: skip
     axis.grid(alpha=0.3)
-    axis.legend(loc="lower left")
+    _legend(axis, lines, curves, loc="lower left")
     return figure
 
 
 def plot_training(epoch_logs):
-    """Losses and scores by epoch, with the stages shaded.
+    """Draws losses and scores by epoch, and shades the stages.
 
     Args:
         epoch_logs: One dictionary of logs for each epoch, as
@@ -84,29 +93,31 @@ def plot_training(epoch_logs):
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     loss_axis, score_axis = figure.subplots(2, 1, sharex=True)
     epochs = np.arange(1, len(epoch_logs) + 1)
+    shades = {}
     for stage, color in STAGE_COLORS.items():
         inside = epochs[[logs.get("stage") == stage for logs in epoch_logs]]
-        for axis in (loss_axis, score_axis) if len(inside) else ():
-            label = STAGE_NAMES[stage] if axis is loss_axis else None
-            axis.axvspan(inside[0] - 0.5, inside[-1] + 0.5, color=color, zorder=0, label=label)
+        for axis in (score_axis, loss_axis) if len(inside) else ():
+            shades[STAGE_NAMES[stage]] = axis.axvspan(
+                inside[0] - 0.5, inside[-1] + 0.5, color=color, zorder=0
+            )
         # The stages minimize different losses: one line would suggest a jump.
         losses = [logs["loss"] for logs in epoch_logs if logs.get("stage") == stage]
         loss_axis.plot(inside, losses, marker="o", markersize=3, color="black")
-    names = sorted({name for logs in epoch_logs for name in logs} - {"loss", "stage"})
+    names = sorted({name for logs in epoch_logs for name in logs} - NOT_SCORES)
+    scores = []
     for name in names:
         points = [(e, logs[name]) for e, logs in zip(epochs, epoch_logs) if name in logs]
-        score_axis.plot(*zip(*points), marker="o", markersize=3, label=name)
+        scores += score_axis.plot(*zip(*points), marker="o", markersize=3)
     loss_axis.set(ylabel="loss", yscale="log")
     score_axis.set(xlabel="epoch", ylabel="score")
-    for axis, place in ((loss_axis, "upper right"), (score_axis, "lower right")):
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=8, loc=place)
+    _legend(loss_axis, shades.values(), shades, fontsize=8, loc="upper right")
+    _legend(score_axis, scores, names, fontsize=8, loc="lower right")
     score_axis.xaxis.get_major_locator().set_params(integer=True)
     return figure
 
 
 def plot_bit_balance(balance):
-    """How often each bit is +1; a bit at 0 or 1 carries nothing.
+    """Draws how often each bit is +1. A bit at 0 or 1 carries no information.
 
     Args:
         balance: Float `[bits]`, as `tfhash.metrics.bit_balance` returns it.
@@ -124,13 +135,26 @@ def plot_bit_balance(balance):
 
 
 def save_figure(figure, path):
-    """Writes a figure as an image file, whole or not at all."""
-    with files.atomic_write(path) as temporary:
+    """Writes a figure as an image file, atomically."""
+    with files.atomic_write(path) as temporary, warnings.catch_warnings():
+        # A name in a script that the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         figure.savefig(temporary, dpi=130)
 
 
+def _legend(axis, handles, names, **arguments):
+    """A legend that shows names as they are: `$` is no formula, and a leading `_` hides nothing."""
+    handles = list(handles)
+    if not handles:
+        return
+    legend = axis.legend(handles, ["name"] * len(handles), **arguments)
+    for text, name in zip(legend.get_texts(), names):
+        text.set_parse_math(False)
+        text.set_text(printable(name, longest=40))
+
+
 def _mark_radii(axis, precision, recall, apart=0.06):
-    """Writes the radius beside the points, but for those too near to one already marked."""
+    """Labels points with their radius, except those close to a labeled one."""
     last = None
     for radius, point in enumerate(zip(recall, precision)):
         if last is None or math.dist(point, last) > apart:

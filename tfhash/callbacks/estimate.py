@@ -27,7 +27,6 @@ class TimeEstimate(keras.callbacks.Callback):
     >>> history = model.fit(
     ...     images, labels, batch_size=4, verbose=2, callbacks=[estimate]
     ... )  # doctest: +ELLIPSIS
-    <BLANKLINE>
     about ... seconds of training to go
     16/16 ...
     """
@@ -59,7 +58,9 @@ class TimeEstimate(keras.callbacks.Callback):
         is_due = self._steps == self.UNTIMED + self.after
         if is_due and self.params["steps"] and self.params["verbose"]:
             steps = (self.params["epochs"] - self._epoch) * self.params["steps"] - batch - 1
-            print(f"\nabout {in_words(self._seconds / self.after * steps)} of training to go")
+            # A bar of Keras does not end its line.
+            start = "\n" if self.params["verbose"] == 1 else ""
+            print(f"{start}about {in_words(self._seconds / self.after * steps)} of training to go")
 
 
 def in_words(seconds):

@@ -1,9 +1,11 @@
 """Retrieval quality during `fit`."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
-from tfhash import metrics
+from tfhash import encoding, labels, metrics
 
 
 class RetrievalEvaluation(keras.callbacks.Callback):
@@ -11,21 +13,26 @@ class RetrievalEvaluation(keras.callbacks.Callback):
 
     `val_map` and `val_precision_radius_2` then serve `ModelCheckpoint(monitor="val_map",
     mode="max")`, `EarlyStopping`, TensorBoard and the history. Put it before those callbacks.
-    Queries should come from validation data: test queries that choose an epoch are no test.
+    Queries should come from validation data: test queries that select an epoch are no test.
+
+    The model is a `tfhash.models.HashingModel` or any other that ends in relaxed codes.
 
     Args:
-        queries: `(images, labels)` arrays, or a `tf.data.Dataset` of such batches in a fixed
-            order.
+        queries: `(images, labels)` arrays, or a dataset of such batches that can be read again in
+            every epoch: a `tf.data.Dataset` or a `keras.utils.PyDataset`. Images and labels are
+            read together, so the dataset may be shuffled.
         database: Items to search, likewise.
         every: Evaluate every that many epochs, and after the last one. In between, the logs
             lack these values.
-        first_epoch: Epoch, counted from 0, that is the first to be evaluated: with as many as
-            there are of pre-training, codes are not asked before they are trained.
         radius: Hamming radius of the precision.
-        batch_size: Images encoded at a time, where arrays are given.
+        batch_size: Images per step, where arrays are given.
+        first_epoch: First epoch to evaluate, counted from 0. With the number of epochs of
+            pre-training, codes are not evaluated before they are trained.
+        output: Name of the output that holds the codes, if the model has several.
 
     Raises:
-        ValueError: If `every` is below 1, or there are no queries or no database items.
+        ValueError: If `every` is below 1. When `fit` begins: if one side has no items, lacks labels,
+            or its labels are of another kind than those of the other side.
 
     Example:
 
@@ -36,49 +43,76 @@ class RetrievalEvaluation(keras.callbacks.Callback):
     >>> data = np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 2
     >>> evaluation = RetrievalEvaluation(queries=data, database=data)
     >>> sorted(model.fit(*data, verbose=0, callbacks=[evaluation]).history)
-    ['finetune_saturation', 'loss', 'val_map', 'val_precision_radius_2']
+    ['finetune_loss', 'finetune_saturation', 'loss', 'val_map', 'val_precision_radius_2']
     """
 
-    def __init__(self, queries, database, every=1, radius=2, batch_size=256, first_epoch=0):
+    def __init__(
+        self,
+        queries,
+        database,
+        every=1,
+        radius=2,
+        batch_size=256,
+        first_epoch=0,
+        output=None,
+    ):
         super().__init__()
         if every < 1:
             raise ValueError(f"`every` must be an integer >= 1. Received: every={every!r}")
         self.queries, self.database = queries, database
         self.every = every
-        self.first_epoch = first_epoch
         self.radius = radius
         self.batch_size = batch_size
-        self._query_labels = self._database_labels = None
+        self.first_epoch = first_epoch
+        self.output = output
 
     def on_train_begin(self, logs=None):
-        self._query_labels = _labels_of(self.queries)
-        self._database_labels = _labels_of(self.database)
+        samples = [
+            _sample(name, data)
+            for name, data in (("queries", self.queries), ("database", self.database))
+        ]
+        labels.check_same_kind(*(of_side for _, of_side in samples))
+        for images, _ in samples:
+            if self.model.built:
+                encoding.check_images(self.model, images)
 
     def on_epoch_end(self, epoch, logs=None):
         if epoch < self.first_epoch:
             return
         if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
             return
-        histograms = metrics.distance_histograms(
-            self._encode(self.queries),
-            self._encode(self.database),
-            self._query_labels,
-            self._database_labels,
-            self.model.bits,
+        (queries, query_labels, bits), (database, database_labels, _) = (
+            encoding.encode_with_labels(self.model, data, self.output, self.batch_size)
+            for data in (self.queries, self.database)
         )
-        radius = min(self.radius, self.model.bits)
+        histograms = metrics.distance_histograms(
+            queries, database, query_labels, database_labels, bits
+        )
+        radius = min(self.radius, bits)
         logs["val_map"] = metrics.mean_average_precision(histograms)
         logs[f"val_precision_radius_{radius}"] = metrics.precision_within_radius(histograms, radius)
 
-    def _encode(self, data):
-        images = data[0] if isinstance(data, (tuple, list)) else data
-        return self.model.encode(images, batch_size=self.batch_size)
 
-
-def _labels_of(data):
-    if isinstance(data, (tuple, list)):
-        return np.asarray(data[1])
-    batches = [np.asarray(labels) for _, labels in data]
-    if not batches:
-        raise ValueError("`queries` and `database` must hold items. Received: an empty dataset")
-    return np.concatenate(batches)
+def _sample(name, data):
+    """The first images and labels, checked."""
+    sample: Any
+    if isinstance(data, (tuple, list)) and len(data) == 2:
+        images, of_images = (np.asarray(part) for part in data)
+        if len(images) != len(of_images):
+            raise ValueError(
+                f"`{name}` must have one label for each image. "
+                f"Received: {len(images)} images and {len(of_images)} labels"
+            )
+        sample = (images[:1], of_images[:1])
+    elif hasattr(data, "element_spec") or isinstance(data, keras.utils.PyDataset):
+        sample = next(iter(data), None)
+    else:
+        raise ValueError(
+            f"`{name}` must be (images, labels), a tf.data.Dataset or a keras.utils.PyDataset. "
+            f"Received: a {type(data).__name__}"
+        )
+    if sample is None or len(sample[0]) == 0:
+        raise ValueError(f"`{name}` must hold at least one item. Received: none")
+    if not isinstance(sample, (tuple, list)) or len(sample) < 2:
+        raise ValueError(f"`{name}` must have batches of (images, labels). Received: images alone")
+    return sample[:2]

@@ -141,8 +141,8 @@ class TwoStageTraining(keras.callbacks.Callback):
         self.model.plan_stages(self.learning_rates, self.freeze_backbone)
         self._loaded_before = self.model.weights_loaded
         state = self._backup.read() if self._backup else None
-        if state is not None:
-            self._restore(state)
+        if self._backup and state is not None:
+            self._restore(self._backup, state)
         self._clock = time.perf_counter()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -233,14 +233,14 @@ class TwoStageTraining(keras.callbacks.Callback):
             print(f"Stage {STAGES.index(stage) + 1} of {len(STAGES)}: {stage}")
         self.model.begin_stage(stage)
 
-    def _restore(self, state):
+    def _restore(self, backup, state):
         for name, value in self._schedule().items():
             if state[name] != value:
                 raise ValueError(
-                    f"the run in {self._backup.directory} has {name}={state[name]}. "
+                    f"the run in {backup.directory} has {name}={state[name]}. "
                     f"Received: {name}={value}"
                 )
-        self._backup.load_weights(self.model, state)
+        backup.load_weights(self.model, state)
         self._pretrain_end = state["pretrain_end"]
         self.epoch_logs, self.seconds = state["epoch_logs"], state["seconds"]
 

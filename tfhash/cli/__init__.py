@@ -1,4 +1,4 @@
-"""The command line: `tfhash train`, `evaluate`, `encode` and `export`."""
+"""The command line: `tfhash train`, `evaluate`, `encode` and `export`. Flags and printing."""
 
 from tfhash.cli.main import main
 

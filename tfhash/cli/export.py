@@ -1,31 +1,37 @@
 """
+  tfhash export --model=runs/mnist-12 --output_dir=served/mnist
+
 Writes a trained model as a SavedModel in the layout of TensorFlow Serving,
 OUTPUT_DIR/VERSION/: `serving_default` takes images (uint8) and returns packed codes.
-
-  tfhash export --model=runs/mnist-12 --output_dir=served/mnist
 """
 
-from absl import flags
+import dataclasses
 
-from tfhash.cli import model_file
-from tfhash.cli.main import require
-from tfhash.export import export_saved_model
-
-
-def define_flags(values):
-    model_file.define_flags(values)
-    flags.DEFINE_string("output_dir", None, "Directory of the versions.", flag_values=values)
-    flags.DEFINE_integer(
-        "version", None, "Version to write; by default one more than the highest there.",
-        flag_values=values,
-    )  # fmt: skip
+from tfhash.cli.model_flag import Model
+from tfhash.cli.require import require
+from tfhash.experiments.settings import Settings, setting
 
 
-def check_flags(values):
-    require(values, "model", "output_dir")
+@dataclasses.dataclass(frozen=True)
+class Output(Settings):
+    output_dir: str | None = setting(None, "Directory of the versions.")
+    version: int | None = setting(
+        None, "Version to write; one more than the highest there by default.", at_least=1
+    )
 
 
-def run(values, command_line):
+GROUPS = {"Model": (Model,), "Output": (Output,)}
+
+
+def check(given):
+    require(given, "model", "output_dir")
+
+
+def run(given, command_line):
     del command_line
-    directory = export_saved_model(model_file.load(values), values.output_dir, values.version)
+    from tfhash.experiments import RunDirectory
+    from tfhash.export import export_saved_model
+
+    model = RunDirectory.of_model(given["model"]).load_model()
+    directory = export_saved_model(model, given["output_dir"], given.get("version"))
     print(f"wrote {directory}")

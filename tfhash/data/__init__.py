@@ -9,9 +9,11 @@ _MODULE_OF = {
     "PROTOCOLS": "protocols",
     "ArrayBatches": "arrays",
     "Augmentation": "augmentation",
+    "LeftOut": "summary",
     "PartlyLabeledBatches": "arrays",
     "Split": "split",
-    "Splits": "split",
+    "Splits": "splits",
+    "Summary": "summary",
     "load": "loading",
     "load_images": "loading",
 }

@@ -1,149 +1,105 @@
 """Images in folders."""
 
-import concurrent.futures
 import dataclasses
-import os
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 
-from tfhash.data.content import digest, split_by_content
-from tfhash.data.images import decode_image, resize_to
-from tfhash.data.split import Split, Splits
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Scan:
-    """Readable image files below a folder, ordered by path, and those left out."""
-
-    root: pathlib.Path
-    paths: list[pathlib.Path]
-    digests: list[str]
-    skipped: list[str]
-
-    def names(self):
-        return [path.relative_to(self.root).as_posix() for path in self.paths]
+from tfhash.data.content import split_by_content
+from tfhash.data.layout import find_layout
+from tfhash.data.scan import scan as _scan
+from tfhash.data.sources import FileSource
+from tfhash.data.split import Split
+from tfhash.data.splits import Splits
+from tfhash.data.summary import LeftOut, listing
+from tfhash.data.walk import walk
 
 
 def load_classes(path, image_shape, query_fraction, validation_fraction, skip_broken):
     """Splits of a folder that has one subfolder per class; see `tfhash.data.load`."""
     root = pathlib.Path(path)
-    folders = sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if len(folders) < 2:
+    walked = walk(root)
+    layout = find_layout(root, walked)
+    classes = layout.classes
+    where = root / layout.folders["train"]
+    if len(classes) < 2:
         raise ValueError(
-            f"{root} must have one subfolder per class, two or more. "
-            f"Received: {_listing([folder.name for folder in folders]) or 'no subfolders'}"
+            f"{where} must have one subfolder per class, two or more. "
+            f"Received: {listing(classes) or 'no subfolders'}"
         )
-    files_of = {folder.name: _image_files(folder) for folder in folders}
-    empty = [name for name, files in files_of.items() if not files]
-    if empty:
-        raise ValueError(
-            f"each class folder of {root} must hold images ({', '.join(EXTENSIONS)}). "
-            f"Received: no images in {_listing(empty)}"
+    names = [name for name in walked.files if layout.place(name)]
+    is_broken_somewhere = any(item.is_broken for item in walked.left_out)
+    if not is_broken_somewhere:
+        _check_classes(
+            f"each class folder of {where} must hold images. Received: none in", layout, names
         )
-    scan = _scan(root, [file for files in files_of.values() for file in files], skip_broken)
-    classes = list(files_of)
+    loose = [LeftOut(name, _why_loose(layout)) for name in walked.files if not layout.place(name)]
+    walked = dataclasses.replace(walked, left_out=walked.left_out + loose)
+    examined, summary = _scan(root, walked, names, skip_broken)
+    places = [layout.place(file.name) for file in examined]
+    _check_classes("no image can be read in the class folders", layout, [f.name for f in examined])
     label_of = {name: label for label, name in enumerate(classes)}
-    labels = np.array([label_of[path.relative_to(root).parts[0]] for path in scan.paths])
-    unreadable = sorted(set(classes) - {classes[label] for label in set(labels.tolist())})
-    if unreadable:
-        raise ValueError(f"no image can be read in the class folders {_listing(unreadable)}")
-    queries, validation, train = split_by_content(
-        scan.digests, labels, query_fraction, validation_fraction
-    )
-    names = scan.names()
-
-    def pick(indices):
-        return Split.create(
-            _images([scan.paths[i] for i in indices], labels[indices], image_shape),
-            [names[i] for i in indices],
-            labels[indices],
-            image_shape,
-        )
-
+    labels = np.array([label_of[name] for _, name in places])
+    digests = np.array([file.digest for file in examined])
+    part_of = np.array([part for part, _ in places])
+    drawn = _divide(layout, part_of, digests, labels, query_fraction, validation_fraction)
+    notes = [*layout.notes, *_note_copies(examined, drawn), *summary.notes]
+    source = FileSource(root, examined, labels)
     return Splits.create(
         source=str(root),
         classes=classes,
-        train=pick(train),
-        validation=pick(validation),
-        queries=pick(queries),
-        skipped=scan.skipped,
+        summary=dataclasses.replace(summary, notes=notes),
+        **{part: Split(source, indices, image_shape) for part, indices in drawn.items()},
     )
 
 
 def load_flat(path, image_shape, skip_broken):
-    """All images below a folder, in the order of their paths, with label -1; and those skipped."""
+    """All images below a folder in the order of their paths, with label -1, and a `Summary`."""
     root = pathlib.Path(path)
-    files = _image_files(root)
-    if not files:
-        raise ValueError(f"no images ({', '.join(EXTENSIONS)}) below {root}")
-    scan = _scan(root, files, skip_broken)
-    labels = np.full(len(scan.paths), -1)
-    images = _images(scan.paths, labels, image_shape)
-    split = Split.create(images, scan.names(), labels, image_shape, read_once=True)
-    return split, scan.skipped
+    walked = walk(root)
+    if not walked.files and not any(item.is_broken for item in walked.left_out):
+        raise ValueError(f"there are no images below {root}")
+    examined, summary = _scan(root, walked, walked.files, skip_broken)
+    source = FileSource(root, examined, np.full(len(examined), -1), is_read_once=True)
+    return Split.of_all(source, image_shape), summary
 
 
-def _image_files(folder):
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in EXTENSIONS
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-
-
-def _scan(root, files, skip_broken):
-    """Reads and decodes every file once, so that a broken one shows before training does."""
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = list(pool.map(_examine, files))
-    broken = [
-        f"{path.relative_to(root).as_posix()}: {problem}"
-        for path, (_, problem) in zip(files, results)
-        if problem
-    ]
-    if broken and not skip_broken:
-        raise ValueError(
-            f"{len(broken)} of {len(files)} image files in {root} cannot be read: "
-            f"{_listing(broken)}. Remove them, or pass skip_broken to leave them out"
+def _divide(layout, part_of, digests, labels, query_fraction, validation_fraction):
+    """Indices of each part: the official ones, and those missing drawn from training by content."""
+    official = {part: np.flatnonzero(part_of == part) for part in layout.folders if part != "train"}
+    train = np.flatnonzero(part_of == "train")
+    queries, validation, rest = (
+        train[indices]
+        for indices in split_by_content(
+            digests[train],
+            labels[train],
+            0 if "queries" in official else query_fraction,
+            0 if "validation" in official else validation_fraction,
         )
-    whole = [(path, sha) for path, (sha, problem) in zip(files, results) if not problem]
-    if not whole:
-        raise ValueError(f"none of the {len(files)} image files in {root} can be read")
-    return _Scan(root, [path for path, _ in whole], [sha for _, sha in whole], broken)
+    )
+    return {"train": rest, "validation": validation, "queries": queries, **official}
 
 
-def _examine(path):
-    """Digest of a file, and what is wrong with it or `None`."""
-    try:
-        contents = path.read_bytes()
-    except OSError as error:
-        return None, error.strerror
-    if not contents:
-        return None, "the file is empty"
-    try:
-        with tf.device("CPU"):
-            decode_image(contents)
-    except tf.errors.OpError as error:
-        return None, error.message.strip().splitlines()[0][:100]
-    return digest(contents), None
+def _note_copies(examined, drawn):
+    """A note on queries whose contents are in the database as well."""
+    known = {examined[i].digest for part in ("train", "validation") for i in drawn[part]}
+    copies = [examined[i].name for i in drawn["queries"] if examined[i].digest in known]
+    if not copies:
+        return []
+    return [
+        f"{len(copies):,} queries are copies of files in the database, which makes retrieval look "
+        f"better than it is: {listing(copies)}"
+    ]
 
 
-def _images(paths, labels, image_shape):
-    # Names as bytes, for a file system may hold names that are no valid UTF-8.
-    names = tf.constant([os.fsencode(path) for path in paths], tf.string)
-    files = tf.data.Dataset.from_tensor_slices((names, np.asarray(labels, "int64")))
-
-    def read(path, label):
-        return resize_to(decode_image(tf.io.read_file(path)), image_shape), label
-
-    return files.map(read, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+def _check_classes(problem, layout, names):
+    """Raises `ValueError` naming the classes without a training file among `names`."""
+    found = {name for part, name in map(layout.place, names) if part == "train"}
+    if missing := [name for name in layout.classes if name not in found]:
+        raise ValueError(f"{problem} {listing(missing)}")
 
 
-def _listing(names, most=5):
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+def _why_loose(layout):
+    if layout.folders == {"train": ""}:
+        return "beside the class folders"
+    return "outside the class folders of the official split"

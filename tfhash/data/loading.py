@@ -1,10 +1,11 @@
-"""Where images and labels come from, and how their items are divided."""
+"""Loading: where images and labels come from, and how the items are divided."""
 
 import pathlib
 
 import numpy as np
 
 from tfhash.data import catalog, folder, protocols
+from tfhash.data.summary import Summary
 
 # Folders hold images of any size; this one suits the built-in backbones.
 DEFAULT_FOLDER_SIZE = 64
@@ -21,36 +22,42 @@ def load(
 ):
     """Loads a dataset as train, validation, query and database splits.
 
-    Which item lands in which split depends on the data alone, never on a seed, and for folders
-    under the first protocol not on file names either. Queries never overlap the database; validation items
-    are kept out of training, to choose by without a look at the queries. Copies of an image stay in
-    one split under `official` for folders and digits; the other protocols, and datasets of
-    tensorflow-datasets, go by items, in the order in which these were prepared.
+    Which item lands in which split depends on the data alone, never on a seed. Queries never overlap
+    the database. Validation items are held out from training, to choose by without looking at the
+    queries. Under `official`, digits and folders are divided by content, so copies of an image stay
+    in one split, whatever their names. The other protocols, and datasets of tensorflow-datasets,
+    are divided by item.
 
     | protocol | queries | training | database |
     | --- | --- | --- | --- |
-    | `official` | the dataset's own test split, else a share | the rest | the rest |
+    | `official` | the dataset's test split, else a share | the rest | the rest |
     | `cnnh` | 100 of each class | 500 of each class | all but the queries |
     | `cnnh54k` | 100 of each class | 500 of each class | all but queries and training |
     | `unseen` | official, some classes | official, the other classes | official, as the queries |
 
     Validation items are a share of the training items; under `official` and `cnnh` they are in
-    the database. Under `unseen`, three classes of ten are kept out of training.
+    the database. Under `unseen`, three classes of ten are held out from training.
+
+    A folder holds one subfolder per class, or `train/CLASS` with `val/CLASS` and `test/CLASS` in
+    their usual spellings, which is taken as the official split. Images are found at any depth, and
+    links are followed. JPEG, PNG, WebP, GIF, BMP and JPEG XL are read by TensorFlow; TIFF, AVIF,
+    HEIC (with pillow-heif), JPEG 2000, PNM and TGA by Pillow. Pixels are those a viewer shows: upright,
+    transparency on white. Whatever is left out is in `Splits.summary`.
 
     Args:
         source: `"digits"` (bundled with scikit-learn); the name of an image classification
-            dataset of tensorflow-datasets, as `"mnist"` or `"cifar10"`; or the path of a folder
-            with one subfolder per class, holding JPEG, PNG, WebP, GIF or BMP files. An existing
-            folder comes before a dataset of the same name, but for `"digits"` (`"./digits"` is
-            the folder).
+            dataset of tensorflow-datasets, as `"mnist"` or `"cifar10"`; or the path of a folder. An
+            existing folder comes before a dataset of the same name, but for `"digits"` (`"./digits"`
+            is the folder).
         data_dir: Where tensorflow-datasets finds or puts prepared data; by default
             `TFDS_DATA_DIR`, or its own default. What is not there is downloaded.
         image_size: Side, or `(height, width)`, that images are resized to without keeping the
-            aspect. By default the dataset's own size; 64 for folders.
+            aspect ratio. By default the dataset's size; 64 for folders.
         query_fraction: Share of the items that become queries, in [0, 1), where the source has no
-            test split of its own.
-        validation_fraction: Share of what can be trained on that is kept out of it, in [0, 1).
-        skip_broken: Leave out files that cannot be read, and list them in `Splits.skipped`,
+            test split.
+        validation_fraction: Share of what can be trained on that is held out for validation, in
+            [0, 1), where a folder has no validation part.
+        skip_broken: Leave out files that cannot be read, and list them in `Splits.summary`,
             instead of raising.
         protocol: One of `tfhash.data.PROTOCOLS`.
 
@@ -96,28 +103,28 @@ def load_images(source, image_shape, split="test", data_dir=None, skip_broken=Fa
     """Loads images alone, in a fixed order, to encode them.
 
     Args:
-        source: Path of a folder, whose images are found at any depth, `"digits"`, or the name of
+        source: Path of a folder, whose images are found at any depth; `"digits"`; or the name of
             a dataset of tensorflow-datasets.
         image_shape: `(height, width, channels)` that the images are brought to; see
             `HashingModel.image_shape`.
-        split: Which part of a dataset of tensorflow-datasets, as `"test"` or `"train[:1000]"`; of
-            folders and digits all images are taken.
+        split: Which part of a dataset of tensorflow-datasets, as `"test"` or `"train[:1000]"`; all
+            images of folders and digits are taken.
         data_dir, skip_broken: As in `load`.
 
     Returns:
-        `(Split, skipped)`: the images, where those of a folder have label -1, and the files that
-        were left out.
+        `(Split, Summary)`: the images, those of a folder with label -1, and what was left out.
 
     Raises:
         ValueError: If there is no image, a file is broken, or the split is unknown.
         FileNotFoundError: If the folder or dataset does not exist.
     """
+    image_shape = tuple(image_shape)
     if source == "digits":
-        return catalog.load_all_digits(image_shape), []
+        return catalog.load_all_digits(image_shape), Summary()
     if _is_path(source):
         _check_folder(source)
         return folder.load_flat(source, image_shape, skip_broken)
-    return catalog.load_tfds_split(source, data_dir, split, image_shape), []
+    return catalog.load_tfds_split(source, data_dir, split, image_shape), Summary()
 
 
 def _check_folder(source):
@@ -128,7 +135,7 @@ def _check_folder(source):
 def _is_path(source):
     if not isinstance(source, str) or pathlib.Path(source).is_dir():
         return True
-    # Some names of tensorflow-datasets hold a slash, as emnist/letters.
+    # Some names of tensorflow-datasets have a slash, as emnist/letters.
     return "/" in source and not catalog.is_tfds_name(source)
 
 

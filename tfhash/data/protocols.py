@@ -25,7 +25,7 @@ def arrange(splits, protocol, validation_fraction):
     Args:
         splits: `Splits` of the protocol `"official"`.
         protocol: One of `PROTOCOLS`.
-        validation_fraction: Share of the training items that is kept for validation, in [0, 1).
+        validation_fraction: Share of the training items that is held out for validation, in [0, 1).
 
     Returns:
         `Splits`.
@@ -71,7 +71,7 @@ def _cnnh(splits, protocol, validation_fraction):
         splits,
         protocol=protocol,
         database=pool.pick(database),
-        **{part: pool.pick(of_part) for part, of_part in indices.items()},
+        **{part: pool.pick(np.sort(of_part)) for part, of_part in indices.items()},
     )
 
 

@@ -1,14 +1,20 @@
 """The hashing network: a backbone, a hashing head and a classifier head."""
 
 import functools
+import pathlib
+import tempfile
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfhash import codes
+from tfhash import codes, encoding, errors
+from tfhash.keras_private import sublayers
 from tfhash.layers import HashingLayer, ImageScaling, PatchWhitening
 from tfhash.models.stages import StagedModel
+
+# In the config of every saved model: Keras prints the config where it does not know the class.
+LOADING_NOTE = "To load this model: import tfhash, then keras.saving.load_model(path)"
 
 
 @keras.saving.register_keras_serializable("tfhash")
@@ -38,6 +44,7 @@ class HashingModel(StagedModel):
             nothing where the backbone is pre-trained. Made for Adam and its like: pass 1 with
             plain gradient descent, see `tfhash.layers.HashingLayer`.
         slope: How near the relaxed codes come to binary ones, see there.
+        class_names: Name of each class, `num_classes` distinct strings, to keep with the model.
         **kwargs: Arguments of `keras.Model` (`name`, `dtype`).
 
     Call arguments:
@@ -72,6 +79,7 @@ class HashingModel(StagedModel):
         flip_tta=False,
         head_lr_multiplier=30.0,
         slope=2.5,
+        class_names=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -82,6 +90,7 @@ class HashingModel(StagedModel):
         self.backbone = backbone
         self.bits = codes.check_bits(bits)
         self.num_classes = int(num_classes)
+        self.class_names = _check_class_names(class_names, self.num_classes)
         self.preprocessing = preprocessing or ImageScaling(_channels_of(backbone))
         self.flip_tta = flip_tta
         self.hashing = HashingLayer(
@@ -147,31 +156,14 @@ class HashingModel(StagedModel):
         return outputs["codes"]
 
     def encode(self, images, batch_size=256, verbose=0):
-        """Packed binary codes of images.
+        """Packed binary codes of images, NumPy `uint8 [n, ceil(bits / 8)]`.
 
         Args:
             images: Array `[n, height, width, channels]` (or gray `[n, height, width]`) with
-                values 0 to 255, or a `tf.data.Dataset` of batches of images, with or without
-                labels.
-            batch_size: Images at a time, where `images` is an array.
-            verbose: As in `keras.Model.predict`.
-
-        Returns:
-            NumPy `uint8 [n, ceil(bits / 8)]`, see `tfhash.codes`.
-
-        Raises:
-            ValueError: If a code is not finite (an image holds NaN or infinity).
+                values 0 to 255, or a dataset of batches of images, with or without labels.
+            batch_size, verbose: As in `tfhash.encode`, which also lists the errors.
         """
-        if hasattr(images, "shape") and len(images) == 0:
-            return np.zeros((0, codes.packed_length(self.bits)), np.uint8)
-        relaxed = self.predict(images, _batch_size_for(images, batch_size), verbose)
-        broken = np.flatnonzero(~np.isfinite(relaxed).all(axis=1))
-        if broken.size:
-            raise ValueError(
-                f"images must hold finite values from 0 to 255. Received: {broken.size} images "
-                f"with codes that are not finite, the first at index {broken[0]}"
-            )
-        return ops.convert_to_numpy(codes.pack(relaxed))
+        return encoding.encode(self, images, batch_size=batch_size, verbose=verbose)
 
     def classify(self, images, batch_size=256, verbose=0):
         """The classes that the classifier head predicts.
@@ -182,15 +174,20 @@ class HashingModel(StagedModel):
             images, batch_size, verbose: As in `encode`.
 
         Returns:
-            NumPy `int64 [n]`, the class of the largest logit.
+            NumPy `int64 [n]`, the class of the largest logit; its name is `class_names[i]`.
         """
         return np.argmax(self.predict_logits(images, batch_size, verbose), axis=1)
 
     def predict_logits(self, images, batch_size=256, verbose=0):
         """The logits of the classifier head, NumPy `[n, num_classes]`; see `classify`."""
-        if hasattr(images, "shape") and len(images) == 0:
-            return np.zeros((0, self.num_classes), np.float32)
-        return self._scorer.predict(images, _batch_size_for(images, batch_size), verbose)
+        if not hasattr(images, "shape"):
+            batch_size = None  # a dataset has its own
+        else:
+            encoding.check_images(self, images)
+            if len(images) == 0:
+                return np.zeros((0, self.num_classes), np.float32)
+        with errors.translated():
+            return self._scorer.predict(images, batch_size, verbose)
 
     @functools.cached_property
     def _scorer(self):
@@ -199,13 +196,20 @@ class HashingModel(StagedModel):
         return keras.Model(inputs, self.classifier(self._features(inputs, training=False)))
 
     def uncompiled_copy(self):
-        """A copy for inference: the same weights, without optimizer, losses and metrics."""
+        """A copy for inference, without optimizer, losses and metrics.
+
+        It is made as Keras saves and loads a model, so that all state of a layer is in it, be it
+        weights or not.
+        """
         if not self.built:
             raise ValueError("the model must be built: call it on images, or fit it, first")
-        copy_of_self = type(self).from_config(self.get_config())
-        copy_of_self.build((None, *self.image_shape))
-        copy_of_self.set_weights(self.get_weights())
-        return copy_of_self
+        # Classes that nobody registered; those of Keras are left to Keras, which has two called `Add`.
+        classes = {type(layer) for layer in sublayers(self)}
+        own_classes = {c.__name__: c for c in classes if not c.__module__.startswith("keras.")}
+        with tempfile.TemporaryDirectory() as directory:
+            path = pathlib.Path(directory, "model.keras")
+            self.save(path)
+            return keras.saving.load_model(path, own_classes, compile=False)
 
     def get_config(self):
         return {
@@ -217,19 +221,30 @@ class HashingModel(StagedModel):
             "flip_tta": self.flip_tta,
             "head_lr_multiplier": self.hashing.lr_multiplier,
             "slope": self.hashing.slope,
+            "class_names": self.class_names,
+            "note": LOADING_NOTE,
         }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
+        config.pop("note", None)
         for part in ("backbone", "preprocessing"):
             config[part] = keras.saving.deserialize_keras_object(config[part], custom_objects)
         return cls(**config)
 
 
-def _batch_size_for(images, batch_size):
-    """`batch_size` for an array; a dataset has its own, and Keras wants none with it."""
-    return batch_size if hasattr(images, "shape") else None
+def _check_class_names(names, num_classes):
+    """Returns `names` as a list of strings, or raises `ValueError`."""
+    if names is None:
+        return None
+    names = [str(name) for name in names]
+    if len(names) != num_classes or len(set(names)) != num_classes:
+        raise ValueError(
+            f"`class_names` must be {num_classes} distinct names, one for each class. "
+            f"Received: {len(names)} names, {len(set(names))} of them distinct"
+        )
+    return names
 
 
 def _channels_of(backbone):

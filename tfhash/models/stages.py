@@ -4,12 +4,13 @@ import contextlib
 import copy
 import inspect
 import types
+from collections.abc import Mapping
 
 import keras
 import numpy as np
 from keras import ops
 
-from tfhash import labels, losses
+from tfhash import labels, losses, pixels
 from tfhash.data import ArrayBatches, sampling
 from tfhash.keras_private import sublayers
 
@@ -33,7 +34,7 @@ class StagedModel(keras.Model):
         self._saturation = keras.metrics.Mean(name="finetune_saturation")
         # Of each layer of the backbone, before it was frozen; empty while it is not.
         self._thawed_flags: tuple[bool, ...] = ()
-        self._plan = types.MappingProxyType({})
+        self._plan: Mapping[str, dict] = types.MappingProxyType({})
         self._plan_is_new = False
         self.weights_loaded = 0
 
@@ -222,6 +223,7 @@ class StagedModel(keras.Model):
             if shape is not None:
                 with self._in_scope():
                     self.build((None, *shape[1:]))
+        _check_pixel_range(x)
         _arrange_callbacks(arguments)
         _balance_classes(arguments)
         return super().fit(**arguments)
@@ -277,6 +279,19 @@ class StagedModel(keras.Model):
         if y is None:
             raise ValueError("`fit` and `evaluate` need labels. Received: y=None")
         labels.check_num_classes(y, self.num_classes)
+
+
+def _check_pixel_range(x):
+    """Warns if the first images look scaled to [0, 1]; a generator is not read."""
+    if isinstance(x, keras.utils.PyDataset):
+        x = x[0][0]
+    elif hasattr(x, "element_spec"):
+        spec = x.element_spec[0] if isinstance(x.element_spec, tuple) else x.element_spec
+        if not getattr(spec, "dtype", None) or not spec.dtype.is_floating:
+            return
+        batch = next(iter(x.take(1)), None)
+        x = batch[0] if isinstance(batch, tuple) else batch
+    pixels.check_pixel_range(x)
 
 
 def _arrange_callbacks(arguments):

@@ -1,4 +1,4 @@
-"""What a figure depends on besides the code: versions and machine."""
+"""What figures depend on besides the code: versions, environment variables and the machine."""
 
 import importlib.metadata
 import os
@@ -6,12 +6,12 @@ import platform
 
 PACKAGES = ("tfhash", "tensorflow", "keras", "numpy", "tensorflow-datasets")
 
-# What TensorFlow and Keras read of the environment that changes how fast they are, or the last digits.
+# They change the speed of TensorFlow and Keras, or the last digits of results.
 VARIABLES = ("KERAS_BACKEND", "OMP_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS")
 
 
 def describe(more_packages=()):
-    """Versions of the packages, environment variables and the machine, for a report."""
+    """Describes packages, environment variables and the machine, for a report."""
     return {
         "versions": {
             "python": platform.python_version(),
@@ -27,7 +27,7 @@ def describe(more_packages=()):
 
 
 def _version(package):
-    """None where it is not installed: a GPU is used with JAX alone."""
+    """None if it is not installed: some benchmarks need JAX alone."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -1,0 +1,46 @@
+"""The rooms of the house: which module may import which."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+# A module imports from lower ranks and from its own.
+RANKS = [
+    {"tfhash_ops"},
+    {"codes", "labels", "files", "text", "errors", "pixels", "keras_private"},
+    {"losses", "data", "index", "serving", "encoding"},
+    {"layers", "metrics", "optimizers"},
+    {"models"},
+    {"callbacks", "export", "plots"},
+    {"experiments"},
+    {"cli"},
+]
+RANK_OF = {name: rank for rank, names in enumerate(RANKS) for name in names}
+MODULES = sorted(
+    path for path in (ROOT / "tfhash").rglob("*.py") if path.parent != ROOT / "tfhash"
+) + sorted((ROOT / "tfhash").glob("[!_]*.py"))
+
+
+def rooms_imported_by(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            package, *rest = name.split(".")
+            if package == "tfhash_ops" or (package == "tfhash" and rest and rest[0] in RANK_OF):
+                yield package if package == "tfhash_ops" else rest[0]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_go_down(path):
+    room = path.relative_to(ROOT / "tfhash").parts[0].removesuffix(".py")
+    assert room in RANK_OF, f"give {room} a rank"
+    upwards = {name for name in rooms_imported_by(path) if RANK_OF[name] > RANK_OF[room]}
+    assert not upwards

@@ -1,0 +1,169 @@
+import json
+import re
+import shutil
+
+import pytest
+from commands import QUICK, SHORT, error_of
+
+from tfhash import data
+from tfhash.cli import main
+from tfhash.data import protocols
+from tfhash.experiments import RunDirectory
+from tfhash.experiments.settings import located
+
+
+def test_the_report_names_the_variant_of_average_precision(run_directory, tmp_path, capsys):
+    command = ["evaluate", f"--model={run_directory}", "--dataset=digits"]
+    flags = ["--map_at=10", "--map_denominator=retrieved", "--map_without_hits=drop"]
+    maps = []
+    for name, given in (("default", []), ("variant", flags)):
+        assert main([*command, *given, f"--output_dir={tmp_path / name}"]) == 0
+        report = json.loads((tmp_path / name / "report.json").read_text())
+        maps.append(report["metrics"]["map"])
+        # Those of training were measured by the default.
+        assert bool(report["baselines"]) == (not given)
+        printed = capsys.readouterr().out
+        assert ("There are no baselines to compare with" in printed) == bool(given)
+        in_words = (
+            "over the 10 nearest, ties in random order; divided by the hits retrieved; "
+            "queries without hits are dropped"
+            if given
+            else "over whole rankings, ties in random order"
+        )
+        assert f"\nmAP {in_words}\n" in printed
+        assert report["protocol"]["average_precision"] == (
+            {"map_k": 10, "denominator": "retrieved", "without_hits": "drop"}
+            if given
+            else {"map_k": "all", "denominator": "possible", "without_hits": "zero"}
+        )
+    assert maps[0] < maps[1]
+
+
+def test_evaluate_divides_the_items_as_for_the_training(tmp_path, capsys):
+    directory = tmp_path / "unseen"
+    assert main(["train", *QUICK, *SHORT, "--protocol=unseen", f"--output_dir={directory}"]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", f"--model={directory}", "--dataset=digits"]) == 0
+    assert "digits, unseen: " in capsys.readouterr().out
+
+
+def test_queries_that_took_part_in_training_are_refused(run_directory, monkeypatch, capsys):
+    monkeypatch.setattr(protocols, "QUERIES_OF_CLASS", 20)
+    monkeypatch.setattr(protocols, "TRAINING_ITEMS_OF_CLASS", 40)
+    command = ["evaluate", f"--model={run_directory}", "--dataset=digits", "--protocol=cnnh"]
+    message = error_of(capsys, *command)
+    trained = data.load("digits")
+    queries = data.load("digits", protocol="cnnh").queries.names
+    count = len({*trained.train.names, *trained.validation.names} & set(queries))
+    assert 0 < count < 200
+    assert f"{count} of the 200 queries took part in the training" in message
+    assert "which was with --protocol=official --validation_fraction=0.05" in message
+
+
+def test_other_queries_than_in_training_are_allowed(run_directory, capsys):
+    # The queries of `unseen` are some of the official ones.
+    command = ["evaluate", f"--model={run_directory}", "--dataset=digits", "--protocol=unseen"]
+    assert main(command) == 0
+    assert "digits, unseen: " in capsys.readouterr().out
+
+
+def test_evaluate_says_if_nothing_tells_what_a_model_was_trained_on(
+    run_directory, tmp_path, capsys
+):
+    shutil.copy(run_directory / "model.keras", tmp_path)
+    known, unknown = ["evaluate", f"--model={run_directory}"], ["evaluate", f"--model={tmp_path}"]
+    for command in (known, unknown):
+        assert main([*command, "--dataset=digits"]) == 0
+        said = "There is no run.json beside the model" in capsys.readouterr().out
+        assert said == (command is unknown)
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "asked", "is_same"),
+    [
+        ("cifar10", "cifar10:3.0.2", True),
+        ("photos", "./photos/", True),
+        ("cifar10", "cifar100", False),
+        ("digits", "./digits", False),  # scikit-learn's, and a folder
+    ],
+)
+def test_a_dataset_is_the_same_in_another_version_or_spelling(
+    tmp_path, monkeypatch, trained_on, asked, is_same
+):
+    for folder in ("photos", "digits"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path)
+    recorded = {"settings": {"dataset": trained_on}, "located": located(trained_on)}
+    (tmp_path / "run.json").write_text(json.dumps(recorded))
+    assert RunDirectory.of_model("model.keras").was_trained_on(asked) == is_same
+
+
+def test_the_folder_of_the_training_is_known_from_everywhere_and_no_other_is(
+    tmp_path, make_folder, monkeypatch, capsys
+):
+    monkeypatch.setattr(protocols, "QUERIES_OF_CLASS", 3)
+    monkeypatch.setattr(protocols, "TRAINING_ITEMS_OF_CLASS", 5)
+    photos, copy = make_folder(), tmp_path / "copy"
+    shutil.copytree(photos, copy)
+    monkeypatch.chdir(tmp_path)
+    quick = ["--image_size=8", "--backbone=mlp", "--width=4", "--batch_size=4", *SHORT]
+    assert main(["train", "--dataset=photos", "--protocol=cnnh", "--output_dir=run", *quick]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    command = ["evaluate", "--model=../run"]
+    capsys.readouterr()
+    assert main([*command, "--dataset=../photos"]) == 0
+    printed = capsys.readouterr().out
+    assert "../photos, cnnh: " in printed
+    assert "mAP, predicted class" in printed
+    # The same names and labels, but other images: what was measured on photos is not on copy.
+    assert main([*command, "--dataset=../copy", "--protocol=cnnh"]) == 0
+    printed = capsys.readouterr().out
+    assert "This model was trained on photos: whether ../copy holds items" in printed
+    assert "There are no baselines to compare with" in printed
+    # Moved together with the run, the folder is known by the path that was given.
+    (tmp_path / "moved").mkdir()
+    photos.rename(tmp_path / "moved" / "photos")
+    monkeypatch.chdir(tmp_path / "moved")
+    assert main([*command, "--dataset=./photos"]) == 0
+    printed = capsys.readouterr().out
+    assert "photos, cnnh: " in printed
+    assert "mAP, predicted class" in printed
+
+
+def test_queries_are_compared_with_training_whatever_the_sizes_of_the_images(
+    undivided_dataset, tmp_path, capsys
+):
+    name, data_dir = undivided_dataset
+    dataset = [f"--dataset={name}", f"--data_dir={data_dir}"]
+    quick = ["--image_size=8", "--backbone=mlp", "--width=4", *SHORT]
+    assert main(["train", *dataset, *quick, f"--output_dir={tmp_path}"]) == 0
+    # The queries of `unseen` are some of the official ones.
+    command = ["evaluate", f"--model={tmp_path}", *dataset]
+    assert main([*command, "--protocol=unseen"]) == 0
+    assert "undivided_photos, unseen: " in capsys.readouterr().out
+
+
+def test_evaluate_repeats_the_figures_of_the_report(run_directory, tmp_path, capsys):
+    output = tmp_path / "evaluation"
+    command = ["evaluate", f"--model={run_directory}", "--dataset=digits", f"--output_dir={output}"]
+    assert main(command) == 0
+    printed = capsys.readouterr().out
+    assert "digits, official: 387 queries against 1,410 items" in printed
+    first, second = (json.loads((d / "report.json").read_text()) for d in (run_directory, output))
+    for part in ("metrics", "baselines", "class_names", "warnings"):
+        assert first[part] == second[part]
+    for name, baseline in first["baselines"].items():
+        bits, value = baseline["bits"], baseline["metrics"]["map"]
+        assert re.search(rf"mAP, {name}, {bits} bits +{value:.4f}\n", printed + "\n")
+    balance = min(min(share, 1 - share) for share in first["codes"]["bit_balance"])
+    assert re.search(rf"lowest bit balance +{balance:.4f}\n", printed)
+    correlation = first["codes"]["largest_bit_correlation"]
+    assert re.search(rf"largest correlation of two bits +{correlation:.4f}\n", printed)
+    assert "holds a report. Pass --overwrite" in error_of(capsys, *command)
+
+
+def test_evaluate_brings_a_dataset_to_the_models_shape(run_directory, make_folder, capsys):
+    folder = make_folder(items=6, size=(12, 12))
+    assert main(["evaluate", f"--model={run_directory}", f"--dataset={folder}"]) == 0
+    assert "queries against" in capsys.readouterr().out

@@ -1,0 +1,203 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import pytest
+from commands import QUICK, SHORT, error_of
+from interruption import Killed
+
+from tfhash import data, plots
+from tfhash.cli import main
+from tfhash.experiments.run_directory import PICTURES
+
+LONG = [*QUICK, "--pretrain_epochs=3", "--finetune_epochs=30", "--batch_size=32"]
+
+
+@pytest.fixture
+def unfinished(tmp_path):
+    directory = tmp_path / "unfinished"
+    directory.mkdir()
+    (directory / "run.json").write_text("{}")
+    return directory
+
+
+@pytest.fixture
+def copied(run_directory, tmp_path):
+    """A finished run that a test may change."""
+    return shutil.copytree(run_directory, tmp_path / "copied")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "whole"
+    assert main(["train", *LONG, f"--output_dir={directory}"]) == 0
+    return json.loads((directory / "report.json").read_text())
+
+
+@pytest.mark.parametrize("epochs_done", [1, 3], ids=["pretrain", "finetune"])
+def test_a_run_killed_in_either_stage_resumes_to_the_same_figures(
+    tmp_path, uninterrupted, epochs_done
+):
+    killed = tmp_path / "killed"
+    program = "import sys; from tfhash.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", program, "train", *LONG]
+    process = subprocess.Popen(
+        [*command, f"--output_dir={killed}"], stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    state = killed / "backup" / "state.json"
+    while process.poll() is None:
+        if state.exists() and json.loads(state.read_text())["epochs_done"] >= epochs_done:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        time.sleep(0.01)
+    assert process.returncode == -signal.SIGKILL
+    assert not (killed / "report.json").exists()
+
+    assert main(["train", *LONG, f"--output_dir={killed}", "--resume"]) == 0
+    resumed = json.loads((killed / "report.json").read_text())
+    assert resumed["metrics"] == pytest.approx(uninterrupted["metrics"], abs=1e-6)
+    for name, baseline in uninterrupted["baselines"].items():
+        found = resumed["baselines"][name]["metrics"]
+        assert found == pytest.approx(baseline["metrics"], abs=1e-6)
+    assert [logs["stage"] for logs in resumed["epochs"]] == [1] * 3 + [2] * 30
+    assert not (killed / "backup").exists()
+
+
+def test_overwrite_replaces_a_run_and_nothing_else_and_the_same_seed_gives_the_same_model(
+    run_directory, tmp_path
+):
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "report.json").write_text("{}")
+    assert main(["train", *QUICK, *SHORT, f"--output_dir={tmp_path}", "--overwrite"]) == 0
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    first, second = (json.loads((d / "report.json").read_text()) for d in (run_directory, tmp_path))
+    assert first["metrics"] == second["metrics"]
+    assert first["epochs"] == second["epochs"]
+
+
+def test_pictures_that_fail_are_named_and_lose_nothing_and_resume_draws_them(
+    copied, capsys, monkeypatch
+):
+    def fails(*arguments):
+        raise RuntimeError("no\nfont")
+
+    command = ["train", *QUICK, *SHORT, f"--output_dir={copied}"]
+    neighbors = copied / "pictures" / "neighbors.png"
+    neighbors.unlink()
+    monkeypatch.setattr(plots, "plot_neighbors", fails)
+    assert main([*command, "--resume"]) == 0
+    printed = capsys.readouterr().out
+    assert "could not draw pictures/neighbors.png: RuntimeError: no font\n" in printed
+    assert not neighbors.exists()
+    monkeypatch.undo()
+    report = (copied / "report.json").read_bytes()
+    assert main([*command, "--resume"]) == 0
+    assert {p.name for p in (copied / "pictures").iterdir()} == set(PICTURES)
+    assert (copied / "report.json").read_bytes() == report
+    assert "holds a finished run" in error_of(capsys, *command, "--resume")
+
+
+def test_a_finished_run_is_refused_and_left_alone_unless_overwritten(run_directory, capsys):
+    before = (run_directory / "report.json").read_bytes()
+    command = ["train", *QUICK, *SHORT, f"--output_dir={run_directory}"]
+    for extra in ([], ["--resume"]):
+        assert "holds a finished run" in error_of(capsys, *command, *extra)
+    assert (run_directory / "report.json").read_bytes() == before
+
+
+def test_a_kill_while_a_run_is_overwritten_leaves_no_backup_to_another_run(
+    tmp_path, capsys, monkeypatch
+):
+    def killed(path, **arguments):
+        raise Killed
+
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / "state.json").write_text("{}")
+    (tmp_path / "run.json").write_text("{}")
+    arguments = ["train", *QUICK, *SHORT, f"--output_dir={tmp_path}"]
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(Killed):
+        main([*arguments, "--overwrite"])
+    monkeypatch.undo()
+    assert "did not finish. Pass --resume" in error_of(capsys, *arguments)
+    # What is left of the backup is none: whatever files were removed, the run begins anew.
+    assert not (tmp_path / "backup" / "state.json").exists()
+    (tmp_path / "run.json").unlink()
+    assert "the backup of a run without its run.json" in error_of(capsys, *arguments)
+    assert (tmp_path / "backup").exists()
+
+
+@pytest.mark.parametrize("mistake", ["--max_shift=9", "--dataset=no/where"])
+def test_a_mistake_costs_neither_an_old_run_nor_a_new_directory(copied, tmp_path, capsys, mistake):
+    before = sorted(p.name for p in copied.rglob("*"))
+    error_of(capsys, "train", *QUICK, mistake, f"--output_dir={copied}", "--overwrite")
+    assert sorted(p.name for p in copied.rglob("*")) == before
+    error_of(capsys, "train", *QUICK, mistake, f"--output_dir={tmp_path / 'new'}")
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_unfinished_run_asks_for_resume(unfinished, capsys):
+    message = error_of(capsys, "train", *QUICK, f"--output_dir={unfinished}")
+    assert "did not finish. Pass --resume" in message
+
+
+def test_resume_with_other_settings_names_them(unfinished, capsys):
+    (unfinished / "run.json").write_text('{"settings": {"bits": 24}, "items": ""}')
+    message = error_of(capsys, "train", *QUICK, f"--output_dir={unfinished}", "--resume")
+    assert "--bits=24" in message
+    assert "Received: " in message
+    assert "--bits=9" in message
+
+
+def test_resume_on_other_items_is_refused(copied, capsys):
+    (copied / "report.json").unlink()
+    recorded = json.loads((copied / "run.json").read_text())
+    assert recorded["items"] == data.load("digits").fingerprint()
+    (copied / "run.json").write_text(json.dumps({**recorded, "items": "others"}))
+    message = error_of(capsys, "train", *QUICK, *SHORT, f"--output_dir={copied}", "--resume")
+    assert "the items of the dataset have changed" in message
+
+
+def test_resume_without_a_run_is_refused(tmp_path, capsys):
+    message = error_of(capsys, "train", *QUICK, f"--output_dir={tmp_path}", "--resume")
+    assert "holds no run to resume" in message
+
+
+def test_a_damaged_run_json_is_named(unfinished, capsys):
+    (unfinished / "run.json").write_text("{")
+    message = error_of(capsys, "train", *QUICK, f"--output_dir={unfinished}", "--resume")
+    assert "run.json is damaged" in message
+
+
+def test_a_full_disk_ends_in_one_line_and_the_run_can_be_resumed(tmp_path, capsys, monkeypatch):
+    def full_disk(self, filepath, **arguments):
+        filepath.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    arguments = ["train", *QUICK, *SHORT, f"--output_dir={tmp_path}"]
+    monkeypatch.setattr(keras.Model, "save_weights", full_disk)
+    message = error_of(capsys, *arguments)
+    assert "could not write" in message
+    assert "No space left on device" in message
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["backup", "run.json"]
+    monkeypatch.undo()
+    assert main([*arguments, "--resume"]) == 0
+
+
+def test_a_network_on_whitened_patches_is_trained_and_resumed(tmp_path):
+    arguments = ["train", "--dataset=digits", "--backbone=whitenet", "--width=4"]
+    arguments += ["--pretrain_epochs=1", "--finetune_epochs=1", "--warmup=0.2", "--flip"]
+    arguments += ["--cutout=2", f"--output_dir={tmp_path}"]
+    assert main(arguments) == 0
+    first = json.loads((tmp_path / "report.json").read_text())
+    assert first["settings"]["backbone"] == "whitenet"
+    assert first["settings"]["batch_size"] == 64
+    (tmp_path / "report.json").unlink()
+    assert main([*arguments, "--resume"]) == 0
+    again = json.loads((tmp_path / "report.json").read_text())
+    assert again["metrics"] == first["metrics"]

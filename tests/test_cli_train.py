@@ -1,0 +1,185 @@
+import json
+import re
+
+import keras
+import matplotlib.image
+import numpy as np
+import pytest
+from commands import QUICK, SHORT, error_of
+
+from tfhash import data, metrics
+from tfhash.cli import main
+from tfhash.data import protocols
+from tfhash.experiments.run_directory import PICTURES, REPORT_SCHEMA, RUN_SCHEMA
+from tfhash.text import printable
+
+
+def report_of(directory):
+    return json.loads((directory / "report.json").read_text())
+
+
+def test_train_writes_model_saved_model_database_pictures_and_report(run_directory):
+    report = report_of(run_directory)
+    assert sorted(p.name for p in run_directory.iterdir()) == [
+        "database.npz",
+        "model.keras",
+        "pictures",
+        "report.json",
+        "run.json",
+        "saved_model",
+    ]
+    assert {p.name for p in (run_directory / "pictures").iterdir()} == set(PICTURES)
+    assert report["command_line"][:3] == ["tfhash", "train", "--dataset=digits"]
+    assert report["settings"]["seed"] == 0
+    assert report["recipe"]["preset"] == "simple"
+    assert report["versions"]["keras"] == keras.__version__
+    assert report["seconds"]["training"] > 0
+    assert [logs["stage"] for logs in report["epochs"]] == [1, 2, 2]
+
+
+def test_the_files_of_a_run_follow_their_schema(run_directory):
+    assert set(report_of(run_directory)) == set(REPORT_SCHEMA)
+    assert set(json.loads((run_directory / "run.json").read_text())) == set(RUN_SCHEMA)
+
+
+def test_the_report_holds_what_the_model_gives_on_the_queries(run_directory):
+    report = report_of(run_directory)
+    splits = data.load("digits")
+    assert report["protocol"]["queries"] == len(splits.queries)
+    assert report["protocol"]["database_items"] == len(splits.database)
+    assert report["protocol"]["fingerprint"] == splits.fingerprint()
+    model = keras.saving.load_model(run_directory / "model.keras")
+    codes = [model.encode(part.batches()) for part in (splits.queries, splits.database)]
+    histograms = metrics.distance_histograms(
+        *codes, splits.queries.labels, splits.database.labels, bits=9
+    )
+    assert report["metrics"] == pytest.approx(metrics.summarize(histograms))
+
+
+def test_the_run_keeps_class_names_and_the_codes_and_names_of_the_database(trained):
+    run_directory, printed = trained
+    splits = data.load("digits")
+    assert report_of(run_directory)["class_names"] == splits.classes
+    assert "10 classes: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9\n" in printed
+    with np.load(run_directory / "database.npz", allow_pickle=False) as database:
+        assert database["names"].tolist() == list(splits.database.names)
+        assert database["class_names"].tolist() == splits.classes
+        np.testing.assert_array_equal(database["labels"], splits.database.labels)
+        model = keras.saving.load_model(run_directory / "model.keras")
+        np.testing.assert_array_equal(database["codes"], model.encode(splits.database.batches()))
+        assert int(database["bits"]) == 9
+
+
+def test_validation_while_training_asks_validation_queries_of_training_items(run_directory):
+    splits = data.load("digits")
+    model = keras.saving.load_model(run_directory / "model.keras")
+    codes = [model.encode(part.batches()) for part in (splits.validation, splits.train)]
+    histograms = metrics.distance_histograms(
+        *codes, splits.validation.labels, splits.train.labels, bits=9
+    )
+    found = metrics.mean_average_precision(histograms)
+    assert report_of(run_directory)["epochs"][-1]["val_map"] == pytest.approx(found)
+
+
+def test_train_prints_an_estimate_of_the_time_and_what_codes_must_beat(trained):
+    run_directory, printed = trained
+    assert re.search(r"^about \d+ seconds of training to go$", printed, re.MULTILINE)
+    # Queries and database for the codes and both baselines; and two validations of 71 in 1,339.
+    encoded = rf"^about \d+ seconds besides training, to encode {3 * 1797 + 2 * 1410:,} images for"
+    assert re.search(encoded, printed, re.MULTILINE)
+    found = report_of(run_directory)
+    assert re.search(rf"^  mAP +{found['metrics']['map']:.4f}$", printed, re.MULTILINE)
+    for name, baseline in found["baselines"].items():
+        line = rf"^  mAP, {name}, {baseline['bits']} bits +{baseline['metrics']['map']:.4f}$"
+        assert re.search(line, printed, re.MULTILINE)
+
+
+def test_a_log_file_gets_one_line_an_epoch_and_no_control_characters(trained):
+    _, printed = trained
+    assert not [character for character in printed if character < " " and character != "\n"]
+    epochs = [line for line in printed.splitlines() if line.startswith("epoch ")]
+    assert [line.split(":")[0] for line in epochs] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert "val_map" in epochs[-1]
+
+
+def test_the_choice_of_the_recipe_is_printed_with_its_reason(trained):
+    assert "Recipe simple (the images are gray): backbone=mlp, width=4, " in trained[1]
+
+
+def test_the_report_includes_two_baselines(run_directory):
+    baselines = report_of(run_directory)["baselines"]
+    assert {name: baseline["bits"] for name, baseline in baselines.items()} == {
+        "untrained network": 9,
+        "predicted class": 4,
+    }
+
+
+@pytest.mark.parametrize("name", ["p$^$q", "_photos", "caf\udce9"], ids=ascii)
+def test_folders_of_any_name_are_trained_on_with_all_pictures(
+    name, tmp_path, make_folder, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    (make_folder(name, classes=("dark", name)) / "dark" / "broken.png").write_bytes(b"")
+    command = ["train", f"--dataset={name}", "--image_size=8", "--skip_broken", "--backbone=mlp"]
+    command += ["--pretrain_epochs=2", "--finetune_epochs=20", "--batch_size=8"]
+    assert main([*command, "--noflip_tta", "--output_dir=run"]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    report = report_of(tmp_path / "run")
+    assert report["metrics"]["map"] == 1.0
+    assert len(report["data"]["left_out"]) == 1
+    assert "dark/broken.png" in output.out
+    assert sorted(report["class_names"]) == sorted(["dark", printable(name)])
+    # Two classes, two codes.
+    assert "Warning: The database has 2 distinct codes for 2 classes" in output.out
+    assert len(report["warnings"]) == 1
+    for picture in PICTURES:
+        assert matplotlib.image.imread(tmp_path / "run" / "pictures" / picture).std() > 0
+
+
+def test_images_without_labels_are_trained_on_and_the_report_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(protocols, "QUERIES_OF_CLASS", 10)
+    monkeypatch.setattr(protocols, "TRAINING_ITEMS_OF_CLASS", 40)
+    directory = tmp_path / "run"
+    arguments = [*QUICK, "--protocol=cnnh", "--unlabeled", "--width=16", "--pretrain_epochs=6"]
+    assert main(["train", *arguments, f"--output_dir={directory}"]) == 0
+    report = report_of(directory)
+    assert report["protocol"]["train_items"] == 380
+    assert report["protocol"]["unlabeled_items"] == 1797 - 100 - 400
+    assert [logs["stage"] for logs in report["epochs"]] == 6 * [1] + 2 * [2]
+    shares = [logs["pseudo_label_rate"] for logs in report["epochs"]]
+    assert all(share == 0 for share in (*shares[:2], *shares[6:]))
+    assert all(share > 0 for share in shares[2:6])
+    printed = capsys.readouterr().out
+    assert "\npre-trained also on 1,297 of these, with pseudo-labels\n" in printed
+    assert "images for pseudo-labels, validation, the evaluation and its baselines" in printed
+    # Whoever saw an image without its label has seen it: of the official queries only those that
+    # are queries here too are new.
+    official = data.load("digits").queries.names
+    seen = len(set(official) - set(data.load("digits", protocol="cnnh").queries.names))
+    command = ["evaluate", f"--model={directory}", "--dataset=digits", "--protocol=official"]
+    assert f"{seen} of the {len(official)} queries took part" in error_of(capsys, *command)
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_images_without_labels_need_pretraining_that_takes_them(
+    tmp_path, monkeypatch, capsys, epochs
+):
+    monkeypatch.setattr(protocols, "QUERIES_OF_CLASS", 10)
+    monkeypatch.setattr(protocols, "TRAINING_ITEMS_OF_CLASS", 40)
+    arguments = ["--protocol=cnnh", "--unlabeled", f"--pretrain_epochs={epochs}"]
+    directory = tmp_path / "run"
+    message = error_of(capsys, "train", *QUICK, *arguments, f"--output_dir={directory}")
+    assert "must be 2 or more: the first epochs see labeled images alone. Received: pre" in message
+    assert not directory.exists()
+
+
+def test_few_images_of_many_classes_are_trained_on_in_batches_of_classes(
+    tmp_path, make_folder, capsys
+):
+    folder = make_folder(classes=[f"class{i:02d}" for i in range(30)], items=5)
+    command = ["train", f"--dataset={folder}", "--image_size=8", "--backbone=mlp", "--width=4"]
+    command += [*SHORT, "--batch_size=20", f"--output_dir={tmp_path / 'run'}"]
+    assert main(command) == 0
+    assert "batches are made of 8 images per class" in capsys.readouterr().out
+    assert report_of(tmp_path / "run")["settings"]["items_per_class"] == 8

@@ -1,0 +1,179 @@
+import json
+
+import numpy as np
+import pytest
+
+import tfhash
+from tfhash import data, experiments, metrics, models
+from tfhash.data import protocols
+from tfhash.experiments import baselines, presets, report, settings
+from tfhash.experiments.progress import EpochLines, Progress
+from tfhash.experiments.recipe import BACKBONES
+from tfhash.experiments.training import _has_colors, partly_labeled_batches
+from tfhash.losses import ExponentiatedHashingLoss
+
+VARIANT = {"map_k": None, "denominator": "possible", "without_hits": "zero"}
+
+
+def test_a_run_is_trained_and_opened_again_in_python(tmp_path, striped):
+    run = tfhash.experiments.train(
+        "digits",
+        bits=9,
+        output_dir=tmp_path,
+        verbose=0,
+        backbone="mlp",
+        width=4,
+        pretrain_epochs=0,
+        finetune_epochs=1,
+    )
+    assert run.directory == tmp_path
+    assert run.report == json.loads((tmp_path / "report.json").read_text())
+    assert list(run.report["baselines"]) == ["untrained network"]
+    opened = experiments.Run(tmp_path)
+    images, _ = striped
+    np.testing.assert_array_equal(opened.model.encode(images), run.model.encode(images))
+    assert f"{run.report['metrics']['map']:.4f}" in str(opened)
+    found = experiments.evaluate(tmp_path, "digits", verbose=0)
+    assert found["metrics"] == run.report["metrics"]
+
+
+def test_a_run_that_did_not_finish_is_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="must hold a finished run"):
+        experiments.Run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"bit": 9}, TypeError, "no setting 'bit'. Did you mean 'bits'?"),
+        ({"bits": 0}, ValueError, "`bits` must be 1 or more. Received: bits=0"),
+        ({"bits": 9.5}, ValueError, "`bits` must be an integer"),
+        ({"bits": True}, ValueError, "`bits` must be an integer"),
+        ({"image_size": 224}, ValueError, "`image_size` must be 8 to 64. Received: image_size=224"),
+        ({"scale": float("nan")}, ValueError, "`scale` must be above 0, up to 40"),
+        ({"optimizer": "sgd"}, ValueError, "`optimizer` must be one of adamw, muon"),
+        ({"width": 0}, ValueError, "`width` must be 1 or more"),
+        ({"recipe": "none"}, ValueError, "`recipe` must be one of simple, photographs"),
+        ({"resume": True, "overwrite": True}, ValueError, "exclude each other"),
+    ],
+)
+def test_wrong_settings_are_refused_before_data_is_read(given, error, message, tmp_path):
+    with pytest.raises(error) as raised:
+        experiments.train(tmp_path / "no" / "where", **given)
+    assert message in str(raised.value)
+
+
+def test_the_names_in_settings_are_those_of_the_library():
+    assert set(BACKBONES) == set(models.BACKBONES)
+    assert tuple(settings.PROTOCOLS) == tuple(protocols.PROTOCOLS)
+    assert tuple(settings.DENOMINATORS) == tuple(metrics.DENOMINATORS)
+    assert tuple(settings.WITHOUT_HITS) == tuple(metrics.WITHOUT_HITS)
+    assert settings.Training().scale == ExponentiatedHashingLoss().scale
+    for side in (settings.SMALLEST_SIDE, settings.LARGEST_SIDE):
+        models.build_backbone("mlp", (side, side, 1), 1)
+    for side in (settings.SMALLEST_SIDE - 1, settings.LARGEST_SIDE + 1):
+        with pytest.raises(ValueError, match="8 to 64"):
+            models.build_backbone("mlp", (side, side, 1), 1)
+
+
+class Oracle:
+    """Predicts every class right, and gives all images one code."""
+
+    bits, num_classes = 9, 10
+
+    def __init__(self, splits):
+        self.labels = iter([splits.queries.labels, splits.database.labels])
+
+    def classify(self, images):
+        return next(self.labels)
+
+    def encode(self, images):
+        return np.zeros((sum(len(batch) for batch, _ in images), 2), "uint8")
+
+
+def test_baselines_are_measured_like_any_codes():
+    splits = data.load("digits")
+    quiet = Progress(verbose=0)
+    found = baselines.measure_baselines(splits, VARIANT, quiet, Oracle(splits), Oracle(splits))
+    assert found["predicted class"]["metrics"]["map"] == pytest.approx(1)
+    # All items tie: the share of relevant ones, and a little for the first places.
+    assert found["untrained network"]["metrics"]["map"] == pytest.approx(0.1, abs=0.01)
+    found = baselines.measure_baselines(splits, VARIANT, quiet, Oracle(splits))
+    assert list(found) == ["untrained network"]
+
+
+def test_a_predicted_class_is_packed_as_a_number():
+    codes = baselines.numbers_as_codes(np.array([0, 1, 2, 255, 256, 1000]), 10)
+    assert codes.tolist() == [[0, 0], [1, 0], [2, 0], [255, 0], [0, 1], [232, 3]]
+
+
+def test_an_untrained_network_has_the_statistics_of_the_sample(make_model, striped):
+    model, images = make_model(backbone="convnet"), striped[0][:32]
+    weights = model.get_weights()
+    network = baselines.with_batch_statistics(model, images)
+    np.testing.assert_equal(model.get_weights(), weights)
+    # The codes are those of a training batch, in which every bit has images on both sides.
+    as_a_batch = model.uncompiled_copy()(images, training=True)["codes"]
+    np.testing.assert_allclose(network(images)["codes"], as_a_batch, rtol=1e-3, atol=1e-4)
+    assert np.abs(model(images)["codes"] - as_a_batch).max() > 0.1
+    assert network.hashing.standardization.momentum == model.hashing.standardization.momentum
+
+
+def test_labels_that_training_must_not_see_are_not_handed_to_it(monkeypatch):
+    monkeypatch.setattr(protocols, "QUERIES_OF_CLASS", 10)
+    monkeypatch.setattr(protocols, "TRAINING_ITEMS_OF_CLASS", 40)
+    splits = data.load("digits", protocol="cnnh")
+    recipe = presets.make_recipe("simple", (8, 8, 1), 380)
+    unlabeled = splits.unlabeled()
+    batches = partly_labeled_batches(splits.train, unlabeled, recipe, seed=0)
+    np.testing.assert_array_equal(batches.labels[:380], splits.train.labels)
+    assert (batches.labels[380:] == -1).all()
+    np.testing.assert_array_equal(batches.images[:380], splits.train.images())
+    np.testing.assert_array_equal(batches.images[380:], unlabeled.images())
+
+
+@pytest.mark.parametrize(
+    ("codes", "classes", "items", "is_warned_of"),
+    [(10, 10, 1_000, True), (20, 10, 1_000, True), (21, 10, 1_000, False), (10, 9, 12, False)],
+)
+def test_codes_hardly_more_than_classes_are_warned_of(codes, classes, items, is_warned_of):
+    figures = {
+        "codes": {"distinct_codes": codes},
+        "protocol": {"database_classes": classes, "database_items": items},
+    }
+    assert bool(report.codes_that_only_tell_the_class(figures)) == is_warned_of
+
+
+def test_gray_images_of_three_channels_are_told_from_colors(rng):
+    gray = np.repeat(rng.integers(0, 256, (4, 8, 8, 1), "uint8"), 3, axis=-1)
+    assert not _has_colors(gray)
+    assert not _has_colors(gray // 2 + rng.integers(0, 8, gray.shape, "uint8"))  # tinted by JPEG
+    assert not _has_colors(gray[..., :1])
+    assert _has_colors(rng.integers(0, 256, (4, 8, 8, 3), "uint8"))
+
+
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+def test_progress_prints_as_much_as_asked_for(verbose, make_model, striped, capsys):
+    progress = Progress(verbose)
+    images, labels = striped
+    model = make_model()
+    model.fit(images, labels, verbose=progress.verbose, callbacks=progress.callbacks())
+    progress.encode_with(model.encode, images, len(images), "the images")
+    printed = capsys.readouterr().out
+    if verbose == 0:
+        assert printed == ""
+    elif verbose == 1:
+        assert "Encoding the images" in printed
+        assert "Epoch 1" in printed or "/step" in printed
+    else:
+        first, second = printed.splitlines()
+        assert first.startswith("epoch 1/1: loss ")
+        assert second.startswith("encoded the images: 64 images in ")
+
+
+def test_lines_hide_what_repeats_the_loss(capsys):
+    lines = EpochLines()
+    lines.set_params({"epochs": 3, "steps": 1, "verbose": 2})
+    lines.on_epoch_begin(0)
+    lines.on_epoch_end(0, {"stage": 1, "pretrain_accuracy": 0.5, "pretrain_loss": 2.0, "loss": 2.0})
+    assert capsys.readouterr().out.startswith("epoch 1/3: loss 2.0000, accuracy 0.5000 (")

@@ -1,0 +1,22 @@
+"""The commands, and what a command is made of."""
+
+import importlib
+
+# What each command does. The command itself is `tfhash.cli.NAME`, imported when it is needed.
+COMMANDS = {
+    "train": "learn binary codes from labeled images",
+    "evaluate": "measure how well the codes of a model retrieve",
+    "encode": "turn images into packed codes",
+    "export": "write a model as a SavedModel for TensorFlow Serving",
+}
+
+
+def find(name):
+    """The module of a command.
+
+    It has a docstring, examples first, which is its help; `GROUPS`, a dictionary from a heading to
+    the dataclasses of settings that its flags are made from; `check(given)`, which raises
+    `ValueError` for wrong usage; and `run(given, command_line)`. `given` is a dictionary of the
+    flags that were given. It imports no TensorFlow before `run`.
+    """
+    return importlib.import_module(f"tfhash.cli.{name}")

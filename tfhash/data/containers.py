@@ -1,0 +1,70 @@
+"""Integers and chunks in the bytes of image files, read with TensorFlow ops.
+
+The bytes are not trusted: lengths and offsets that lead outside the file end a search.
+"""
+
+import tensorflow as tf
+
+# Chunks or blocks of a file that a search looks at before it gives up: a bound for hostile files.
+MOST_STEPS = 100_000
+
+
+def find_png_chunks(data, names):
+    """Where the contents of the first PNG chunk of each name start, `int64`; -1 where there is none."""
+
+    def step(position):
+        # A checksum of four bytes follows the contents.
+        return position + 4, position + 12 + integer_at(data, position, 4)
+
+    return _find_chunks(data, 8, step, names)
+
+
+def find_webp_chunks(data, names):
+    """As `find_png_chunks`, for WebP."""
+
+    def step(position):
+        length = integer_at(data, position + 4, 4, is_big_endian=False)
+        return position, position + 8 + length + length % 2
+
+    return _find_chunks(data, 12, step, names)
+
+
+def _find_chunks(data, start, step, names):
+    wanted = tf.constant([int.from_bytes(name, "big") for name in names], tf.int64)
+    end = tf.size(data, tf.int64)
+
+    def is_searching(position, _):
+        return position + 8 <= end
+
+    def next_chunk(position, found):
+        name_at, following = step(position)
+        is_it = (integer_at(data, name_at, 4) == wanted) & (found < 0)
+        return following, tf.where(is_it, position + 8, found)
+
+    nowhere = tf.fill([len(names)], tf.constant(-1, tf.int64))
+    start = tf.constant(start, tf.int64)
+    _, found = tf.while_loop(
+        is_searching, next_chunk, (start, nowhere), maximum_iterations=MOST_STEPS
+    )
+    return tf.unstack(found)
+
+
+def integer_at(data, position, size, is_big_endian=True):
+    """Unsigned integer in `size` bytes at `position`, `int64`; bytes beyond the end count as 0."""
+    position = tf.cast(position, tf.int64)
+    digits = data[position : position + size]
+    padded = tf.ensure_shape(tf.pad(digits, [[0, size - tf.size(digits)]]), (size,))
+    return to_integers(padded[None], is_big_endian)[0]
+
+
+def to_integers(digits, is_big_endian):
+    """Unsigned integers `int64 [n]` of bytes `uint8 [n, size]`."""
+    powers = [256**place for place in range(digits.shape[-1])]
+    weights = tf.where(is_big_endian, tf.constant(powers[::-1], tf.int64), powers)
+    return tf.reduce_sum(tf.cast(digits, tf.int64) * weights, axis=-1)
+
+
+def slice_of(data, position, length):
+    """`length` bytes at `position`, fewer where the file ends; none for a negative position."""
+    start = tf.maximum(position, 0)
+    return data[start : start + tf.where(position < 0, tf.zeros_like(length), length)]

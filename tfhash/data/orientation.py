@@ -1,0 +1,101 @@
+"""EXIF orientation, read and applied with TensorFlow ops alone.
+
+A file without a readable orientation counts as upright: damaged EXIF data never fails a file whose
+pixels can be decoded.
+"""
+
+import tensorflow as tf
+
+from tfhash.data.containers import MOST_STEPS, integer_at, slice_of, to_integers
+
+UPRIGHT = 1
+
+# Of EXIF (TIFF): the tag that holds the orientation, and the types of 16-bit and 32-bit integers.
+_ORIENTATION_TAG, _SHORT, _LONG = 0x0112, 3, 4
+_ENTRY_BYTES = 12
+
+# How EXIF data starts: its prefix, which is "Exif" and two zeros, and the two byte orders of TIFF.
+_EXIF, _BIG_ENDIAN, _LITTLE_ENDIAN = (
+    int.from_bytes(start, "big") for start in (b"Exif", b"MM\0*", b"II*\0")
+)
+
+# Markers of JPEG: where compressed data starts, where the file ends, and the segment with EXIF.
+_START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
+
+
+def turn_upright(image, orientation):
+    """Applies an EXIF orientation.
+
+    Args:
+        image: `[height, width, channels]`.
+        orientation: Scalar integer tensor from 1 to 8.
+
+    Returns:
+        The image as a viewer shows it; height and width are swapped for 5 to 8.
+    """
+    return tf.cond(orientation == UPRIGHT, lambda: image, lambda: _turn(image, orientation))
+
+
+def _turn(image, orientation):
+    image = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
+    is_upside_down = tf.reduce_any(orientation == [3, 4, 7, 8])
+    is_mirrored = tf.reduce_any(orientation == [2, 3, 6, 7])
+    return tf.raw_ops.Reverse(tensor=image, dims=tf.stack([is_upside_down, is_mirrored, False]))
+
+
+def jpeg_orientation(data):
+    """Orientation of a JPEG file, an integer from 1 to 8.
+
+    Args:
+        data: Bytes of the file, `uint8 [n]`.
+    """
+
+    # A segment: 0xFF, its marker, and its length in two bytes, which count themselves.
+    def is_searching(_, header, exif):
+        marker = header // 2**16 - 0xFF00
+        is_segment = (marker >= 0) & (marker != _START_OF_SCAN) & (marker != _END_OF_IMAGE)
+        return is_segment & (exif < 0)
+
+    def next_segment(position, header, exif):
+        marker = header // 2**16 - 0xFF00
+        is_exif = (marker == _APP1) & (integer_at(data, position + 4, 4) == _EXIF)
+        # 0xFF may be repeated before a marker.
+        length = tf.where(marker == 0xFF, one, 2 + tf.maximum(header % 2**16, 2))
+        following = position + length
+        return (
+            following,
+            integer_at(data, following, 4),
+            tf.where(is_exif, position + 4, exif),
+        )
+
+    one, start, missing = tf.unstack(tf.constant([1, 2, -1], tf.int64))
+    state = (start, integer_at(data, start, 4), missing)
+    _, _, exif = tf.while_loop(is_searching, next_segment, state, maximum_iterations=MOST_STEPS)
+    # The length before the contents counts itself.
+    return exif_orientation(slice_of(data, exif, integer_at(data, exif - 2, 2) - 2))
+
+
+def exif_orientation(exif):
+    """Orientation in EXIF data, an integer from 1 to 8.
+
+    Args:
+        exif: `uint8 [n]`, with or without the prefix "Exif"; empty where a file has none.
+    """
+    # What PNG and WebP hold has no prefix by the standard, and has it in some files.
+    exif = exif[tf.where(integer_at(exif, 0, 4) == _EXIF, 6, 0) :]
+    is_big_endian = integer_at(exif, 0, 4) == _BIG_ENDIAN
+    is_known = is_big_endian | (integer_at(exif, 0, 4) == _LITTLE_ENDIAN)
+    directory = integer_at(exif, 4, 4, is_big_endian)
+    count = integer_at(exif, directory, 2, is_big_endian)
+    entries = exif[directory + 2 : directory + 2 + _ENTRY_BYTES * count]
+    whole = tf.size(entries) // _ENTRY_BYTES
+    entries = tf.reshape(entries[: _ENTRY_BYTES * whole], (whole, _ENTRY_BYTES))
+    tags, types, short_values = (
+        to_integers(entries[:, at : at + 2], is_big_endian) for at in (0, 2, 8)
+    )
+    long_values = to_integers(entries[:, 8:12], is_big_endian)
+    values = tf.where(types == _LONG, long_values, short_values)
+    is_orientation = (tags == _ORIENTATION_TAG) & ((types == _SHORT) | (types == _LONG))
+    found = tf.concat([values[is_orientation], [UPRIGHT]], axis=0)[0]
+    is_valid = is_known & (found >= 1) & (found <= 8)
+    return tf.where(is_valid, found, tf.constant(UPRIGHT, tf.int64))

@@ -1,0 +1,120 @@
+"""Items of tensorflow-datasets by index.
+
+Prepared datasets are TFRecord files, which say how long a record is and no more. The files are gone
+through once for where each record starts, then any item is one read. That serves a dataset of any
+size, where holding its encoded images would not.
+"""
+
+import mmap
+import os
+import struct
+
+import numpy as np
+import tensorflow as tf
+
+from tfhash.data.decoding import on_background, to_uint8
+from tfhash.data.sources import Source
+
+# Before a record: its length and a checksum of the length. After it: a checksum of its bytes.
+_LENGTH = struct.Struct("<Q")
+_BEFORE_RECORD, _AFTER_RECORD = 12, 4
+
+# Records whose labels are parsed at a time.
+_CHUNK = 1024
+
+
+class RecordSource(Source):
+    """Items of splits of a prepared dataset of tensorflow-datasets, in their prepared order.
+
+    Args:
+        builder: Its builder.
+        splits: Expressions of splits, as `"train"` or `"test[:10%]"`; their items follow each other.
+        is_read_once: As in `Source`.
+
+    Raises:
+        ValueError: If the images are not of integers, or the files not TFRecords.
+    """
+
+    def __init__(self, builder, splits, is_read_once=False):
+        import tensorflow_datasets as tfds
+
+        self._features = builder.info.features
+        dtype = tf.as_dtype(self._features["image"].np_dtype)
+        if dtype not in (tf.uint8, tf.uint16):
+            raise ValueError(
+                f"the images of {builder.name!r} must be uint8 or uint16, whose range is known. "
+                f"Received: {dtype.name}"
+            )
+        if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
+            raise ValueError(
+                f"the dataset {builder.name!r} must be prepared as TFRecord files. "
+                f"Received: {builder.info.file_format.value}"
+            )
+        self._paths: list[str] = []
+        files, starts, lengths, names = [], [], [], []
+        for split in splits:
+            for file in builder.info.splits[split].file_instructions:
+                found = _find_records(file.filename)
+                end = None if file.take == -1 else file.skip + file.take
+                found = found[file.skip : end]
+                files.append(np.full(len(found), len(self._paths)))
+                starts.append(found[:, 0])
+                lengths.append(found[:, 1])
+                self._paths.append(os.fspath(file.filename))
+            names += [f"{builder.name}/{item}" for item in _item_ids(builder, split)]
+        self._files, self._starts, self._lengths = map(np.concatenate, (files, starts, lengths))
+        labels = np.concatenate(
+            [
+                self._labels(np.arange(start, min(start + _CHUNK, len(names))))
+                for start in range(0, len(names), _CHUNK)
+            ]
+        )
+        super().__init__(names, labels, is_read_once)
+
+    def image(self, index):
+        record = tf.ensure_shape(tf.numpy_function(self._read, [index], tf.string), ())
+        image = to_uint8(self._features.deserialize_example(record)["image"])
+        return on_background(image) if image.shape[-1] == 4 else image
+
+    def _read(self, index):
+        with open(self._paths[self._files[index]], "rb") as file:
+            file.seek(self._starts[index])
+            return file.read(self._lengths[index])
+
+    def _labels(self, indices):
+        key = {"label": tf.io.FixedLenFeature((), tf.int64)}
+        records = [self._read(index) for index in indices]
+        return tf.io.parse_example(records, key)["label"].numpy()
+
+
+def image_shape_of(builder, size):
+    """Shape of the images of a dataset as they are loaded, brought to `size` where it is given."""
+    height, width, channels = builder.info.features["image"].shape
+    # Alpha is composited on the background.
+    return (*(size or (height, width)), 3 if channels == 4 else channels)
+
+
+def _item_ids(builder, split):
+    """`SPLIT/NUMBER` of every item of a split or of slices of splits."""
+    import tensorflow_datasets as tfds
+
+    infos = builder.info.splits
+    for part in tfds.core.ReadInstruction.from_spec(split).to_absolute(infos):
+        # An open end of a slice stays open here.
+        end = infos[part.splitname].num_examples if part.to is None else part.to
+        for i in range(part.from_ or 0, end):
+            yield f"{part.splitname}/{i}"
+
+
+def _find_records(path):
+    """Start and length of every record of a TFRecord file, `int64 [n, 2]`."""
+    found, position, size = [], 0, os.path.getsize(path)
+    if size:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            while position + _BEFORE_RECORD <= size:
+                (length,) = _LENGTH.unpack_from(data, position)
+                found.append((position + _BEFORE_RECORD, length))
+                position += _BEFORE_RECORD + length + _AFTER_RECORD
+    if position != size:
+        raise ValueError(f"{path} is damaged: a record ends beyond the file. Prepare it again")
+    return np.array(found, "int64").reshape(-1, 2)

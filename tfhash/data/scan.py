@@ -1,0 +1,151 @@
+"""Reads every image file once, so that a broken one shows before training does."""
+
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import os
+
+import tensorflow as tf
+
+from tfhash.data import formats
+from tfhash.data.content import digest
+from tfhash.data.decoding import decode_image
+from tfhash.data.summary import LeftOut, Summary, listing, printable
+from tfhash.errors import in_words
+
+# A 16-bit image whose largest value is below this uses the lower 12 bits alone.
+TWELVE_BITS = 2**12
+
+
+@dataclasses.dataclass(frozen=True)
+class Examined:
+    """What is known of a readable file.
+
+    Attributes:
+        name: Path below the folder, with `/`.
+        digest: SHA-256 of its contents.
+        checksum: Fast hash of its contents, which is compared whenever it is read again.
+        format: As `"JPEG"`.
+        is_for_pillow: Whether Pillow decodes it.
+        is_dim: Whether it has 16 bits a channel and uses 12 or less, and is not black.
+    """
+
+    name: str
+    digest: str
+    checksum: int
+    format: str
+    is_for_pillow: bool
+    is_dim: bool
+
+
+def scan(root, walked, names, skip_broken):
+    """Reads and decodes files.
+
+    Args:
+        root: Path of the folder.
+        walked: `Walk` through it.
+        names: Which of its files to read.
+        skip_broken: Leave broken files out instead of raising.
+
+    Returns:
+        `(examined, summary)`: the readable files in the order of `names`, and a `Summary`.
+
+    Raises:
+        ValueError: If a file is broken, or none can be read.
+    """
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = list(pool.map(functools.partial(_examine, root), names))
+    examined = [result for result in results if isinstance(result, Examined)]
+    left_out = walked.left_out + [result for result in results if isinstance(result, LeftOut)]
+    broken = Summary(left_out=left_out).broken
+    total = len(names) + sum(item.is_broken for item in walked.left_out)
+    if broken and not skip_broken:
+        raise ValueError(
+            printable(
+                f"{len(broken)} of {total} image files in {root} cannot be read: "
+                f"{listing(broken)}. Remove them, or pass skip_broken to leave them out"
+            )
+        )
+    if not examined:
+        raise ValueError(f"none of the {total} image files in {root} can be read")
+    taken = collections.Counter(file.format for file in examined)
+    return examined, Summary(dict(taken.most_common()), left_out, _notes(examined))
+
+
+def _notes(examined):
+    through_pillow = collections.Counter(file.format for file in examined if file.is_for_pillow)
+    notes = [
+        f"{count:,} {name} files are read through Pillow, which the exported model does not have"
+        for name, count in through_pillow.items()
+    ]
+    if dim := [file.name for file in examined if file.is_dim]:
+        notes.append(
+            f"{len(dim):,} 16-bit images use 12 bits or less and are nearly black, as in a viewer: "
+            f"{listing(dim)}"
+        )
+    return notes
+
+
+def _examine(root, name):
+    """`Examined`, or `LeftOut` with what is wrong."""
+    try:
+        with open(os.path.join(root, name), "rb") as file:
+            contents = file.read()
+    except OSError as error:
+        return LeftOut(name, error.strerror or str(error), True)
+    if not contents:
+        return LeftOut(name, "the file is empty", True)
+    found = formats.format_of(contents)
+    is_for_pillow = formats.is_for_pillow(name, contents)
+    try:
+        decoded = formats.to_png(contents) if is_for_pillow else contents
+        checksum = _check(contents, decoded)
+        is_dim = _is_16_bit_png(decoded) and 0 < _largest_value(decoded) < TWELVE_BITS
+    except (tf.errors.OpError, ValueError) as error:
+        return LeftOut(name, _reason(in_words(error), found, name), True)
+    return Examined(
+        name, digest(contents), int(checksum), found or "other", is_for_pillow, bool(is_dim)
+    )
+
+
+def _reason(reason, found, name):
+    if "nimation" in reason:
+        return f"{reason}: an animated file; save one picture of it"
+    extension = os.path.splitext(name)[1].lower()
+    if found and extension in formats.TENSORFLOW_EXTENSIONS and "One of" in reason:
+        return f"{reason} It holds {found}, whatever its name says"
+    return reason
+
+
+def checksum_of(contents):
+    """Fast hash of a string tensor, `int64`."""
+    return tf.strings.to_hash_bucket_fast(contents, 2**63 - 1)
+
+
+@functools.cache
+def _checking():
+    # Traced once. Threads that call it run it at the same time, for it holds no Python.
+    spec = tf.TensorSpec((), tf.string)
+
+    def check(contents, decoded):
+        # The size is asked for, so that decoding is not pruned.
+        with tf.control_dependencies([decode_image(decoded)]):
+            return checksum_of(contents)
+
+    return tf.function(check, input_signature=(spec, spec)).get_concrete_function()
+
+
+def _check(contents, decoded):
+    with tf.device("CPU"):
+        return _checking()(tf.constant(contents), tf.constant(decoded))
+
+
+def _is_16_bit_png(contents):
+    return formats.format_of(contents) == "PNG" and contents[24:25] == b"\x10"
+
+
+def _largest_value(contents):
+    """Largest value of a 16-bit PNG, alpha aside."""
+    with tf.device("CPU"):
+        return int(tf.reduce_max(tf.io.decode_png(contents, channels=3, dtype=tf.uint16)))

@@ -1,0 +1,84 @@
+"""The splits of a dataset: what is trained on, validated on, asked and searched."""
+
+import dataclasses
+import json
+
+import numpy as np
+
+from tfhash.data.content import digest
+from tfhash.data.split import Split
+from tfhash.data.summary import Summary, listing, printable
+
+PARTS = ("train", "validation", "queries", "database")
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Splits:
+    """The splits of a dataset.
+
+    Attributes:
+        source: What was loaded.
+        classes: Name of each class; label i is class i.
+        train: Items to train on.
+        validation: Items held out from training, to choose by.
+        queries: Items to report on, never to choose by.
+        database: Items that the queries search.
+        protocol: How the items were divided; see `tfhash.data.load`.
+        summary: `Summary` of what was taken from a folder and what was left out.
+    """
+
+    source: str
+    classes: list[str]
+    train: Split
+    validation: Split
+    queries: Split
+    database: Split
+    protocol: str = "official"
+    summary: Summary = dataclasses.field(default_factory=Summary)
+
+    @classmethod
+    def create(cls, source, classes, train, validation, queries, summary=None):
+        """Splits whose database is what can be trained on: `train`, then `validation`."""
+        database = train.concatenate(validation)
+        return cls(
+            source, classes, train, validation, queries, database, summary=summary or Summary()
+        )
+
+    def __repr__(self):
+        lines = [
+            f"Splits of {self.source}, protocol {self.protocol}",
+            f"  {len(self.classes)} classes: {listing(self.classes)}",
+            f"  images: {' x '.join(map(str, self.image_shape))}, uint8",
+            *(f"  {part}: {len(getattr(self, part)):,} items" for part in PARTS),
+        ]
+        if self.summary.left_out:
+            lines.append(f"  left out: {len(self.summary.left_out):,} files; see summary")
+        return printable("\n".join(lines))
+
+    @property
+    def image_shape(self):
+        return self.train.image_shape
+
+    def unlabeled(self):
+        """Items of the database that are neither trained on nor held out for validation.
+
+        Under `cnnh` and `cnnh54k`, their images may be trained on, and their labels not.
+        """
+        labeled = np.concatenate([self.train.indices, self.validation.indices])
+        return self.database.pick(np.flatnonzero(~np.isin(self.database.indices, labeled)))
+
+    def fingerprint(self):
+        """SHA-256 of the names and labels of the items of every split, in hexadecimal.
+
+        It tells which items were divided how, not what their pixels are. Items of
+        tensorflow-datasets are named by their places in the prepared splits, so a dataset prepared
+        in another order has another fingerprint.
+        """
+        parts = [getattr(self, part) for part in PARTS]
+        lists = [[part.names, part.labels.tolist()] for part in parts]
+        return digest(json.dumps(lists).encode())
+
+    def resize_to(self, image_shape):
+        """The same splits with images brought to another shape."""
+        parts = {part: getattr(self, part).resize_to(image_shape) for part in PARTS}
+        return dataclasses.replace(self, **parts)

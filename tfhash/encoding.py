@@ -1,0 +1,183 @@
+"""Packed codes of images, from any Keras model that ends in relaxed codes."""
+
+import warnings
+
+import numpy as np
+from keras import ops
+
+from tfhash import codes, errors, pixels
+
+# Relaxed codes lie in [-1, 1] but for the rounding of half-precision types.
+LARGEST_RELAXED = 1.01
+
+
+def encode(model, images, output=None, batch_size=256, verbose=0):
+    """Encodes images as packed binary codes.
+
+    Args:
+        model: A built Keras model that outputs relaxed codes `[n, bits]` in [-1, 1]: a
+            `tfhash.models.HashingModel`, or any model that ends in a `tfhash.layers.HashingLayer`.
+        images: Array of images, as the model takes them, or a dataset of batches of images, with or
+            without labels: a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator.
+        output: Name of the output that holds the codes, if the model has several and none is called
+            `codes`.
+        batch_size: Images per step, if `images` is an array.
+        verbose: As in `keras.Model.predict`.
+
+    Returns:
+        NumPy `uint8 [n, ceil(bits / 8)]`; see `tfhash.codes`.
+
+    Raises:
+        ValueError: If the images do not fit the model, or its output is no relaxed codes.
+        OSError: If a dataset reads a file that is gone.
+
+    Example:
+
+    >>> from tfhash.layers import HashingLayer
+    >>> model = keras.Sequential([keras.Input((16,)), HashingLayer(bits=12)])
+    >>> encode(model, np.zeros((3, 16))).shape
+    (3, 2)
+    """
+    return _pack(_predict(model, images, output, batch_size, verbose))
+
+
+def encode_with_labels(model, data, output=None, batch_size=256):
+    """Encodes labeled images in one pass, so that codes and labels match even in shuffled datasets.
+
+    Args:
+        model, output, batch_size: As in `encode`.
+        data: `(images, labels)` arrays, or a dataset of such batches.
+
+    Returns:
+        `(codes, labels, bits)`: NumPy `uint8 [n, ceil(bits / 8)]`, the labels in the same order, and
+        the number of bits of a code.
+
+    Raises:
+        ValueError: As `encode`, and if there are no items or a batch has no labels.
+    """
+    if isinstance(data, (tuple, list)):
+        relaxed = _predict(model, data[0], output, batch_size)
+        return _pack(relaxed), np.asarray(data[1]), relaxed.shape[1]
+    labels: list[np.ndarray] = []
+
+    def images():
+        labels.clear()
+        for batch in data:
+            if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+                raise ValueError("each batch must be (images, labels). Received: images alone")
+            labels.append(ops.convert_to_numpy(batch[1]))
+            yield (ops.convert_to_numpy(batch[0]),)
+
+    if next(images(), None) is None:
+        raise ValueError("there must be at least one item. Received: an empty dataset")
+    with warnings.catch_warnings():
+        # Keras says so of every generator; how long this one is, only reading it tells.
+        warnings.filterwarnings("ignore", message="Your input ran out of data")
+        relaxed = _predict(model, images(), output)
+    return _pack(relaxed), np.concatenate(labels), relaxed.shape[1]
+
+
+def _predict(model, images, output=None, batch_size=256, verbose=0):
+    """Relaxed codes of images, NumPy float `[n, bits]`."""
+    if not hasattr(images, "shape"):
+        batch_size = None  # a dataset has its own
+    else:
+        check_images(model, images)
+        if len(images) == 0:
+            one = np.zeros((1, *images.shape[1:]), images.dtype)
+            return _predict(model, one, output, batch_size)[:0]
+        if hasattr(model, "image_shape"):
+            pixels.check_pixel_range(images)
+    with errors.translated():
+        outputs = model.predict(images, batch_size=batch_size, verbose=verbose)
+    return relaxed_codes(model, outputs, output)
+
+
+def _pack(relaxed):
+    return ops.convert_to_numpy(codes.pack(relaxed))
+
+
+def check_images(model, images):
+    """Raises `ValueError` unless an array of images has the shape that the model takes."""
+    wanted = input_shape(model)
+    shape = tuple(images.shape)
+    if wanted is None or (_fits(shape[1:], wanted) and len(shape) == len(wanted) + 1):
+        return
+    is_gray = len(wanted) == 3 and wanted[-1] in (1, None)
+    if is_gray and len(shape) == 3 and _fits(shape[1:], wanted[:2]):
+        return
+    text = ", ".join("any" if side is None else str(side) for side in wanted)
+    is_one_image = _fits(shape, wanted) or (is_gray and _fits(shape, wanted[:2]))
+    hint = ". For one image pass image[None]" if is_one_image else ""
+    raise ValueError(
+        f"images must have shape [n, {text}] for this model. Received: shape {list(shape)}{hint}"
+    )
+
+
+def input_shape(model):
+    """Shape of one input of a model, with `None` for sides of any length; `None` if not known."""
+    shape = getattr(model, "image_shape", None)
+    if shape is not None:
+        return tuple(shape)
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or not shape or isinstance(shape[0], tuple):
+        return None
+    return tuple(shape[1:])
+
+
+def relaxed_codes(model, outputs, output=None):
+    """The relaxed codes among the outputs of a model, checked.
+
+    Args:
+        model: The model.
+        outputs: What `predict` returned: an array, a list or a dictionary of arrays.
+        output: Name of the output, if there are several.
+
+    Returns:
+        NumPy float `[n, bits]`.
+
+    Raises:
+        ValueError: If the output cannot be told, or is no relaxed codes.
+    """
+    relaxed = np.asarray(select_output(model, outputs, output))
+    if relaxed.ndim != 2 or (relaxed.dtype.kind != "f" and relaxed.dtype.name != "bfloat16"):
+        raise ValueError(
+            "the output must be relaxed codes, float [n, bits]: end the model in a "
+            f"`tfhash.layers.HashingLayer`. Received: {relaxed.dtype} {list(relaxed.shape)}"
+        )
+    broken = np.flatnonzero(~np.isfinite(relaxed.astype("float32")).all(axis=1))
+    if broken.size:
+        raise ValueError(
+            f"images must hold finite values from 0 to 255. Received: {broken.size} images "
+            f"with codes that are not finite, the first at index {broken[0]}"
+        )
+    largest = float(np.abs(relaxed).max(initial=0))
+    if largest > LARGEST_RELAXED:
+        raise ValueError(
+            "relaxed codes lie in [-1, 1]: end the model in a `tfhash.layers.HashingLayer`. "
+            f"Received: an output of values up to {largest:g}"
+        )
+    return relaxed
+
+
+def select_output(model, outputs, output=None):
+    """The output of that name; by default the only one, or the one called `codes`."""
+    if isinstance(outputs, (list, tuple)):
+        names = getattr(model, "output_names", None) or map(str, range(len(outputs)))
+        outputs = dict(zip(names, outputs))
+    if not isinstance(outputs, dict):
+        outputs = {output or "output": outputs}
+    if output is None and len(outputs) == 1:
+        return next(iter(outputs.values()))
+    if output is None and "codes" in outputs:
+        output = "codes"
+    if output not in outputs:
+        raise ValueError(
+            "`output` must name the output that holds the codes, one of "
+            f"{', '.join(map(str, outputs))}. Received: output={output!r}"
+        )
+    return outputs[output]
+
+
+def _fits(shape, wanted):
+    return len(shape) == len(wanted) and all(w in (None, s) for s, w in zip(shape, wanted))

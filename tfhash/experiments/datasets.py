@@ -1,0 +1,58 @@
+"""Loads the splits that the settings name, and says what was taken and left out."""
+
+import dataclasses
+
+import numpy as np
+
+from tfhash import data
+from tfhash.experiments.report import classes_in_words
+from tfhash.text import printable
+
+
+def load_splits(source, division, image_size, progress):
+    """Loads splits, and prints what they are and what was left out.
+
+    Args:
+        source: `tfhash.experiments.settings.Source`.
+        division: `tfhash.experiments.settings.Division`.
+        image_size: As in `tfhash.data.load`.
+        progress: `Progress`.
+
+    Returns:
+        `tfhash.data.Splits`.
+    """
+    splits = data.load(
+        source.dataset,
+        data_dir=source.data_dir,
+        image_size=image_size,
+        validation_fraction=division.validation_fraction,
+        skip_broken=source.skip_broken,
+        protocol=division.protocol,
+    )
+    say_summary(splits.summary, progress)
+    height, width, channels = splits.image_shape
+    progress.say(
+        f"{printable(splits.source, 200)}, {splits.protocol}: {classes_in_words(splits.classes)}\n"
+        f"{height}x{width}x{channels}; {len(splits.train):,} to train, "
+        f"{len(splits.validation):,} to validate, {len(splits.queries):,} queries against "
+        f"{len(splits.database):,}"
+    )
+    return splits
+
+
+def say_summary(summary, progress):
+    """Prints which files were taken and left out, if there is anything to say."""
+    if str(summary):
+        progress.say(str(summary))
+
+
+def summary_of(splits):
+    """The summary of a dataset for a report."""
+    return dataclasses.asdict(splits.summary)
+
+
+def spread(split, count):
+    """Up to `count` items of a split, evenly spaced: a split may be ordered by class."""
+    if len(split) <= count:
+        return split
+    return split.pick(np.linspace(0, len(split) - 1, count).astype("int64"))

@@ -1,0 +1,87 @@
+"""Encodes images from a folder, a dataset or an .npz file, and writes their codes."""
+
+import pathlib
+import zipfile
+import zlib
+
+import numpy as np
+
+from tfhash import data, files
+from tfhash.experiments.datasets import say_summary
+
+
+def encode(model, progress, images=None, source=None, split="test", batch_size=256):
+    """Encodes images from anywhere.
+
+    Args:
+        model: `HashingModel`.
+        progress: `Progress`.
+        images: Path of a folder, searched at any depth, or of an .npz file with an array `images`
+            `[n, height, width(, channels)]`, values 0 to 255.
+        source: `tfhash.experiments.settings.Source`: a dataset to read where `images` is `None`,
+            and how to read.
+        split: Split of a dataset of tensorflow-datasets.
+        batch_size: Images at a time.
+
+    Returns:
+        `(codes, names)`: packed `uint8 [n, ceil(bits / 8)]`, and a name for each.
+
+    Raises:
+        ValueError: If there are no images, or they do not fit the model.
+        FileNotFoundError: If the folder, file or dataset does not exist.
+    """
+    if images and images.endswith(".npz"):
+        array = read_images(images, model.image_shape)
+        names = [str(i) for i in range(len(array))]
+
+        def encode_array(array, verbose):
+            return model.encode(array, batch_size=batch_size, verbose=verbose)
+
+        return progress.encode_with(encode_array, array, len(array), images), names
+    found, summary = data.load_images(
+        pathlib.Path(images) if images else source.dataset,
+        model.image_shape,
+        split=split,
+        data_dir=source.data_dir,
+        skip_broken=source.skip_broken,
+    )
+    say_summary(summary, progress)
+    what = images or source.dataset
+    batches = found.batches(batch_size)
+    return progress.encode_with(model.encode, batches, len(found), what), list(found.names)
+
+
+def write_codes(path, codes, names, bits):
+    """Writes `codes`, `names` and `bits` as an .npz file, whole or not at all."""
+    with files.atomic_write(path) as temporary:
+        np.savez(temporary, codes=codes, names=np.array(names, str), bits=bits)
+
+
+def read_images(path, image_shape):
+    """The array `images` of an .npz file, checked against what the model takes.
+
+    Raises:
+        ValueError: If the file is damaged, or holds no such images.
+        FileNotFoundError: If there is no such file.
+    """
+    if not pathlib.Path(path).exists():
+        raise FileNotFoundError(f"`images` must be a folder or an .npz file. There is no {path}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"`images` must be a folder or an .npz file. Received: {path}")
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = arrays.files
+            images = arrays["images"] if "images" in names else None
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if images is None:
+        raise ValueError(f"{path} must hold an array `images`. Received: {', '.join(names)}")
+    if images.dtype.kind not in "uif":
+        raise ValueError(f"`images` must be numbers. Received: {images.dtype} in {path}")
+    shape = images.shape[1:] if images.ndim == 4 else (*images.shape[1:], 1)
+    if shape != tuple(image_shape):
+        raise ValueError(
+            f"`images` must have shape [n, {', '.join(map(str, image_shape))}] for this model. "
+            f"Received: {list(images.shape)} in {path}"
+        )
+    return images.reshape(len(images), *image_shape)

@@ -1,0 +1,123 @@
+"""Evaluates a trained model on a dataset."""
+
+import pathlib
+
+from tfhash import data, files
+from tfhash.experiments import environment, pictures, report, settings
+from tfhash.experiments.datasets import load_splits, summary_of
+from tfhash.experiments.measurement import measure
+from tfhash.experiments.progress import Progress
+from tfhash.experiments.run_directory import SCHEMA_VERSION, RunDirectory
+from tfhash.text import printable
+
+SETTINGS = (settings.Source, settings.Division, settings.Measure)
+
+
+def evaluate(
+    model, dataset, output_dir=None, overwrite=False, command_line=None, verbose="auto", **given
+):
+    """Encodes the queries and the database of a dataset and measures how well codes retrieve.
+
+    Items are divided as in the model's training unless `protocol` or `validation_fraction` say
+    otherwise. The baselines of the training are included where items and variant of mAP are the
+    same.
+
+    Args:
+        model: Path of a run or of a `.keras` file.
+        dataset: As in `tfhash.experiments.train`.
+        output_dir: Where to write `report.json` and `pictures/`; by default nowhere.
+        overwrite: Whether to replace a report there.
+        command_line, verbose: As in `tfhash.experiments.train`.
+        **given: Settings of the dataclasses in `SETTINGS`: `protocol`, `map_at`, ...
+
+    Returns:
+        The report, a dictionary: a subset of
+        `tfhash.experiments.run_directory.REPORT_SCHEMA`.
+
+    Raises:
+        ValueError: If a setting is out of bounds, or some queries took part in the training.
+        FileNotFoundError: If there is no model.
+    """
+    given = {"dataset": str(dataset), **given}
+    settings.check_names(given, *SETTINGS)
+    source, division, variant = (cls.pick(given) for cls in SETTINGS)
+    progress = Progress(verbose)
+    directory = pathlib.Path(output_dir) if output_dir else None
+    if directory and (directory / "report.json").exists() and not overwrite:
+        raise ValueError(f"`output_dir` {directory} holds a report. Pass `overwrite` to replace it")
+    run = RunDirectory.of_model(model)
+    network = run.load_model()
+    size = None if source.dataset == "digits" else network.image_shape[:2]
+    trained_with = _division_of_training(run, source.dataset, progress)
+    division = settings.Division.pick({**trained_with, **given})
+    splits = load_splits(source, division, size, progress).resize_to(network.image_shape)
+    if any(getattr(division, name) != value for name, value in trained_with.items()):
+        _check_queries_are_new(splits, source, trained_with, size, run.settings())
+    evaluation = measure(network, splits, variant.variant(), progress)
+    figures = evaluation.figures
+    warning = report.codes_that_only_tell_the_class(figures)
+    found = {
+        "command_line": command_line,
+        "bits": network.bits,
+        "class_names": [printable(name, longest=1000) for name in splits.classes],
+        **figures,
+        "data": summary_of(splits),
+        "warnings": [warning] if warning else [],
+        "baselines": _baselines_of_training(run, source.dataset, figures["protocol"]),
+        **environment.describe(),
+    }
+    if directory:
+        files.write_json(directory / "report.json", {"schema_version": SCHEMA_VERSION, **found})
+        failed = pictures.draw(directory / "pictures", splits, evaluation, network.bits)
+        for name, reason in failed.items():
+            progress.say(f"could not draw pictures/{name}: {reason}")
+    return found
+
+
+def _division_of_training(run, dataset, progress):
+    """How training divided this dataset; empty if it was another."""
+    trained = run.settings()
+    if not trained:
+        progress.say(
+            "There is no run.json beside the model: whether it was trained on some of the queries "
+            "is not known"
+        )
+        return {}
+    if not run.was_trained_on(dataset):
+        progress.say(
+            f"This model was trained on {trained['dataset']}: whether {dataset} holds items "
+            "that it was trained on is not known"
+        )
+        return {}
+    return {name: trained[name] for name in ("protocol", "validation_fraction") if name in trained}
+
+
+def _baselines_of_training(run, dataset, protocol):
+    """What training measured on the same items by the same measure; empty otherwise."""
+    if not run.was_trained_on(dataset):
+        return {}
+    trained = run.report()
+    before = trained.get("protocol", {})
+    same = all(before.get(key) == protocol[key] for key in ("fingerprint", "average_precision"))
+    return trained.get("baselines", {}) if same else {}
+
+
+def _check_queries_are_new(splits, source, division, image_size, trained):
+    """Raises `ValueError` if the model, trained with this division, has seen some queries."""
+    before = data.load(
+        source.dataset,
+        data_dir=source.data_dir,
+        image_size=image_size,
+        skip_broken=source.skip_broken,
+        **division,
+    )
+    seen = {*before.train.names, *before.validation.names}
+    if trained.get("unlabeled"):
+        seen.update(before.unlabeled().names)
+    count = sum(name in seen for name in splits.queries.names)
+    if count:
+        flags_then = " ".join(f"--{name}={value}" for name, value in division.items())
+        raise ValueError(
+            f"{count:,} of the {len(splits.queries):,} queries took part in the training of this "
+            f"model, which was with {flags_then}. Evaluate it with these, or train another"
+        )

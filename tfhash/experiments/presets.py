@@ -1,0 +1,161 @@
+"""Named recipes, and which one suits a set of images. Imports neither Keras nor TensorFlow.
+
+A preset is chosen by what the images are, never by the name of their dataset:
+
+| preset | for | in short |
+| --- | --- | --- |
+| `simple` | images without colors, such as glyphs | a small convnet, shifts, no flips |
+| `photographs` | images in color | a wider network on whitened patches, shifts, flips |
+"""
+
+import dataclasses
+import math
+
+from tfhash.experiments.recipe import Recipe
+from tfhash.experiments.settings import Settings, setting
+
+# With fewer training items, smaller batches make more steps.
+FEW_ITEMS = 10_000
+
+# Steps of each stage, however few the items are.
+FEWEST_STEPS_SIMPLE, FEWEST_STEPS_PHOTOGRAPHS = 500, (400, 100)
+
+# The side of images that the width of `photographs` was chosen for.
+SIDE_OF_PHOTOGRAPHS = 32
+
+
+def choose_preset(image_shape, has_colors=None):
+    """Chooses a preset by what the images are.
+
+    Args:
+        image_shape: `(height, width, channels)`.
+        has_colors: Whether the channels differ in some of the images: gray images are often stored
+            with three channels. Taken for granted by default where there are three.
+
+    Returns:
+        `(name, reason)`: a key of `PRESETS`, and why, in words.
+
+    Example:
+
+    >>> choose_preset((28, 28, 1))
+    ('simple', 'the images are gray')
+    >>> choose_preset((64, 64, 3))
+    ('photographs', 'the images are in color')
+    """
+    if image_shape[-1] == 1:
+        return "simple", "the images are gray"
+    if has_colors is False:
+        return "simple", "the images are gray, though they have three channels"
+    return "photographs", "the images are in color"
+
+
+def make_recipe(name, image_shape, items, unlabeled=0, **given):
+    """Makes a recipe of a preset.
+
+    Args:
+        name: A key of `PRESETS`.
+        image_shape: `(height, width, channels)`.
+        items: Number of training items.
+        unlabeled: Number of images without labels that are pre-trained on as well.
+        **given: Fields of `Recipe` that replace the preset's choices. What depends on the batch
+            size or the number of epochs follows them.
+
+    Returns:
+        `Recipe`.
+
+    Raises:
+        ValueError: If the preset is unknown, a field is out of bounds, or the images cannot be
+            augmented so.
+
+    Example:
+
+    >>> make_recipe("photographs", (32, 32, 3), items=47_500, width=24).width
+    24
+    """
+    if name not in PRESETS:
+        raise ValueError(f"`recipe` must be one of {', '.join(PRESETS)}. Received: recipe={name!r}")
+    preset = PRESETS[name](image_shape, items + unlabeled, given.get("batch_size"))
+    if unlabeled:
+        preset = _with_pseudo_labels(preset, min(image_shape[:2]))
+    recipe = dataclasses.replace(preset, **given)
+    if "unaugmented_epochs" not in given:
+        # The preset's share of the epochs, whatever their number.
+        share = preset.unaugmented_epochs / preset.epochs()
+        recipe = dataclasses.replace(recipe, unaugmented_epochs=round(share * recipe.epochs()))
+    recipe.augmentation().check(image_shape)
+    return recipe
+
+
+def _simple(image_shape, items, batch_size):
+    """A few minutes for what is not too hard. No flips: a mirrored glyph is another glyph."""
+    batch_size = batch_size or (64 if items < FEW_ITEMS else 125)
+    epochs = max(5, _epochs_of(FEWEST_STEPS_SIMPLE, items, batch_size))
+    return Recipe(
+        backbone="convnet",
+        width=16,
+        batch_size=batch_size,
+        pretrain_epochs=epochs,
+        finetune_epochs=epochs,
+        max_shift=round(image_shape[0] / 14),
+        flip=False,
+        unaugmented_epochs=2 * epochs // 5,
+        flip_tta=False,
+    )
+
+
+def _photographs(image_shape, items, batch_size):
+    """Less than an hour on two cores, for 5,000 or 50,000 images."""
+    is_small = items < FEW_ITEMS
+    batch_size = batch_size or (100 if is_small else 125)
+    side = max(image_shape[:2])
+    epochs = (80, 20) if is_small else (9, 6)
+    pretrain_epochs, finetune_epochs = (
+        max(least, _epochs_of(steps, items, batch_size))
+        for least, steps in zip(epochs, FEWEST_STEPS_PHOTOGRAPHS)
+    )
+    return Recipe(
+        backbone="whitenet",
+        # Larger images take as long by a narrower network.
+        width=min(48, 48 * SIDE_OF_PHOTOGRAPHS // side),
+        batch_size=batch_size,
+        pretrain_epochs=pretrain_epochs,
+        finetune_epochs=finetune_epochs,
+        max_shift=round(side / 16),
+        flip=True,
+        # The database holds the training images. Few of them are memorized soon.
+        unaugmented_epochs=0 if is_small else 4,
+        flip_tta=True,
+    )
+
+
+def _with_pseudo_labels(recipe, side):
+    """Pre-trains twice as long, on images augmented so strongly that a pseudo-label of the image
+    without augmentation is news to the network; then fine-tunes on the few labeled ones."""
+    return dataclasses.replace(
+        recipe,
+        pretrain_epochs=2 * recipe.pretrain_epochs,
+        finetune_epochs=2,
+        max_shift=side // 8,
+        cutout=3 * side // 8,
+        unaugmented_epochs=0,
+    )
+
+
+def _epochs_of(steps, items, batch_size):
+    return math.ceil(steps / max(1, items // batch_size))
+
+
+PRESETS = {"simple": _simple, "photographs": _photographs}
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset(Settings):
+    """Which recipe to start from."""
+
+    recipe: str | None = setting(
+        None,
+        "Recipe to start from, chosen by the images by default. simple: for gray images such as "
+        "glyphs. photographs: for images in color.",
+        choices=PRESETS,
+        part_of_run=False,  # what it chose is, field by field
+    )

@@ -1,0 +1,74 @@
+"""What is printed while an experiment runs."""
+
+import sys
+import time
+
+import keras
+
+
+class Progress:
+    """Prints what happens: with bars on a terminal, in whole lines in a log file.
+
+    Args:
+        verbose: 0 prints nothing, 1 shows Keras's progress bars, 2 prints one line an epoch without
+            control characters. `"auto"` is 1 on a terminal and in a notebook, otherwise 2.
+    """
+
+    def __init__(self, verbose="auto"):
+        if verbose not in ("auto", 0, 1, 2):
+            raise ValueError(f'`verbose` must be "auto", 0, 1 or 2. Received: verbose={verbose!r}')
+        self.verbose = (1 if _shows_bars() else 2) if verbose == "auto" else int(verbose)
+
+    def say(self, text):
+        """Prints a line."""
+        if self.verbose:
+            print(text, flush=True)
+
+    def callbacks(self):
+        """Callbacks for `fit`, to be put last."""
+        return [EpochLines()] if self.verbose == 2 else []
+
+    def encode(self, model, split, what):
+        """Encodes a split, and shows how far it is or how long it took."""
+        return self.encode_with(model.encode, split.batches(), len(split), what)
+
+    def encode_with(self, encode, images, count, what):
+        """Calls `encode(images, verbose=...)`; `count` images, called `what`."""
+        if self.verbose == 1:
+            self.say(f"Encoding {what}")
+        started = time.perf_counter()
+        found = encode(images, verbose=int(self.verbose == 1))
+        if self.verbose == 2:
+            seconds = time.perf_counter() - started
+            self.say(f"encoded {what}: {count:,} images in {seconds:.1f} s")
+        return found
+
+
+class EpochLines(keras.callbacks.ProgbarLogger):
+    """Prints a line for each epoch, in place of the bar of Keras."""
+
+    # Said elsewhere in the line, or the same as the loss.
+    HIDDEN = ("stage", "pretrain_loss", "finetune_loss")
+
+    def on_train_begin(self, logs=None):
+        pass
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._started = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None):
+        pass
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = ", ".join(
+            f"{name.removeprefix('pretrain_').removeprefix('finetune_')} {float(value):.4f}"
+            # The loss first.
+            for name, value in sorted((logs or {}).items(), key=lambda item: item[0] != "loss")
+            if name not in self.HIDDEN
+        )
+        seconds = time.perf_counter() - self._started
+        print(f"epoch {epoch + 1}/{self.epochs}: {values} ({seconds:.1f} s)", flush=True)
+
+
+def _shows_bars():
+    return sys.stdout.isatty() or "ipykernel" in sys.modules

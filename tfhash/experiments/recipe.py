@@ -1,0 +1,120 @@
+"""How a network is trained. Imports neither Keras nor TensorFlow."""
+
+import dataclasses
+import math
+
+from tfhash.experiments.settings import Settings, setting
+
+BACKBONES = ("convnet", "mlp", "resnet", "whitenet")
+OPTIMIZERS = ("adamw", "muon")
+DTYPE_POLICIES = ("float32", "mixed_bfloat16")
+
+# Share of the epochs of pre-training that see labeled images alone, where others follow.
+SUPERVISED_SHARE = 1 / 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(Settings):
+    """Everything that can be chosen about a training.
+
+    `tfhash.experiments.make_recipe` fills it from a preset; flags of the same names replace
+    single choices. `tfhash.experiments.network` builds the model and the learning rates.
+
+    Example:
+
+    >>> from tfhash.experiments import make_recipe
+    >>> recipe = make_recipe("simple", image_shape=(28, 28, 1), items=57_000)
+    >>> recipe.backbone, recipe.epochs(), recipe.augmentation().max_shift
+    ('convnet', 10, 2)
+    """
+
+    backbone: str = setting("convnet", "Built-in backbone.", choices=BACKBONES)
+    width: int = setting(
+        16, "Channels of the backbone's first layer; time grows with its square.", at_least=1
+    )
+    batch_size: int = setting(125, "Images in a batch.", at_least=2)
+    items_per_class: int = setting(
+        0,
+        "Images of a class side by side in a batch; 0 for random batches. By default chosen by "
+        "how many similar pairs a random batch holds.",
+        at_least=0,
+    )
+    pretrain_epochs: int = setting(5, "Epochs of the pretrain stage.", at_least=0)
+    finetune_epochs: int = setting(5, "Epochs of the finetune stage.", at_least=1)
+    pretrain_learning_rate: float = setting(
+        3e-3,
+        "Peak learning rate of the pretrain stage; cosine decay to that of the finetune stage.",
+        at_least=0,
+    )
+    finetune_learning_rate: float = setting(
+        6e-4, "Peak learning rate of the finetune stage; cosine decay to 0.", at_least=0
+    )
+    warmup: float = setting(
+        0.2, "Share of the first stage in which the learning rate rises.", at_least=0, at_most=1
+    )
+    optimizer: str = setting(
+        "muon", "adamw, or muon: orthogonal steps for convolution kernels.", choices=OPTIMIZERS
+    )
+    weight_decay: float = setting(
+        0.5, "Decoupled weight decay, times the learning rate.", at_least=0
+    )
+    label_smoothing: float = setting(
+        0.1, "Label smoothing of the pretrain stage.", at_least=0, at_most=0.99
+    )
+    max_shift: int = setting(
+        0, "Random shift of training images by up to so many pixels each way.", at_least=0
+    )
+    flip: bool = setting(False, "Random horizontal flip of training images (p = 0.5).")
+    cutout: int = setting(
+        0, "Side in pixels of a random square cut out of training images.", at_least=0
+    )
+    unaugmented_epochs: int = setting(
+        0,
+        "Last epochs without augmentation; by default a fixed share of all epochs.",
+        at_least=0,
+    )
+    flip_tta: bool = setting(
+        False,
+        "Encode by the mean features of an image and its mirror image; takes twice as long.",
+    )
+    head_lr_multiplier: float = setting(
+        30.0,
+        "Learning rate of the hashing head, as a multiple of the backbone's.",
+        above=0,
+    )
+    slope: float = setting(
+        2.5,
+        "Slope of tanh in the hashing head; larger slopes give relaxed codes closer to binary.",
+        above=0,
+    )
+    dtype_policy: str = setting(
+        "float32",
+        "Precision of the network; mixed_bfloat16 is fast on CPUs with AMX and slow on others.",
+        choices=DTYPE_POLICIES,
+    )
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.items_per_class == 1:
+            raise ValueError(
+                "`items_per_class` must be 2 or more, or 0 for random batches. Received: "
+                "items_per_class=1"
+            )
+
+    def epochs(self):
+        """Epochs of both stages."""
+        return self.pretrain_epochs + self.finetune_epochs
+
+    def supervised_epochs(self):
+        """First epochs of pre-training, which see labeled images alone."""
+        return math.ceil(SUPERVISED_SHARE * self.pretrain_epochs)
+
+    def augmented_epochs(self):
+        """First epochs, whose images are augmented."""
+        return self.epochs() - self.unaugmented_epochs
+
+    def augmentation(self):
+        """The `tfhash.data.Augmentation` of training images."""
+        from tfhash.data import Augmentation
+
+        return Augmentation(self.max_shift, self.flip, self.cutout)

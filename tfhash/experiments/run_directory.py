@@ -1,0 +1,272 @@
+"""The files of a run. Nothing else reads or writes `run.json` and `report.json`.
+
+Imports neither Keras nor TensorFlow until a model is saved or loaded.
+"""
+
+import json
+import pathlib
+import shutil
+
+from tfhash import files
+from tfhash.experiments.settings import located
+
+# Of run.json and report.json. Files without a `schema_version` were written before there was one.
+SCHEMA_VERSION = 1
+
+RUN_SCHEMA = {
+    "schema_version": "version of this schema, an integer",
+    "settings": "every setting that changes what is learned, the recipe's included, by name",
+    "located": "the dataset: the absolute path of a folder, or a name",
+    "items": "fingerprint of the items: SHA-256 of their names, labels and splits",
+}
+
+REPORT_SCHEMA = {
+    "schema_version": "version of this schema, an integer",
+    "command_line": "the command as a list of arguments; null where Python code trained",
+    "settings": "as in run.json",
+    "recipe": "the preset that the recipe started from, and why it was chosen",
+    "resumed": "whether the run was interrupted and resumed",
+    "model_selection": "which epoch's weights were kept",
+    "bits": "length of the codes",
+    "parameters": "number of the model's weights, trained or not",
+    "class_names": "name of each class; label i is class i",
+    "preprocessing": "what happens to an image before the backbone, in words, in order",
+    "metrics": "retrieval quality, see tfhash.metrics.summarize",
+    "codes": "distinct codes in the database, share of +1 of each bit, largest correlation",
+    "protocol": "dataset, division of the items, fingerprint, counts, variant of mAP",
+    "data": "files by format, files left out and why, and notes",
+    "warnings": "what a reader of the figures must know, in sentences",
+    "baselines": "bits and metrics of the untrained network and of the predicted class",
+    "seconds": "training: finished epochs with all callbacks; evaluation",
+    "versions": "of Python and packages",
+    "variables": "environment variables that change speed or last digits",
+    "machine": "system, processor and number of cores",
+    "epochs": "the logs of each epoch",
+}
+
+PICTURES = ("neighbors.png", "precision_recall.png", "bit_balance.png", "training.png")
+
+
+class RunDirectory:
+    """The files of a training run, each written whole or not at all.
+
+    | file | holds |
+    | --- | --- |
+    | `run.json` | the settings, from the start; see `RUN_SCHEMA` |
+    | `backup/` | the state after the last epoch, while training |
+    | `model.keras` | the trained model |
+    | `saved_model/1/` | the same for TensorFlow Serving |
+    | `database.npz` | `codes`, packed `uint8 [n, ceil(bits / 8)]`; `names`; `labels`; `bits`; `class_names` |
+    | `report.json` | figures; marks the run as finished; see `REPORT_SCHEMA` |
+    | `pictures/` | drawn last |
+
+    Args:
+        path: The directory; it need not exist.
+    """
+
+    def __init__(self, path):
+        self.path = pathlib.Path(path)
+        self.backup = self.path / "backup"
+        self.pictures = self.path / "pictures"
+        self.model_path = self.path / "model.keras"
+        self.database_path = self.path / "database.npz"
+        self._saved_model = self.path / "saved_model"
+        self._run = self.path / "run.json"
+        self._report = self.path / "report.json"
+
+    @classmethod
+    def of_model(cls, model):
+        """The directory of a model: a run, or the folder of a `.keras` file.
+
+        Args:
+            model: Path of a run or of a `.keras` file.
+        """
+        path = pathlib.Path(model)
+        if path.is_dir():
+            return cls(path)
+        run = cls(path.parent)
+        run.model_path = path
+        return run
+
+    @property
+    def is_finished(self):
+        return self._report.exists()
+
+    @property
+    def is_recorded(self):
+        """Whether there is a `run.json`."""
+        return self._run.exists()
+
+    def settings(self):
+        """The settings of the run; empty without a `run.json`."""
+        return self._read(self._run).get("settings", {})
+
+    def report(self):
+        """The report of the run; empty where it did not finish."""
+        return self._read(self._report)
+
+    def missing_pictures(self):
+        """Pictures that a finished run lacks."""
+        return [name for name in PICTURES if not (self.pictures / name).exists()]
+
+    def was_trained_on(self, dataset):
+        """Whether the run took its items from a dataset.
+
+        A folder is the same by whatever path; a folder that is gone, by the path that was given: it
+        moved together with the run. A name is the same in every version.
+        """
+        run = self._read(self._run)
+        if not run:
+            return False
+        given = run["settings"]["dataset"]
+        before, now = run.get("located", given), located(dataset)
+        if not pathlib.Path(before).is_absolute():
+            return before.split(":")[0] == now.split(":")[0]
+        has_moved = not pathlib.Path(before).exists()
+        return before == now or (has_moved and pathlib.Path(given) == pathlib.Path(dataset))
+
+    def load_model(self):
+        """Loads the model.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is damaged or holds something else.
+        """
+        if not self.model_path.is_file():
+            raise FileNotFoundError(
+                f"`model` must be a .keras file or a finished run. Received: {self.model_path}"
+            )
+        import zipfile
+
+        import keras
+
+        from tfhash.models import HashingModel
+
+        try:
+            model = keras.saving.load_model(self.model_path, compile=False)
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{self.model_path} is damaged: {error}") from error
+        if not isinstance(model, HashingModel):
+            raise ValueError(
+                "`model` must hold a tfhash.models.HashingModel. Received: a "
+                f"{type(model).__name__}"
+            )
+        return model
+
+    def check_state(self, resume=False, overwrite=False):
+        """Raises `ValueError` if what is here does not suit `resume` and `overwrite`."""
+        if overwrite:
+            return
+        if self.is_finished and not (resume and self.missing_pictures()):
+            raise ValueError(
+                f"`output_dir` {self.path} holds a finished run. Pass another `output_dir`, or "
+                "`overwrite` to replace it"
+            )
+        if self.is_recorded and not resume:
+            raise ValueError(
+                f"`output_dir` {self.path} holds a run that did not finish. Pass `resume` to "
+                "continue it, or `overwrite` to start over"
+            )
+        if resume and not self.is_recorded:
+            raise ValueError(f"`output_dir` {self.path} holds no run to resume")
+        if self.backup.exists() and not self.is_recorded:
+            raise ValueError(
+                f"`output_dir` {self.path} holds the backup of a run without its run.json. Pass "
+                "another `output_dir`, or `overwrite` to start over"
+            )
+
+    def begin(self, settings, dataset, items, resume=False, overwrite=False):
+        """Makes the directory ready for a run with these settings on these items.
+
+        Raises:
+            ValueError: If the run to resume had other settings or items; nothing is changed.
+        """
+        if resume:
+            self.check_same_run(settings, items)
+        if overwrite:
+            self._remove()
+        files.remove_partial(self.path)
+        run = {
+            "schema_version": SCHEMA_VERSION,
+            "settings": settings,
+            "located": located(dataset),
+            "items": items,
+        }
+        files.write_json(self._run, run)
+
+    def write_model(self, model):
+        """Writes `model.keras` and `saved_model/1/`."""
+        from tfhash.export import export_saved_model
+
+        with files.atomic_write(self.model_path) as temporary:
+            model.uncompiled_copy().save(temporary)
+        # A run that was interrupted after its export writes it again.
+        shutil.rmtree(self._saved_model, ignore_errors=True)
+        export_saved_model(model, self._saved_model, version=1)
+
+    def write_database(self, codes, split, bits, class_names):
+        """Writes the codes, names and labels of the database."""
+        import numpy as np
+
+        with files.atomic_write(self.database_path) as temporary:
+            np.savez_compressed(
+                temporary,
+                codes=codes,
+                names=np.array(list(split.names), str),
+                labels=split.labels,
+                bits=bits,
+                class_names=np.array(class_names, str),
+            )
+
+    def finish(self, report):
+        """Writes the report, which marks the run as finished, and removes the backup."""
+        self.write_report(report)
+        shutil.rmtree(self.backup, ignore_errors=True)
+
+    def write_report(self, report):
+        files.write_json(self._report, {"schema_version": SCHEMA_VERSION, **report})
+
+    def _read(self, path):
+        if not path.is_file():
+            return {}
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+        if value.get("schema_version", 0) > SCHEMA_VERSION:
+            raise ValueError(
+                f"{path} was written by a newer tfhash: its schema has version "
+                f"{value['schema_version']}, and this tfhash reads {SCHEMA_VERSION} or below"
+            )
+        return value
+
+    def check_same_run(self, settings, items):
+        """Raises `ValueError` if the run was started with other settings or items."""
+        before = self.settings()
+        changed = [name for name in settings if settings[name] != before.get(name)]
+        if changed:
+            raise ValueError(
+                f"the run in {self.path} was started with "
+                + ", ".join(f"--{name}={before.get(name)}" for name in changed)
+                + ". Received: "
+                + ", ".join(f"--{name}={settings[name]}" for name in changed)
+            )
+        if self._read(self._run)["items"] != items:
+            raise ValueError(
+                f"the items of the dataset have changed since the run in {self.path} was started. "
+                "Restore them, or pass `overwrite` to start over"
+            )
+
+    def _remove(self):
+        from tfhash.callbacks.backup import Backup
+
+        # What a run writes and nothing else. The report goes first: it says that the rest is whole.
+        # The settings go last: while they are there, no other run takes the backup for its own.
+        self._report.unlink(missing_ok=True)
+        self.model_path.unlink(missing_ok=True)
+        self.database_path.unlink(missing_ok=True)
+        Backup(self.backup).remove()
+        for directory in (self.pictures, self._saved_model):
+            if directory.exists():
+                shutil.rmtree(directory)
+        self._run.unlink(missing_ok=True)

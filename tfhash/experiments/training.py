@@ -1,0 +1,378 @@
+"""Trains a network on a dataset, evaluates it, and writes the run."""
+
+import dataclasses
+import math
+import pathlib
+import textwrap
+import time
+
+import keras
+import numpy as np
+
+from tfhash.callbacks import RetrievalEvaluation, SelfTraining, TimeEstimate, TwoStageTraining
+from tfhash.callbacks.estimate import in_words
+from tfhash.data import PartlyLabeledBatches
+from tfhash.data.sampling import choose_items_per_class, similar_items_per_anchor
+from tfhash.experiments import environment, network, pictures, presets, report, settings
+from tfhash.experiments.baselines import measure_baselines, with_batch_statistics
+from tfhash.experiments.datasets import load_splits, spread, summary_of
+from tfhash.experiments.measurement import measure
+from tfhash.experiments.progress import Progress
+from tfhash.experiments.recipe import Recipe
+from tfhash.experiments.run import Run
+from tfhash.experiments.run_directory import RunDirectory
+from tfhash.losses import ExponentiatedHashingLoss
+from tfhash.text import printable
+
+# Training images that the first layer is adapted to.
+ADAPTED_ITEMS = 5_000
+
+# Training images that tell whether there are colors, and give an untrained network its statistics.
+SAMPLE_ITEMS = 1_000
+
+# Items of the training split that the validation queries search, and how often at most.
+VALIDATION_DATABASE = 10_000
+VALIDATIONS = 12
+
+# Two channels that differ by more are a color, in more than this share of the pixels. JPEG may
+# tint gray images a little.
+COLOR_DIFFERENCE, COLORED_SHARE = 16, 0.01
+
+SETTINGS = (
+    settings.Source,
+    settings.Division,
+    settings.Training,
+    settings.Measure,
+    settings.Output,
+    presets.Preset,
+    Recipe,
+)
+
+
+def train(dataset, command_line=None, verbose="auto", **given):
+    """Trains a network in two stages, evaluates it on held-out queries, and writes the run.
+
+    The state is saved after every epoch; `resume=True` continues an interrupted run. If a run is
+    finished and lacks pictures, `resume=True` draws them.
+
+    Args:
+        dataset: `"digits"`, a dataset of tensorflow-datasets, or a folder with one subfolder of
+            images per class; see `tfhash.data.load`.
+        command_line: List of arguments, for the report.
+        verbose: 0 silent, 1 with progress bars, 2 one line an epoch; see
+            `tfhash.experiments.progress.Progress`.
+        **given: Any setting of the dataclasses in `SETTINGS`, by name: `bits`, `output_dir`,
+            `resume`, `seed`, `recipe`, every field of `Recipe`, ... `tfhash train --help` lists
+            them all.
+
+    Returns:
+        `tfhash.experiments.Run`.
+
+    Raises:
+        ValueError: If a setting is out of bounds or contradicts another or the run on disk, an image
+            file is broken, or there are too few classes or items.
+        TypeError: If there is no setting of that name.
+        OSError: If files cannot be read or written.
+        FloatingPointError: If the loss is not finite.
+
+    Example:
+
+    >>> import tempfile
+    >>> run = train(
+    ...     "digits", bits=12, output_dir=tempfile.mkdtemp(), verbose=0,
+    ...     backbone="mlp", width=4, pretrain_epochs=1, finetune_epochs=1,
+    ... )
+    >>> run.report["protocol"]["queries"]
+    387
+    """
+    given = {"dataset": str(dataset), **given}
+    settings.check_names(given, *SETTINGS)
+    settings.check_training(given)
+    return _Training(given, command_line, Progress(verbose)).run()
+
+
+class _Training:
+    """One training: its settings, and what they lead to step by step."""
+
+    def __init__(self, given, command_line, progress):
+        self.command_line = command_line
+        self.progress = progress
+        self.source = settings.Source.pick(given)
+        self.division = settings.Division.pick(given)
+        self.training = settings.Training.pick(given)
+        self.variant = settings.Measure.pick(given).variant()
+        self.output = settings.Output.pick(given)
+        self.preset = presets.Preset.pick(given).recipe
+        fields = {field.name for field in dataclasses.fields(Recipe)}
+        self.recipe_given = {k: v for k, v in given.items() if k in fields and v is not None}
+        Recipe(**self.recipe_given)  # checks the bounds
+        name = pathlib.Path(settings.located(self.source.dataset)).name
+        self.files = RunDirectory(self.output.output_dir or f"runs/{name}-{self.training.bits}")
+
+    def run(self):
+        self.files.check_state(self.output.resume, self.output.overwrite)
+        self._load()
+        self._choose_recipe()
+        if self.files.is_finished and self.output.resume:
+            return self._draw_missing_pictures()
+        self._build_model()
+        # Only now that the input is known to be good, the directory is touched.
+        self.files.begin(
+            self._settings(),
+            self.source.dataset,
+            self.splits.fingerprint(),
+            self.output.resume,
+            self.output.overwrite,
+        )
+        stages = self._fit()
+        self._evaluate(stages)
+        return self._write(stages)
+
+    def _load(self):
+        self.splits = load_splits(
+            self.source, self.division, self.training.image_size, self.progress
+        )
+        _check_sides(self.splits)
+        # Folder names may be no valid text, which no file of names could hold.
+        self.class_names = [printable(name, longest=1000) for name in self.splits.classes]
+        train = self.splits.train
+        self.unlabeled = self.splits.unlabeled() if self.training.unlabeled else train.take(0)
+        self.sample = next(iter(spread(train, SAMPLE_ITEMS).batches(SAMPLE_ITEMS)))[0].numpy()
+
+    def _choose_recipe(self):
+        train, shape = self.splits.train, self.splits.image_shape
+        self.recipe_choice = self._choose_preset()
+        self.recipe = presets.make_recipe(
+            self.recipe_choice["preset"],
+            shape,
+            len(train),
+            len(self.unlabeled),
+            **self.recipe_given,
+        )
+        self._choose_items_per_class()
+        if self.training.unlabeled and self.recipe.pretrain_epochs == (
+            self.recipe.supervised_epochs()
+        ):
+            raise ValueError(
+                "with `unlabeled`, `pretrain_epochs` must be 2 or more: the first epochs see labeled "
+                f"images alone. Received: pretrain_epochs={self.recipe.pretrain_epochs}"
+            )
+        chosen = ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(self.recipe).items())
+        heading = f"Recipe {self.recipe_choice['preset']} ({self.recipe_choice['reason']}): "
+        self.progress.say(
+            textwrap.fill(heading + chosen, report.LINE_LENGTH, subsequent_indent="  ")
+        )
+
+    def _build_model(self):
+        self.model = network.build_model(
+            self.recipe,
+            self.splits.image_shape,
+            len(self.splits.classes),
+            self.training.bits,
+            ExponentiatedHashingLoss(self.training.scale),
+            self.training.seed,
+            class_names=self.class_names,
+        )
+        self.model.adapt(spread(self.splits.train, ADAPTED_ITEMS).batches())
+        self.untrained = with_batch_statistics(self.model, self.sample)
+        self._say_time_of_encoding()
+
+    def _choose_preset(self):
+        if self.preset:
+            return {"preset": self.preset, "reason": "as asked for"}
+        name, reason = presets.choose_preset(self.splits.image_shape, _has_colors(self.sample))
+        return {"preset": name, "reason": reason}
+
+    def _choose_items_per_class(self):
+        if "items_per_class" in self.recipe_given or self.training.unlabeled:
+            return
+        labels, batch_size = self.splits.train.labels, self.recipe.batch_size
+        chosen = choose_items_per_class(labels, batch_size)
+        if chosen:
+            similar = similar_items_per_anchor(labels, batch_size)
+            self.progress.say(
+                f"A random batch of {batch_size} holds {similar:.2g} images of the same class per "
+                f"image, too few to learn from: batches are made of {chosen} images per class "
+                "(items_per_class=0 for random batches)"
+            )
+            self.recipe = dataclasses.replace(self.recipe, items_per_class=chosen)
+
+    def _settings(self):
+        """What the run depends on, the recipe's choices included."""
+        parts = (self.source, self.division, self.training, self.recipe)
+        return {
+            field.name: getattr(part, field.name)
+            for part in parts
+            for field in dataclasses.fields(part)
+            if field.metadata["part_of_run"]
+        }
+
+    def _say_time_of_encoding(self):
+        """Says how long what is not training will take, judged by the time of a sample."""
+        splits, recipe = self.splits, self.recipe
+        baselines = 2 if recipe.pretrain_epochs else 1
+        images = (1 + baselines) * (len(splits.database) + len(splits.queries))
+        images += len(self.unlabeled) * (recipe.pretrain_epochs - recipe.supervised_epochs())
+        if len(splits.validation):
+            validations = math.ceil(recipe.finetune_epochs / _epochs_to_validation(recipe))
+            searched = min(len(splits.train), VALIDATION_DATABASE)
+            images += validations * (len(splits.validation) + searched)
+        self.untrained.encode(self.sample)  # compiled before it counts
+        started = time.perf_counter()
+        self.untrained.encode(self.sample)
+        seconds = images * (time.perf_counter() - started) / len(self.sample)
+        self.progress.say(
+            f"about {in_words(seconds)} besides training, to encode {images:,} images for "
+            + ("pseudo-labels, " if len(self.unlabeled) else "")
+            + "validation, the evaluation and its baselines"
+        )
+
+    def _fit(self):
+        recipe, seed = self.recipe, self.training.seed
+        train = self.splits.train
+        steps = max(1, (len(train) + len(self.unlabeled)) // recipe.batch_size)
+        stages = TwoStageTraining(
+            recipe.pretrain_epochs,
+            network.schedule(recipe, "pretrain", steps),
+            network.schedule(recipe, "finetune", steps),
+            pretrained_weights=self.files.backup / "pretrained.weights.h5",
+            backup_dir=self.files.backup,
+        )
+        callbacks = [*_validation(recipe, self.splits), stages, TimeEstimate()]
+        if len(self.unlabeled):
+            batches = partly_labeled_batches(train, self.unlabeled, recipe, seed)
+            callbacks.insert(
+                0, SelfTraining(batches, recipe.supervised_epochs(), recipe.pretrain_epochs)
+            )
+            steps = None  # the batches know how many they are
+        else:
+            batches = train.shuffled_batches(
+                recipe.batch_size,
+                seed,
+                stages.epochs_done(),
+                recipe.augmentation(),
+                recipe.augmented_epochs(),
+                recipe.items_per_class or None,
+            )
+        self.model.fit(
+            batches,
+            steps_per_epoch=steps,
+            epochs=recipe.epochs(),
+            shuffle=False,
+            verbose=self.progress.verbose,
+            callbacks=[*callbacks, *self.progress.callbacks()],
+        )
+        return stages
+
+    def _evaluate(self, stages):
+        started = time.time()
+        self.evaluation = measure(self.model, self.splits, self.variant, self.progress)
+        self.evaluation.figures["protocol"]["unlabeled_items"] = len(self.unlabeled)
+        classifier = None
+        if self.recipe.pretrain_epochs:
+            classifier = self.model.uncompiled_copy()
+            classifier.load_weights(stages.pretrained_weights)
+        self.baselines = measure_baselines(
+            self.splits, self.variant, self.progress, self.untrained, classifier
+        )
+        self.seconds = {
+            "training": round(stages.seconds, 1),
+            "evaluation": round(time.time() - started, 1),
+        }
+
+    def _write(self, stages):
+        self.files.write_model(self.model)
+        self.files.write_database(
+            self.evaluation.database, self.splits.database, self.model.bits, self.class_names
+        )
+        warning = report.codes_that_only_tell_the_class(self.evaluation.figures)
+        self.files.finish(
+            {
+                "command_line": self.command_line,
+                "settings": self._settings(),
+                "recipe": self.recipe_choice,
+                "resumed": self.output.resume,
+                "model_selection": "none: the weights after the last epoch",
+                "bits": self.model.bits,
+                "parameters": self.model.count_params(),
+                "class_names": self.class_names,
+                "preprocessing": report.preprocessing_in_words(
+                    self.model, settings.is_folder(self.source.dataset)
+                ),
+                **self.evaluation.figures,
+                "data": summary_of(self.splits),
+                "warnings": [warning] if warning else [],
+                "baselines": self.baselines,
+                "seconds": self.seconds,
+                **environment.describe(),
+                "epochs": stages.epoch_logs,
+            }
+        )
+        self._draw(self.evaluation, stages.epoch_logs)
+        run = Run(self.files.path)
+        run.model = self.model
+        return run
+
+    def _draw(self, evaluation, epoch_logs):
+        bits = self.training.bits
+        failed = pictures.draw(self.files.pictures, self.splits, evaluation, bits, epoch_logs)
+        for name, reason in failed.items():
+            self.progress.say(f"could not draw pictures/{name}: {reason}")
+
+    def _draw_missing_pictures(self):
+        run = Run(self.files.path)
+        self.files.check_same_run(self._settings(), self.splits.fingerprint())
+        self.progress.say(
+            f"The run in {self.files.path} is finished. Drawing the pictures that it lacks"
+        )
+        evaluation = measure(run.model, self.splits, self.variant, self.progress)
+        self._draw(evaluation, run.report["epochs"])
+        return run
+
+
+def partly_labeled_batches(train, unlabeled, recipe, seed):
+    """Training batches of labeled images and of others, whose labels training must not see."""
+    return PartlyLabeledBatches(
+        np.concatenate([train.images(), unlabeled.images()]),
+        np.concatenate([train.labels, np.full(len(unlabeled), -1)]),
+        recipe.batch_size,
+        seed,
+        recipe.augmentation(),
+        recipe.augmented_epochs(),
+    )
+
+
+def _validation(recipe, splits) -> list[keras.callbacks.Callback]:
+    if not len(splits.validation):
+        return []
+    # The splits that choices may rest on; the queries are for the report alone.
+    return [
+        RetrievalEvaluation(
+            splits.validation.batches(),
+            splits.train.take(VALIDATION_DATABASE).batches(),
+            every=_epochs_to_validation(recipe),
+            first_epoch=recipe.pretrain_epochs,
+        )
+    ]
+
+
+def _epochs_to_validation(recipe):
+    return math.ceil(recipe.finetune_epochs / VALIDATIONS)
+
+
+def _check_sides(splits):
+    low, high = settings.SMALLEST_SIDE, settings.LARGEST_SIDE
+    height, width, _ = splits.image_shape
+    if not (low <= height <= high and low <= width <= high):
+        raise ValueError(
+            f"the built-in backbones take images of {low} to {high} pixels a side, and those of "
+            f"{splits.source} have {height}x{width}. Pass `image_size`, {low} to {high}"
+        )
+
+
+def _has_colors(images):
+    """Whether the channels differ visibly."""
+    if images.shape[-1] == 1:
+        return False
+    difference = images.max(axis=-1).astype("int16") - images.min(axis=-1)
+    return bool(np.mean(difference > COLOR_DIFFERENCE) > COLORED_SHARE)
