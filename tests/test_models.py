@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from tfhash import codes
 from tfhash.callbacks import TwoStageTraining
-from tfhash.models import BACKBONES, HashingModel, build_backbone
+from tfhash.models import HashingModel, build_backbone
 
 
 def numpy_weights(part):
@@ -14,32 +14,6 @@ def numpy_weights(part):
 
 def moved(before, part):
     return any((a != b).any() for a, b in zip(before, numpy_weights(part)))
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("image_shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3), (64, 48, 3)])
-def test_backbones_end_in_features(name, image_shape):
-    backbone = build_backbone(name, image_shape, width=2)
-    assert backbone.input_shape == (None, *image_shape)
-    assert len(backbone.output_shape) == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "shape", "message"),
-    [
-        (
-            "vgg",
-            (8, 8, 1),
-            "`name` must be one of mlp, convnet, resnet, whitenet. Received: name='vgg'",
-        ),
-        ("mlp", (7, 8, 1), "sides of 8 to 64 pixels"),
-        ("mlp", (65, 8, 1), "sides of 8 to 64 pixels"),
-        ("mlp", (8, 8), "`image_shape` must be"),
-    ],
-)
-def test_unknown_backbones_and_sizes_are_refused(name, shape, message):
-    with pytest.raises(ValueError, match=message):
-        build_backbone(name, shape)
 
 
 def test_predict_gives_relaxed_codes_and_encode_packs_them(make_model, striped):
