@@ -74,9 +74,8 @@ class WeightedPairs(losses.ExponentiatedHashingLoss):
         super().__init__()
         self.weight = weight
 
-    def call(self, y_true, y_pred):
-        similar = pairs.similar_pairs(y_true, y_pred)
-        pair_loss = losses.bilinear_pair_loss(y_pred, y_pred, similar, self.scale)
+    def values(self, similar, codes):
+        pair_loss = losses.bilinear_pair_loss(codes, codes, similar, self.scale)
         weighted = keras.ops.where(similar, self.weight * pair_loss, pair_loss)
         return pairs.balanced_pair_mean(weighted, similar)
 

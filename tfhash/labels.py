@@ -122,6 +122,34 @@ def memberships(labels, num_classes, dtype="float32"):
     return ops.where(is_known, marks, float("nan"))
 
 
+def distribution(labels, num_classes, dtype="float32"):
+    """The probability of each class given the labels of an item, all of which are equally likely.
+
+    Args:
+        labels: Integers `[n]` (or `[n, 1]`), 0 to C - 1, or multi-hot `[n, C]` where every value
+            above 0 marks a label.
+        num_classes: The C.
+        dtype: Type of the result, a float.
+
+    Returns:
+        `[n, C]`, each row with a sum of 1; even where an item has no label, NaN where an integer is
+        out of range.
+
+    Raises:
+        ValueError: If multi-hot labels have another number of classes.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(distribution(np.array([[1, 0, 1, 0], [0, 0, 0, 0]]), 4)).tolist()
+    [[0.5, 0.0, 0.5, 0.0], [0.25, 0.25, 0.25, 0.25]]
+    """
+    marks = memberships(labels, num_classes, dtype)
+    counts = ops.sum(marks, axis=1, keepdims=True)
+    return ops.where(ops.equal(counts, 0), 1 / num_classes, marks / ops.maximum(counts, 1))
+
+
 def _marks(labels, dtype="float32"):
     # Through float32, for booleans cannot be compared with 0.
     return ops.cast(ops.greater(ops.cast(labels, "float32"), 0), dtype)

@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from tfhash.keras_private import momentum_of
+
 # Root mean square of a step of a kernel at a learning rate of 1, about that of Adam's.
 STEP_SIZE = 0.2
 
@@ -62,7 +64,7 @@ class ConvMuon(keras.optimizers.AdamW):
             super().update_step(gradient, variable, learning_rate)
             return
         # Where Adam keeps the mean of gradients; its other slot stays empty for kernels.
-        velocity = self._momentums[self._get_variable_index(variable)]
+        velocity = momentum_of(self, variable)
         gradient = ops.cast(gradient, variable.dtype)
         self.assign(velocity, self.momentum * velocity + gradient)
         ahead = ops.reshape(gradient + self.momentum * velocity, (-1, variable.shape[-1]))

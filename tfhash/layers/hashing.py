@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from tfhash import codes
+from tfhash.losses import replicas
 
 # Of the moving statistics, which are to follow a network that still learns.
 MOMENTUM = 0.9
@@ -78,6 +79,8 @@ class HashingLayer(keras.layers.Layer):
             momentum=MOMENTUM,
             center=False,
             scale=False,
+            # Over all replicas of a `tf.distribute` strategy, so that they train as one device does.
+            synchronized=replicas.num_replicas() > 1,
             trainable=self.trainable,
             dtype="float32",  # whatever the global policy
             name="standardization",

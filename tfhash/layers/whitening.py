@@ -101,7 +101,9 @@ class PatchWhitening(keras.layers.Layer):
         return patches.reshape(-1, self.size**2 * images.shape[-1]).astype("float64")
 
     def call(self, images):
-        return ops.conv(images, self.kernel, padding="valid") + self.bias
+        return (
+            ops.conv(images, self.kernel, padding="valid", data_format="channels_last") + self.bias
+        )
 
     def compute_output_shape(self, input_shape):
         n, *sides, channels = input_shape

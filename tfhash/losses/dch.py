@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from tfhash.losses import pairs
+from tfhash.losses.pair_loss import PairLoss
 
 
 @keras.saving.register_keras_serializable("tfhash")
-class DCHLoss(keras.losses.Loss):
+class DCHLoss(PairLoss):
     """Negative log-likelihood of the pairs, similar with probability `gamma / (gamma + d)`.
 
     The distance is `d(x, y) = B / 2 (1 - cos(x, y))`, which for binary codes is Hamming's. With
@@ -56,11 +57,10 @@ class DCHLoss(keras.losses.Loss):
         self.gamma = None if gamma is None else pairs.check_positive("gamma", gamma)
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
 
-    def call(self, y_true, y_pred):
-        similar = pairs.similar_pairs(y_true, y_pred)
-        bits = y_pred.shape[1]
+    def values(self, similar, codes):
+        bits = codes.shape[1]
         gamma = 5 / 12 * bits if self.gamma is None else self.gamma
-        unit = pairs.unit_rows(y_pred)
+        unit = pairs.unit_rows(codes)
         distance = bits / 2 * (1 - ops.matmul(unit, ops.transpose(unit)))
         # Rounding must not make it negative; log(1 + gamma / d) stays finite.
         distance = ops.maximum(distance, 1e-4)

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from tfhash.losses import pairs
+from tfhash.losses.pair_loss import PairLoss
 
 
 @keras.saving.register_keras_serializable("tfhash")
-class DTSHLoss(keras.losses.Loss):
+class DTSHLoss(PairLoss):
     """Negative log-likelihood that each item is nearer to its similar items than to the others.
 
     With `theta_ij = <u_i, u_j> / 2`, and over all triplets of an item i of the batch, an item j
@@ -52,13 +53,12 @@ class DTSHLoss(keras.losses.Loss):
         self.margin = None if margin is None else pairs.check_weight("margin", margin)
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
 
-    def call(self, y_true, y_pred):
-        similar = pairs.similar_pairs(y_true, y_pred)
-        margin = y_pred.shape[1] / 4 if self.margin is None else self.margin
-        theta = ops.matmul(y_pred, ops.transpose(y_pred)) / 2
+    def values(self, similar, codes):
+        margin = codes.shape[1] / 4 if self.margin is None else self.margin
+        theta = ops.matmul(codes, ops.transpose(codes)) / 2
         others = pairs.not_self(similar, theta.dtype)
         positive = ops.cast(similar, theta.dtype) * others
-        quantization = pairs.distance_to_vertex(y_pred)
+        quantization = pairs.distance_to_vertex(codes)
         triplets = triplet_mean(theta, positive, others - positive, margin)
         return triplets + self.quantization_weight * quantization
 

@@ -20,6 +20,7 @@ import keras
 from keras import ops
 
 from tfhash.losses import pairs
+from tfhash.losses.pair_loss import PairLoss
 
 # exp(-2 scale), the smallest number on the way, has to stay a normal float32.
 MAX_SCALE = 40.0
@@ -131,7 +132,7 @@ def log_bilinear_by_series(left, right, similar, scale, length=None):
 
 
 @keras.saving.register_keras_serializable("tfhash")
-class ExponentiatedHashingLoss(keras.losses.Loss):
+class ExponentiatedHashingLoss(PairLoss):
     """Exponentiated hashing loss over all pairs of a batch.
 
     The value of a sample is the mean loss of its similar pairs plus the mean loss of its
@@ -189,10 +190,9 @@ class ExponentiatedHashingLoss(keras.losses.Loss):
         self.scale = float(scale)
         self.approximation = approximation
 
-    def call(self, y_true, y_pred):
-        similar = pairs.similar_pairs(y_true, y_pred)
+    def values(self, similar, codes):
         pair_loss = bilinear_pair_loss if self.approximation else exponentiated_pair_loss
-        return pairs.balanced_pair_mean(pair_loss(y_pred, y_pred, similar, self.scale), similar)
+        return pairs.balanced_pair_mean(pair_loss(codes, codes, similar, self.scale), similar)
 
     def get_config(self):
         return {

@@ -20,12 +20,6 @@ def check_batch(y_true, y_pred):
         )
 
 
-def similar_pairs(y_true, y_pred):
-    """Checks the batch, and marks the pairs of items that share a label, booleans `[n, n]`."""
-    check_batch(y_true, y_pred)
-    return labels_lib.similar(y_true, y_true)
-
-
 def sign_of_pairs(similar, dtype):
     """+1 where a pair is similar, -1 elsewhere."""
     return 2 * ops.cast(similar, dtype) - 1

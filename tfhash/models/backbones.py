@@ -8,6 +8,9 @@ from keras import layers
 
 from tfhash.layers import PatchWhitening
 
+# Of all layers, whatever `keras.config.image_data_format()` says: images are [height, width, channels].
+CHANNELS_LAST = {"data_format": "channels_last"}
+
 
 def build_backbone(name, image_shape, width=32):
     """Builds a backbone by name.
@@ -43,7 +46,7 @@ def build_backbone(name, image_shape, width=32):
 
 
 def _mlp(x, width):
-    x = layers.Flatten()(x)
+    x = layers.Flatten(**CHANNELS_LAST)(x)
     for _ in range(2):
         x = layers.Dense(8 * width, use_bias=False)(x)
         x = _norm()(x)
@@ -55,12 +58,12 @@ def _convnet(x, width):
     """Convolutions with batch normalization; the size halves and the width doubles."""
     x = _conv_bn_relu(x, width)
     while x.shape[1] > 7 and x.shape[2] > 7:
-        x = layers.MaxPooling2D()(x)
+        x = layers.MaxPooling2D(**CHANNELS_LAST)(x)
         width = min(2 * width, 128)
         x = _conv_bn_relu(x, width)
         x = _conv_bn_relu(x, width)
-    x = layers.MaxPooling2D()(x)
-    x = layers.Flatten()(x)
+    x = layers.MaxPooling2D(**CHANNELS_LAST)(x)
+    x = layers.Flatten(**CHANNELS_LAST)(x)
     x = layers.Dense(256, use_bias=False)(x)
     x = _norm()(x)
     return layers.Activation("relu")(x)
@@ -75,14 +78,14 @@ def _resnet(x, width):
         x = _residual_block(x, width, strides=1)
     x = _norm()(x)
     x = layers.Activation("relu")(x)
-    return layers.GlobalAveragePooling2D()(x)
+    return layers.GlobalAveragePooling2D(**CHANNELS_LAST)(x)
 
 
 def _residual_block(x, width, strides):
     y = _norm()(x)
     y = layers.Activation("relu")(y)
     if strides > 1:
-        x = layers.Conv2D(width, 1, strides=strides, use_bias=False)(y)
+        x = layers.Conv2D(width, 1, strides=strides, use_bias=False, **CHANNELS_LAST)(y)
     y = _conv(y, width, strides)
     y = _norm()(y)
     y = layers.Activation("relu")(y)
@@ -106,15 +109,18 @@ def _whitenet(x, width):
     for filters in (width, wide, wide):
         x = _conv(x, filters)
         if min(x.shape[1:3]) > 1:
-            x = layers.MaxPooling2D()(x)
+            x = layers.MaxPooling2D(**CHANNELS_LAST)(x)
         x = _norm_gelu(x)
         x = _norm_gelu(_conv(x, filters))
-    return layers.GlobalMaxPooling2D()(x)
+    return layers.GlobalMaxPooling2D(**CHANNELS_LAST)(x)
 
 
 def _conv(x, filters, strides=1):
     # Batch normalization follows, which has a shift of its own.
-    return layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
+    convolution = layers.Conv2D(
+        filters, 3, strides=strides, padding="same", use_bias=False, **CHANNELS_LAST
+    )
+    return convolution(x)
 
 
 def _norm_gelu(x):
