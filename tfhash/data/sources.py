@@ -81,6 +81,10 @@ class Source:
 class DecodedImages:
     """Images of a source in memory, decoded when they are first asked for.
 
+    Attributes:
+        images: NumPy `uint8 [n, height, width, channels]`; zeros where not decoded.
+        tensor: The same as a tensor.
+
     Args:
         source: `Source`.
         image_shape: `(height, width, channels)`.
@@ -89,12 +93,13 @@ class DecodedImages:
 
     def __init__(self, source, image_shape, indices):
         self._source, self._image_shape, self._indices = source, image_shape, indices
-        # Memory that is not written to is not taken up.
-        self._images = np.zeros((len(indices), *image_shape), np.uint8)
+        self.images = _aligned_zeros((len(indices), *image_shape))
+        # The same memory, not a copy.
+        self.tensor = tf.experimental.dlpack.from_dlpack(self.images.__dlpack__())
         self._is_decoded = np.zeros(len(indices), bool)
 
     def rows_of(self, indices):
-        """The rows of items, decoded, in the array that `images` reads."""
+        """The rows of items in `images` and `tensor`, decoded now if they are not yet."""
         rows = np.searchsorted(self._indices, indices)
         missing = np.unique(rows[~self._is_decoded[rows]])
         images = decode(self._source, self._indices[missing], self._image_shape).batch(_CHUNK)
@@ -102,14 +107,18 @@ class DecodedImages:
         with translated():
             for batch in images.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
                 written = missing[done : done + len(batch)]
-                self._images[written] = batch
+                self.images[written] = batch
                 self._is_decoded[written] = True
                 done += len(batch)
         return rows
 
-    def images(self, rows):
-        """Images `[*rows.shape, height, width, channels]` of rows, which must be decoded."""
-        return self._images[rows]
+
+def _aligned_zeros(shape):
+    """A NumPy array `uint8` at an address that TensorFlow takes. Nothing is taken up until written."""
+    alignment, size = 64, int(np.prod(shape))
+    memory = np.zeros(size + alignment, np.uint8)
+    start = -memory.ctypes.data % alignment
+    return memory[start : start + size].reshape(shape)
 
 
 def decode(source, indices, image_shape):

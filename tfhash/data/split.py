@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow as tf
 
 from tfhash.data import sampling
-from tfhash.data.arrays import ArrayBatches
 from tfhash.data.sources import Source, decode
 from tfhash.errors import translated
 
@@ -59,13 +58,13 @@ class Split:
                 in memory, otherwise while they are read, as errors that
                 `tfhash.errors.translated` turns into these.
         """
-        labels = tf.data.Dataset.from_tensor_slices(self.labels)
-        if self._decoded is None:
-            images = decode(self.source, self.indices, self.image_shape)
-            return tf.data.Dataset.zip(images, labels).batch(batch_size).prefetch(2)
-        rows = tf.data.Dataset.from_tensor_slices(self._decoded.rows_of(self.indices))
-        batches = tf.data.Dataset.zip(rows, labels).batch(batch_size)
-        return batches.map(lambda rows, labels: (self._from_memory(rows), labels)).prefetch(2)
+        count = len(self)
+        positions = tf.data.Dataset.range(0, count, batch_size).map(
+            lambda start: tf.range(start, tf.minimum(start + batch_size, count))
+        )
+        batches = self._reader(batch_size, drop_remainder=False)(positions)
+        cardinality = tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))
+        return batches.apply(cardinality).prefetch(2)
 
     def images(self, indices=None):
         """Images, NumPy `uint8 [*indices.shape, height, width, channels]`.
@@ -75,7 +74,7 @@ class Split:
         """
         chosen = self.indices if indices is None else self.indices[np.asarray(indices, "int64")]
         if self._decoded is not None:
-            return self._decoded.images(self._decoded.rows_of(chosen))
+            return self._decoded.images[self._decoded.rows_of(chosen)]
         unique, places = np.unique(chosen, return_inverse=True)
         with translated():
             images = decode(self.source, unique, self.image_shape).as_numpy_iterator()
@@ -143,98 +142,65 @@ class Split:
         Raises:
             ValueError: If there are no items, or the augmentation does not suit the images.
         """
-        arrays = ArrayBatches(
-            _Images(self),
-            self.labels,
-            batch_size,
-            seed,
-            first_epoch,
-            augmentation,
-            augmented_epochs,
-            items_per_class,
-        )
-        if self._decoded is None:
-            return self._streamed(arrays).prefetch(tf.data.AUTOTUNE)
-        rows = self._decoded.rows_of(self.indices)
-        arrays.images = _Rows(self._decoded, rows)
+        if not len(self):
+            raise ValueError("there must be images to train on. Received: an empty split")
+        if augmentation:
+            augmentation.check(self.image_shape)
+        steps = self.steps_per_epoch(batch_size)
+        batch_size = min(batch_size, len(self))
+        read = self._reader(batch_size, drop_remainder=True)
 
-        def batch(index):
-            images, labels = tf.numpy_function(
-                arrays.__getitem__, [index], (tf.uint8, tf.int64), stateful=False
-            )
-            size = arrays.batch_size
-            return tf.ensure_shape(images, (size, *self.image_shape)), tf.ensure_shape(labels, size)
+        def draw(epoch):
+            order = sampling.epoch_order(self.labels, seed, int(epoch), items_per_class)
+            return order[: steps * batch_size].reshape(steps, batch_size)
 
-        batches = tf.data.Dataset.range(tf.int64.max).map(
-            batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
-        return batches.prefetch(tf.data.AUTOTUNE)
+        def augment(images, epoch, step):
+            return augmentation(images, (seed, epoch, step)) if epoch < augmented_epochs else images
 
-    def _streamed(self, arrays):
-        """Batches of `ArrayBatches` whose images are decoded on the way."""
-        size, steps = arrays.batch_size, arrays.steps_per_epoch
-
-        def order(epoch):
-            drawn = sampling.epoch_order(
-                self.labels, arrays.seed, int(epoch), arrays.items_per_class
-            )
-            return self.indices[drawn[: steps * size]]
-
-        def items_of(epoch):
-            indices = tf.numpy_function(order, [epoch], tf.int64)
-            return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(indices, (steps * size,)))
-
-        def augment(images, number):
-            epoch, step = divmod(int(number), steps)
-            epoch += arrays.first_epoch
-            if epoch >= arrays.augmented_epochs:
-                return images
-            return arrays.augmentation(images, (arrays.seed, epoch, step))
-
-        labels = tf.constant(self.source.labels)
-        batches = (
-            tf.data.Dataset.range(arrays.first_epoch, tf.int32.max)
-            .flat_map(items_of)
-            .map(
-                lambda i: (self.source.resized_image(i, self.image_shape), tf.gather(labels, i)),
+        def epoch_batches(epoch):
+            order = tf.numpy_function(draw, [epoch], tf.int64)
+            order = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, (steps, batch_size)))
+            batches = read(order)
+            if not augmentation:
+                return batches
+            return batches.enumerate().map(
+                lambda step, batch: (
+                    tf.ensure_shape(
+                        tf.numpy_function(augment, [batch[0], epoch, step], tf.uint8),
+                        batch[0].shape,
+                    ),
+                    batch[1],
+                ),
                 num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=True,
             )
-            .batch(size, drop_remainder=True)
-        )
-        if not arrays.augmentation:
-            return batches
 
-        def augmented(number, batch):
-            images = tf.numpy_function(augment, [batch[0], number], tf.uint8, stateful=False)
-            return tf.ensure_shape(images, batch[0].shape), batch[1]
+        epochs = tf.data.Dataset.range(first_epoch, tf.int32.max)
+        return epochs.flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
 
-        return batches.enumerate().map(augmented, num_parallel_calls=tf.data.AUTOTUNE)
+    def _reader(self, batch_size, drop_remainder):
+        """A function from a dataset of batches of positions in the split to `(images, labels)`."""
+        # Made here, for a dataset may read them in a graph.
+        labels = tf.constant(self.labels)
+        in_parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
+        if self._decoded is None:
+            indices, shape = tf.constant(self.indices), self.image_shape
+
+            def read_item(position):
+                image = self.source.resized_image(tf.gather(indices, position), shape)
+                return image, tf.gather(labels, position)
+
+            return lambda batches: (
+                batches.unbatch()
+                .map(read_item, **in_parallel)
+                .batch(batch_size, drop_remainder=drop_remainder)
+            )
+        images, rows = self._decoded.tensor, tf.constant(self._decoded.rows_of(self.indices))
+
+        def read_batch(positions):
+            return tf.gather(images, tf.gather(rows, positions)), tf.gather(labels, positions)
+
+        return lambda batches: batches.map(read_batch, **in_parallel)
 
     @functools.cached_property
     def _decoded(self):
         return self.source.decoded(self.image_shape, self.indices)
-
-    def _from_memory(self, rows):
-        images = tf.numpy_function(self._decoded.images, [rows], tf.uint8, stateful=False)
-        return tf.ensure_shape(images, (None, *self.image_shape))
-
-
-class _Images:
-    """The images of a split as `ArrayBatches` takes them, by index."""
-
-    def __init__(self, split):
-        self.shape = (len(split), *split.image_shape)
-
-    def __len__(self):
-        return self.shape[0]
-
-
-class _Rows:
-    """Rows of decoded images, by index."""
-
-    def __init__(self, decoded, rows):
-        self._decoded, self._rows = decoded, rows
-
-    def __getitem__(self, indices):
-        return self._decoded.images(self._rows[indices])
