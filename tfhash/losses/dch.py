@@ -17,12 +17,11 @@ class DCHLoss(PairLoss):
         L = sum_ij w_ij (s_ij log(d_ij / gamma) + log(1 + gamma / d_ij))
             + lambda sum_i log(1 + d(|h_i|, 1) / gamma)
 
-    Here the second sum is the term of each item, and the first the mean over its pairs. The paper's
-    weights also grow with the share of labels that a similar pair has in common; here all similar
-    pairs weigh alike.
+    The first sum is a mean over the pairs of an item here. The weights of the paper also grow with the
+    share of common labels; here all similar pairs have the same weight.
 
     Args:
-        gamma: Distance at which a pair is as likely similar as not, in bits, > 0; by default
+        gamma: Distance at which a pair is similar with probability 1/2, in bits, > 0; by default
             5 / 12 B, which is 20 of 48 bits.
         quantization_weight: The `lambda` above, >= 0.
         reduction, name, dtype: As in `keras.losses.Loss`.

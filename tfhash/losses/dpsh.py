@@ -9,17 +9,17 @@ from tfhash.losses.pair_loss import PairLoss
 
 @keras.saving.register_keras_serializable("tfhash")
 class DPSHLoss(PairLoss):
-    """Negative log-likelihood of which pairs are similar, with a quantization penalty.
+    """Negative log-likelihood of the pairs, with a quantization penalty.
 
     With `theta_ij = <u_i, u_j> / 2`, `s_ij` 1 or 0, and b the sign of u:
 
         L = - sum_ij (s_ij theta_ij - log(1 + exp(theta_ij))) + eta sum_i |b_i - u_i|^2
 
-    Here the first sum is the mean over the other items of the batch, and the second the mean over
-    bits, so that `quantization_weight` means the same for every batch and length of code.
+    The first sum is a mean over the other items of the batch here, and the second a mean over bits, so
+    `quantization_weight` means the same for every batch size and code length.
 
     Args:
-        quantization_weight: The `eta` of these means, >= 0.
+        quantization_weight: The `eta` above, >= 0.
         reduction, name, dtype: As in `keras.losses.Loss`.
 
     Call arguments:

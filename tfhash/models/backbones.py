@@ -16,11 +16,11 @@ def build_backbone(name, image_shape, width=32):
     """Builds a backbone by name.
 
     Args:
-        name: `"mlp"`, `"convnet"`, `"resnet"` or `"whitenet"`, whose first layer is to be adapted to
-            images (see `tfhash.layers.PatchWhitening`).
+        name: `"mlp"`, `"convnet"`, `"resnet"` or `"whitenet"`; adapt the first layer of the last to
+            images by `HashingModel.adapt`.
         image_shape: `(height, width, channels)` of the images, 8 to 64 pixels a side.
-        width: Channels of the first convolution (for `"mlp"`: an eighth of a layer's
-            units); cost grows with its square.
+        width: Channels of the first convolution (for `"mlp"`: an eighth of the units of a layer);
+            cost grows with its square.
 
     Returns:
         A functional `keras.Model` from scaled images to features.
@@ -38,7 +38,7 @@ def build_backbone(name, image_shape, width=32):
     if len(image_shape) != 3 or not all(8 <= side <= 64 for side in image_shape[:2]):
         raise ValueError(
             "`image_shape` must be (height, width, channels) with sides of 8 to 64 pixels; for "
-            "larger images resize them or pass a backbone of your own, as one of "
+            "larger images, resize them or pass your own backbone, such as one of "
             f"`keras.applications`. Received: image_shape={tuple(image_shape)}"
         )
     images = keras.Input(image_shape, name="scaled_images")
@@ -99,7 +99,7 @@ def _conv_bn_relu(x, width):
 
 
 def _whitenet(x, width):
-    """Whitened patches, then wide convolutions that are pooled early.
+    """Whitened patches, then wide convolutions with early pooling.
 
     After the network of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024).
     """
@@ -116,7 +116,7 @@ def _whitenet(x, width):
 
 
 def _conv(x, filters, strides=1):
-    # Batch normalization follows, which has a shift of its own.
+    # No bias, because batch normalization follows.
     convolution = layers.Conv2D(
         filters, 3, strides=strides, padding="same", use_bias=False, **CHANNELS_LAST
     )
@@ -124,12 +124,12 @@ def _conv(x, filters, strides=1):
 
 
 def _norm_gelu(x):
-    # The next convolution can scale by itself.
+    # No scale, because the next convolution can scale.
     return layers.Activation("gelu")(_norm(scale=False)(x))
 
 
 def _norm(**arguments):
-    # Statistics that follow a stage of a few hundred steps: the classifier is judged by them, too.
+    # Fast enough for a stage of a few hundred steps.
     return layers.BatchNormalization(momentum=0.9, **arguments)
 
 
