@@ -15,7 +15,10 @@ def examples(document):
     return [pytest.param(block, id=f"{document}-{i}") for i, block in enumerate(blocks)]
 
 
-@pytest.mark.parametrize("block", [*examples("README.md"), *examples("docs/training.md")])
+DOCUMENTS = ("README.md", "docs/ops.md", "docs/training.md")
+
+
+@pytest.mark.parametrize("block", [block for name in DOCUMENTS for block in examples(name)])
 def test_the_examples_run(block):
     names = {}
     exec(compile(block, "example", "exec"), names)

@@ -32,8 +32,8 @@ def listed(batches, count=None):
 def test_batches_hold_all_items_in_order(numbered):
     batches = numbered.batches(8)
     assert [len(images) for images, _ in listed(batches)] == [8, 8, 8, 5] == 3 * [8] + [5]
-    assert sum((images for images, _ in listed(batches)), []) == list(range(28, -1, -1))
-    assert sum((labels for _, labels in listed(batches)), []) == numbered.labels.tolist()
+    assert [image for images, _ in listed(batches) for image in images] == list(range(28, -1, -1))
+    assert [label for _, labels in listed(batches) for label in labels] == numbered.labels.tolist()
     assert len(batches) == 4
     assert len(list(numbered.take(0).batches())) == 0
 
