@@ -1,13 +1,14 @@
-# make demo: learn codes of handwritten digits and show what they find
-# make test: lint and run all tests
+# make demo: learn codes of handwritten digits and evaluate them
+# make test: lint, type-check and run all tests
+# make tables: write the tables of the documents from benchmarks/results
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_DIR ?= runs/demo
-# A file of tests stays in one process, for its tests share what they train. Files go in the order of
-# their names: by their number of tests, the slow ones would come last.
+# One process per test file, because its tests share trained models. In order of file names: sorted by
+# number of tests, the slow files would come last.
 IN_PARALLEL = --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
-.PHONY: demo test clean
+.PHONY: demo test tables clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/tfhash train --dataset=digits --bits=12 --output_dir=$(DEMO_DIR) --overwrite
@@ -21,6 +22,9 @@ test: $(VENV)/installed-dev
 		tests/test_losses.py tests/test_every_loss.py tests/test_layers.py tests/test_metrics.py \
 		tests/test_optimizers.py tests/test_models.py tests/test_callbacks.py \
 		tests/test_self_training.py
+
+tables:
+	$(PYTHON) benchmarks/write_tables.py
 
 $(VENV)/installed-%: pyproject.toml setup.py $(wildcard tfhash_ops/cc/*/*)
 	$(PYTHON) -m venv $(VENV)

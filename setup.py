@@ -1,8 +1,7 @@
-"""Builds tfhash, and its compiled ops against the TensorFlow at hand.
+"""Builds tfhash and compiles its ops against the installed TensorFlow.
 
-TFHASH_BUILD_OPS=0 leaves the compiled ops out, and TFHASH_BUILD_OPS=jax those that need TensorFlow.
-TFHASH_BUILD_CUDA=1 adds the kernels for NVIDIA GPUs. Everything else about the package is in
-pyproject.toml.
+TFHASH_BUILD_OPS=0 compiles no ops, TFHASH_BUILD_OPS=jax only those for JAX. TFHASH_BUILD_CUDA=1
+adds kernels for NVIDIA GPUs. All other metadata is in pyproject.toml.
 """
 
 import concurrent.futures
@@ -18,24 +17,25 @@ from setuptools.command.build_ext import build_ext
 
 CC = pathlib.Path("tfhash_ops/cc")
 
-# A library serves the TensorFlow it was compiled against and no other.
+# Compiled ops work with exactly the TensorFlow version they were compiled against.
 SUPPORTED_TENSORFLOW = "tensorflow~=2.21.0"
 REQUIREMENTS = [
-    "keras>=3.12",
+    "keras>=3.12,<3.16",  # tfhash.keras_private uses private names, tested up to 3.15
     "numpy",
     "absl-py",
     "tensorflow-datasets>=4.9.9",
     "importlib_resources",  # tensorflow-datasets 4.9.10 imports it and does not declare it
     "matplotlib>=3.8",
+    "pillow>=11.3",  # the first version that reads AVIF
+    "rich",
 ]
 
-
-# What the kernels for GPUs are compiled for; newer GPUs get code from the last one's.
+# GPU architectures to compile for. Newer GPUs compile the PTX of the last one.
 CUDA_ARCHITECTURES = ("80", "90")
 
 
 def ops_to_build():
-    """What the ops are compiled against: "tensorflow", "jax", or None."""
+    """What to compile the ops against: "tensorflow", "jax", or None."""
     wanted = os.environ.get("TFHASH_BUILD_OPS") or "1"
     known = {"0": None, "1": "tensorflow", "jax": "jax"}
     if wanted not in known:
@@ -54,7 +54,7 @@ def builds_cuda():
 
 
 def tensorflow_version():
-    """The version of the TensorFlow that is installed, None if there is none."""
+    """Version of the installed TensorFlow, or None."""
     try:
         return importlib.metadata.version("tensorflow")
     except importlib.metadata.PackageNotFoundError:
@@ -62,7 +62,7 @@ def tensorflow_version():
 
 
 def find_compiler():
-    """The C++ compiler's command: CXX, or the first of the usual names."""
+    """Command of the C++ compiler: CXX, or the first one found of c++, g++ and clang++."""
     wanted = os.environ.get("CXX")
     candidates = [wanted] if wanted else ["c++", "g++", "clang++"]
     for candidate in candidates:
@@ -70,29 +70,29 @@ def find_compiler():
         if shutil.which(command[0]):
             return command
     raise SystemExit(
-        "tfhash compiles its ops with a C++17 compiler, and found none: looked for "
-        f"{', '.join(candidates)}. Install one (on Debian: apt install g++), name one in CXX, "
-        "or set TFHASH_BUILD_OPS=0 to install tfhash without compiled ops."
+        "tfhash needs a C++17 compiler to compile its ops, but found none. Tried: "
+        f"{', '.join(candidates)}. Install one (Debian: apt install g++), set CXX, or set "
+        "TFHASH_BUILD_OPS=0 to install tfhash without compiled ops."
     )
 
 
 def find_nvcc():
-    """CUDA's compiler: NVCC, or the nvcc on the path."""
+    """Command of the CUDA compiler: NVCC, or nvcc."""
     wanted = shlex.split(os.environ.get("NVCC") or "nvcc")
     if shutil.which(wanted[0]) is None:
         raise SystemExit(
-            f"TFHASH_BUILD_CUDA=1 compiles kernels with CUDA's nvcc, and found none: looked for "
-            f"{wanted[0]}. Install the CUDA toolkit, name its nvcc in NVCC, or unset TFHASH_BUILD_CUDA."
+            f"TFHASH_BUILD_CUDA=1 needs CUDA's nvcc, but found none. Tried: {wanted[0]}. Install the "
+            "CUDA toolkit, set NVCC, or unset TFHASH_BUILD_CUDA."
         )
     return wanted
 
 
 def tensorflow_flags():
-    """What compiles and what links against the installed TensorFlow."""
+    """Flags that compile and link against the installed TensorFlow."""
     if tensorflow_version() is None:
         raise SystemExit(
-            "tfhash compiles its ops against the installed package tensorflow, and found none (it "
-            "does not take others, as tensorflow-cpu). "
+            "tfhash compiles its ops against the package tensorflow, which is not installed "
+            "(variants such as tensorflow-cpu do not count). "
             f"Install {SUPPORTED_TENSORFLOW} first, or set TFHASH_BUILD_OPS=0 to install "
             "tfhash without compiled ops."
         )
@@ -102,19 +102,19 @@ def tensorflow_flags():
     compile_flags = [
         *(flag for flag in tf.sysconfig.get_compile_flags() if not flag.startswith("-I")),
         f'-DTFHASH_TENSORFLOW_VERSION="{tf.__version__}"',
-        # As system headers, so that their warnings stay their own.
+        # As system headers, to silence their warnings.
         *("-isystem", include, "-isystem", include / "external/highwayhash"),
     ]
     return compile_flags, [*tf.sysconfig.get_link_flags(), "-l:libtensorflow_cc.so.2"]
 
 
 def jax_flags():
-    """What compiles against the headers of the installed JAX; nothing links against it."""
+    """Flags that compile against the headers of the installed JAX. There is nothing to link."""
     try:
         import jax
     except ImportError:
         raise SystemExit(
-            "TFHASH_BUILD_OPS=jax compiles against the headers of the installed JAX, and found none. "
+            "TFHASH_BUILD_OPS=jax compiles against the headers of JAX, which is not installed. "
             "Install jax first, and pass --no-build-isolation to pip."
         ) from None
     return ["-std=c++17", "-isystem", jax.ffi.include_dir()], []
@@ -127,16 +127,16 @@ def run(command):
 
 
 class BuildOps(build_ext):
-    """Compiles all sources in parallel, and links shared libraries from them.
+    """Compiles all sources in parallel and links them into shared libraries.
 
-    These are no Python modules, and keep their plain names.
+    The libraries are not Python modules, so their file names get no ABI suffix.
     """
 
     def get_ext_filename(self, fullname):
         return str(pathlib.Path(*fullname.split("."))) + ".so"
 
     def run(self):
-        # Of an earlier build with other switches: they would be loaded, or packed into a wheel.
+        # Libraries of an earlier build with other settings must not be loaded or packaged.
         folders = [self.build_lib, "."] if self.inplace else [self.build_lib]
         current = {extension.name.split(".")[-1] for extension in self.extensions}
         for folder in folders:
@@ -154,7 +154,7 @@ class BuildOps(build_ext):
         if builds_cuda():
             self.compile_flags.append("-DTFHASH_WITH_CUDA")
         pathlib.Path(self.build_temp).mkdir(parents=True, exist_ok=True)
-        # The last library's sources take longest to compile.
+        # Last library first: its sources are the slowest to compile.
         sources = [source for extension in self.extensions for source in extension.sources][::-1]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(self.compile_source, dict.fromkeys(sources)))
@@ -170,7 +170,7 @@ class BuildOps(build_ext):
         run([*command, *self.compile_flags, "-c", source, "-o", self.object_of(source)])
 
     def build_extension(self, extension):
-        """Links one library, against the others beside it that it names."""
+        """Links one library, against the libraries that it names."""
         target = pathlib.Path(self.get_ext_fullpath(extension.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         objects = [self.object_of(source) for source in extension.sources]
@@ -187,7 +187,7 @@ class BuildOps(build_ext):
 
 
 def library(name, folders, files=(), libraries=()):
-    """A library of the sources in some folders, and of some more files."""
+    """A library of all sources in `folders`, except tests, and of some more files."""
     sources = sorted(
         str(path)
         for folder in folders
@@ -198,7 +198,7 @@ def library(name, folders, files=(), libraries=()):
     return Extension(f"tfhash_ops.lib{name}", sources, libraries=list(libraries))
 
 
-# These know nothing of TensorFlow, but for the headers of XLA's foreign function interface.
+# These do not depend on TensorFlow, except for the headers of XLA's foreign function interface.
 libraries = [library("tfhash_core", ["core", "ffi"])]
 handlers = ["tfhash_core"]
 if builds_cuda():

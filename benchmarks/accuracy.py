@@ -1,10 +1,9 @@
-"""Every loss on one backbone, one budget and one protocol.
+"""Compares all losses with the same backbone, training budget and protocol.
 
-For each seed a network is pre-trained once, and every arm fine-tunes it from there for the same
-number of steps, at the same learning rate, on the same batches. The last weights count; the test
-queries are asked once, when a cell ends. Validation queries are reported beside them, for choices
-may rest on those alone. Every cell is saved as it ends: run again to go on.
-Processes with seeds of their own can share the work, one for each core.
+For each seed, a network is pre-trained once. Every arm fine-tunes it for the same number of steps, with
+the same learning rates, on the same batches. The final weights are evaluated, once, on the test queries;
+design choices are based on the validation queries alone, which are reported as well. Each cell is saved
+when it is done: run again to continue. Several processes with different seeds can run at the same time.
 
     python benchmarks/accuracy.py --dataset=mnist --title=MNIST --data_dir=../shared/datasets
     python benchmarks/accuracy.py --dataset=cifar10 --title="CIFAR-10 (JPEG copy)" \
@@ -36,7 +35,7 @@ from tfhash.experiments.datasets import spread
 from tfhash.experiments.training import ADAPTED_ITEMS, SAMPLE_ITEMS, VALIDATION_DATABASE
 from tfhash.losses import pairs
 
-# Those of `tfhash train`, on smaller networks and for fewer epochs.
+# The recipes of `tfhash train`, with smaller networks and fewer epochs.
 RECIPES = {
     "mnist": dataclasses.replace(
         make_recipe("simple", (28, 28, 1), 57_000),
@@ -58,7 +57,7 @@ RECIPES = {
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """What is compared: a loss at a length of code, and how it is trained."""
+    """One row of the comparison: a loss, a code length, and how to train."""
 
     loss: Callable[[int, int], keras.losses.Loss]  # of the number of classes and the bits
     bits: int = 12
@@ -69,15 +68,14 @@ class Arm:
 
 
 class WeightedPairs(losses.ExponentiatedHashingLoss):
-    """The exponentiated loss, whose similar pairs weigh more or less than the others."""
+    """The exponentiated loss with a weight for similar pairs."""
 
     def __init__(self, weight):
         super().__init__()
         self.weight = weight
 
-    def call(self, y_true, y_pred):
-        similar = pairs.similar_pairs(y_true, y_pred)
-        pair_loss = losses.bilinear_pair_loss(y_pred, y_pred, similar, self.scale)
+    def values(self, similar, codes):
+        pair_loss = losses.bilinear_pair_loss(codes, codes, similar, self.scale)
         weighted = keras.ops.where(similar, self.weight * pair_loss, pair_loss)
         return pairs.balanced_pair_mean(weighted, similar)
 
@@ -86,7 +84,7 @@ class WeightedPairs(losses.ExponentiatedHashingLoss):
 
 
 class AveragedWeights(keras.callbacks.Callback):
-    """Leaves the model with an exponential moving average of the weights of its steps."""
+    """Sets the weights to their exponential moving average at the end of training."""
 
     momentum = 0.99
 
@@ -109,17 +107,17 @@ def _weighted(weight):
     return lambda classes, bits: WeightedPairs(weight)
 
 
-# The classifier goes on training as one, and the class that it predicts is the code.
+# Trains the classifier instead; the predicted class is the code.
 PREDICTED_CLASS = "predicted class"
 
-# An epoch of the recipe is as many for a callback that acts once an epoch. It divides the steps of
-# an epoch on either dataset.
+# For callbacks that act once per epoch, an epoch is split into this many. It divides the steps per
+# epoch of both datasets.
 PARTS_OF_EPOCH = 4
 
 LOSSES = {
     "exponentiated": Arm(_exponentiated()),
     "DPSH": Arm(lambda classes, bits: losses.DPSHLoss()),
-    # Its codes harden from tanh(z) on.
+    # The sharpness of its tanh grows from 1.
     "HashNet": Arm(
         lambda classes, bits: losses.HashNetLoss(),
         callback=TanhContinuation,
@@ -144,26 +142,28 @@ ARMS = {
         for scale in (1.0, 4.0, 8.0, 16.0)
     },
     **{
-        f"exponentiated, similar pairs weigh {weight:g}": Arm(_weighted(weight))
+        f"exponentiated, similar pairs weighted {weight:g}": Arm(_weighted(weight))
         for weight in (0.5, 2.0)
     },
-    "exponentiated, gain 1": Arm(_exponentiated(), changes={"head_lr_multiplier": 1.0}),
+    "exponentiated, head_lr_multiplier 1": Arm(
+        _exponentiated(), changes={"head_lr_multiplier": 1.0}
+    ),
     **{
         f"exponentiated, slope {slope:g}": Arm(_exponentiated(), changes={"slope": slope})
         for slope in (1.0, 5.0)
     },
-    "exponentiated, weights averaged": Arm(_exponentiated(), callback=AveragedWeights),
+    "exponentiated, averaged weights": Arm(_exponentiated(), callback=AveragedWeights),
 }
 
 FLAGS = flags.FLAGS
 flags.DEFINE_enum("dataset", "mnist", list(RECIPES), "Dataset of tensorflow-datasets.")
-flags.DEFINE_string("data_dir", None, "Where the prepared dataset is.")
+flags.DEFINE_string("data_dir", None, "Directory of prepared datasets.")
 flags.DEFINE_multi_integer("seeds", [0, 1, 2], "Seeds.")
-flags.DEFINE_multi_enum("arms", None, list(ARMS), "Arms to run; by default all.")
-flags.DEFINE_string("checkpoints", "runs/accuracy", "Where pre-trained weights are kept.")
-flags.DEFINE_string("title", None, "What the picture calls the data; by default as --dataset.")
+flags.DEFINE_multi_enum("arms", None, list(ARMS), "Arms to run; all by default.")
+flags.DEFINE_string("checkpoints", "runs/accuracy", "Directory of the pre-trained weights.")
+flags.DEFINE_string("title", None, "Title of the data in the figure; --dataset by default.")
 flags.DEFINE_string(
-    "output_dir", "benchmarks/results", "Where accuracy-DATASET.json and its picture are kept."
+    "output_dir", "benchmarks/results", "Directory of accuracy-DATASET.json and its figure."
 )
 
 
@@ -193,7 +193,7 @@ def main(_):
             started = time.time()
             cell = run(name, recipe, splits, seed, checkpoints / f"{seed}.weights.h5")
             cell |= {"arm": arm, "seconds": round(time.time() - started, 1)}
-            # Read again, for another process may have added cells of its own seeds.
+            # Read again, because another process may have added cells of other seeds.
             report = reports.read(output, made_with)
             add_cell(report, name, seed, cell)
             files.write_json(output, report)
@@ -205,7 +205,7 @@ def main(_):
 
 
 def describe(arm, classes):
-    """What an arm is trained with, for the report."""
+    """Settings of an arm, for the report."""
     loss = arm.loss(classes, arm.bits)
     return {
         "loss": {"class": type(loss).__name__, **loss.get_config()},
@@ -215,14 +215,14 @@ def describe(arm, classes):
 
 
 def add_cell(report, name, seed, cell):
-    """Adds a cell, and keeps arms and seeds in their order, whichever came first."""
+    """Adds a cell and keeps arms and seeds sorted."""
     cells = report["cells"]
     cells[name] = dict(sorted({**cells.get(name, {}), str(seed): cell}.items()))
     report["cells"] = {arm: cells[arm] for arm in ARMS if arm in cells}
 
 
 def run(name, recipe, splits, seed, checkpoint):
-    """Trains and measures one cell. `checkpoint` holds, or will hold, the pre-trained network."""
+    """Trains and evaluates one cell. `checkpoint` is the path of the pre-trained weights."""
     arm = ARMS[name]
     model = build(arm, dataclasses.replace(recipe, **arm.changes), splits, seed)
     if not arm.trained:
@@ -230,12 +230,12 @@ def run(name, recipe, splits, seed, checkpoint):
         network = with_batch_statistics(model, images)
         return {**measure(arm.bits, network.encode, splits), **environment.describe()}
     if arm.pretrained:
-        # By the recipe without the changes of the arm, for all arms go on from it.
+        # Without the changes of the arm, because all arms start from the same network.
         pretrained = restore_pretrained(recipe, splits, seed, checkpoint)
         for part in ("backbone", "classifier"):
             getattr(model, part).set_weights(getattr(pretrained, part).get_weights())
     else:
-        # The hashing loss from the start, for as many steps on the same batches.
+        # Hashing loss from the start, for the same number of steps on the same batches.
         fit(model, "finetune", recipe, "pretrain", splits, seed)
     stage = "pretrain" if name == PREDICTED_CLASS else "finetune"
     callbacks, parts = ([arm.callback()], PARTS_OF_EPOCH) if arm.callback else ([], 1)
@@ -261,7 +261,7 @@ def build(arm, recipe, splits, seed):
 
 
 def restore_pretrained(recipe, splits, seed, checkpoint):
-    """The pre-trained network of a seed, which is trained if there is none yet."""
+    """Loads the pre-trained network of a seed, after training it if necessary."""
     model = build(ARMS["exponentiated"], recipe, splits, seed)
     if not checkpoint.exists():
         fit(model, "pretrain", recipe, "pretrain", splits, seed)
@@ -273,9 +273,9 @@ def restore_pretrained(recipe, splits, seed, checkpoint):
 
 
 def fit(model, stage, recipe, budget, splits, seed, callbacks=(), parts=1):
-    """Trains a stage on the batches and at the learning rates of the recipe's stage `budget`.
+    """Trains a stage with the batches and the learning rates of the recipe's stage `budget`.
 
-    Each of its epochs is cut into as many `parts`, which are epochs to Keras and to `callbacks`.
+    Each epoch is split into `parts` epochs of Keras, for `callbacks`.
 
     Returns:
         The logs of the last epoch.
@@ -301,7 +301,7 @@ def fit(model, stage, recipe, budget, splits, seed, callbacks=(), parts=1):
 
 
 def measure(bits, encode, splits):
-    """Test queries against the database, and validation queries against training items."""
+    """Evaluates test queries on the database, and validation queries on training items."""
     parts = {
         "queries": splits.queries,
         "database": splits.database,
@@ -324,7 +324,7 @@ def measure(bits, encode, splits):
 
 
 def plot(report, title):
-    """mAP and precision within radius 2 against bits, and the losses side by side."""
+    """Plots mAP and precision within radius 2 against bits, and compares the losses."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = {
         "mAP": tables.mean_average_precision,
@@ -335,12 +335,12 @@ def plot(report, title):
     for axis, (measure, figure_of) in zip(figure.subplots(1, len(panels)), panels.items()):
         draw(axis, report, by_bits, figure_of, "exponentiated", "o-")
         for i, name in enumerate(others):
-            # On both sides of the exponentiated one.
+            # To the left and the right of the exponentiated loss.
             shift = i - len(others) // 2 + (i >= len(others) // 2)
             draw(axis, report, [name], figure_of, name, "s", shift)
         axis.set(xlabel="bits", ylabel=measure, xticks=[4, 12, 24, 32, 48, 64])
         axis.grid(alpha=0.3)
-    # Not for precision: numbers of other classes lie within two bits of that of any class.
+    # Not for precision: class numbers of 4 bits lie within 2 bits of each other.
     draw(figure.axes[0], report, [PREDICTED_CLASS], panels["mAP"], PREDICTED_CLASS, "D")
     figure.axes[0].legend(fontsize=8)
     figure.suptitle(f"{title}, mean and standard deviation over seeds")
@@ -348,7 +348,7 @@ def plot(report, title):
 
 
 def draw(axis, report, arms, figure_of, label, style, shift=0.0):
-    """One line of means with their deviations; `shift`, in bits, keeps marks apart."""
+    """Draws means with error bars; `shift`, in bits, separates the markers."""
     points = [
         (ARMS[name].bits + shift, [figure_of(cell) for cell in cells])
         for name in arms

@@ -1,6 +1,6 @@
-"""How long a step of the recipe for CIFAR-10 takes in bfloat16, beside the same step in float32.
+"""Time of a training step of the CIFAR-10 recipe in mixed bfloat16 and in float32.
 
-They take turns, and the ratio is that within a round.
+The two alternate, and ratios are taken within a round.
 
     python benchmarks/dtype_policies.py
 """
@@ -21,7 +21,7 @@ from tfhash.models import STAGES
 FLAGS = flags.FLAGS
 flags.DEFINE_integer("repeats", 15, "Rounds of each cell.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of the weights and the images.")
-flags.DEFINE_string("output", "benchmarks/results/dtype_policies.json", "Where results are kept.")
+flags.DEFINE_string("output", "benchmarks/results/dtype_policies.json", "Result file.")
 
 IMAGE_SHAPE = (32, 32, 3)
 CLASSES = 10
@@ -31,7 +31,7 @@ RECIPE = make_recipe("photographs", IMAGE_SHAPE, 47_500)
 def main(_):
     cells = {stage: measure(stage) for stage in STAGES}
     report = {
-        "unit": "seconds of a step, of each round",
+        "unit": "seconds per step, one for each round",
         "batch_size": RECIPE.batch_size,
         "repeats": FLAGS.repeats,
         "seed": FLAGS.seed,
@@ -53,7 +53,7 @@ def measure(stage):
         policy: lambda model=model: model.train_on_batch(images, labels)
         for policy, model in models.items()
     }
-    for step in steps.values():  # traced and compiled before it counts
+    for step in steps.values():  # traces and compiles before timing
         step()
         step()
     seconds = rounds(steps, FLAGS.repeats)

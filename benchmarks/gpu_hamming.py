@@ -1,10 +1,9 @@
-"""Speed of exact search on a GPU under JAX, beside the floor and what a user would write.
+"""Speed of exact search on a GPU with JAX, compared with a lower bound and with plain JAX.
 
-The floor is the larger of two times: that of reading the codes once, at the speed at which the
-device copies memory, and that of counting the bits of all pairs in words of 32, at the speed at which
-it counts them in registers. What does not count word by word may go below it. Engines take turns, one
-call each in every round. Before anything is timed, all must have found the same distances as the CPU,
-on random codes and on codes full of ties.
+The lower bound is the larger of two times: reading the codes once at the memory bandwidth of the device,
+and counting the bits of all pairs in 32-bit words at the rate at which it counts in registers. Methods
+that do not count word by word may be faster. Engines take turns. All must find the same distances as the
+CPU, on random codes and on codes with many ties, before anything is timed.
 
     python benchmarks/gpu_hamming.py
 """
@@ -28,16 +27,16 @@ flags.DEFINE_multi_integer("bits", [12, 32, 48, 64, 96, 128, 256, 512], "Lengths
 flags.DEFINE_integer("items", 10_000_000, "Codes in the database.")
 flags.DEFINE_integer("queries", 4_096, "Queries.")
 flags.DEFINE_integer("k", 10, "Neighbors of each query.")
-flags.DEFINE_integer("chunk", 65_536, "Items at a time, for what keeps all distances to them.")
-flags.DEFINE_integer("checked_items", 100_000, "Items that are searched on the CPU, too.")
+flags.DEFINE_integer("chunk", 65_536, "Items at a time, for engines that store all distances.")
+flags.DEFINE_integer("checked_items", 100_000, "Items that are also searched on the CPU.")
 flags.DEFINE_integer("repeats", 7, "Rounds.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of the codes.")
-flags.DEFINE_bool("on_cpu", False, "Run where JAX has no GPU, to try the program out.")
-flags.DEFINE_string("output", "benchmarks/results/gpu_hamming.json", "Where results are kept.")
+flags.DEFINE_bool("on_cpu", False, "Run without a GPU, to test the program.")
+flags.DEFINE_string("output", "benchmarks/results/gpu_hamming.json", "Result file.")
 
 SETTINGS = ("items", "queries", "k", "chunk", "checked_items", "repeats", "seed")
 
-# For the ceilings of the device: words that are copied, words that are counted, and how often.
+# For the limits of the device: words to copy, words to count, and how often.
 COPIED_WORDS = 2**29
 COUNTED_WORDS = 2**26
 COUNTS_IN_A_ROW = 512
@@ -46,7 +45,7 @@ COUNTS_IN_A_ROW = 512
 def main(_):
     device = jax.devices()[0]
     if device.platform != "gpu" and not FLAGS.on_cpu:
-        raise SystemExit(f"expected a GPU. Received: {device.device_kind}, all that JAX has here")
+        raise SystemExit(f"expected a GPU. Received: JAX with {device.device_kind} only")
     report = {
         "settings": {name: FLAGS[name].value for name in SETTINGS},
         "unit": "seconds of each round; rates in 10^9 pairs of a query and an item per second",
@@ -71,7 +70,7 @@ def main(_):
 
 
 def ceilings():
-    """Bytes that are read and written, and 32-bit words whose bits are counted, in a second."""
+    """Bytes read and written per second, and 32-bit words whose bits are counted per second."""
     shrink = 1 if FLAGS.items > 1_000_000 else 64  # for a trial
     source = jnp.arange(COPIED_WORDS // shrink, dtype=jnp.uint32)
     words = source[: COUNTED_WORDS // shrink]
@@ -83,7 +82,7 @@ def ceilings():
     @jax.jit
     def count(words):
         for i in range(COUNTS_IN_A_ROW):
-            # Added up, for a compiler sees through a chain of counts alone.
+            # Summed up, because the compiler simplifies a chain of counts.
             words = words + jax.lax.population_count(words ^ np.uint32(i))
         return words
 
@@ -101,7 +100,7 @@ def ceilings():
 
 
 def check(bits):
-    """Every engine finds on the device what the CPU finds, with as many ties as there may be."""
+    """Checks that every engine finds the results of the CPU, including with many ties."""
     for distinct in (256, 2):
         database = random_codes(bits, FLAGS.checked_items, 2, distinct)
         queries = random_codes(bits, 100, 3, distinct)
@@ -115,7 +114,7 @@ def check(bits):
 
 
 def check_as_timed(found, queries, database):
-    """All engines agree on the distances, and tfhash with itself, and with the CPU on some queries."""
+    """Checks that all engines agree on distances, and tfhash with the CPU on some queries."""
     for name, (distances, _) in found.items():
         np.testing.assert_array_equal(distances, found["tfhash"][0], err_msg=name)
     some = np.linspace(0, len(queries) - 1, 8).astype(int)
@@ -159,7 +158,7 @@ def prepare_tfhash(queries, database, bits):
 
 
 def prepare_counting(queries, database, bits):
-    """Exclusive or and population count, the items in chunks."""
+    """XOR and population count, with items in chunks."""
     asked, chunks = jnp.asarray(as_words(queries)), jnp.asarray(in_chunks(as_words(database)))
 
     def distances(words):
@@ -170,7 +169,7 @@ def prepare_counting(queries, database, bits):
 
 
 def prepare_product(dtype, result_dtype):
-    """Products of codes of +1 and -1: their distance is (bits - product) / 2."""
+    """Products of codes of +1 and -1: the distance is (bits - product) / 2."""
 
     def prepare(queries, database, bits):
         asked = as_signs(jnp.asarray(queries), bits, dtype)
@@ -187,13 +186,13 @@ def prepare_product(dtype, result_dtype):
 
 
 def nearest_of_chunks(distances, chunks, items):
-    """Searches chunk after chunk, keeping the nearest so far."""
+    """Searches chunk by chunk and keeps the nearest so far."""
 
     def absorb(nearest, numbered):
         number, chunk = numbered
         places = number * FLAGS.chunk + jnp.arange(FLAGS.chunk)
         found = jnp.where(places < items, distances(chunk), jnp.iinfo(jnp.int32).max)
-        # float32 holds these integers, and is what top_k is fast for.
+        # float32 represents these integers exactly, and top_k is fastest for it.
         negated, chosen = jax.lax.top_k(-found.astype(jnp.float32), FLAGS.k)
         both = [jnp.concatenate(pair, 1) for pair in zip(nearest, (negated, places[chosen]))]
         kept, order = jax.lax.top_k(both[0], FLAGS.k)
@@ -218,7 +217,7 @@ ENGINES = {
 
 
 def random_codes(bits, count, side, distinct=256):
-    """Packed codes whose bytes take so many values."""
+    """Packed codes whose bytes take `distinct` values."""
     random = np.random.default_rng([FLAGS.seed, bits, side])
     values = (
         random.integers(0, 256, 256, "uint8") if distinct < 256 else np.arange(256, dtype="uint8")
@@ -229,7 +228,7 @@ def random_codes(bits, count, side, distinct=256):
 
 
 def in_chunks(rows):
-    """Rows as `[chunks, FLAGS.chunk, columns]`, filled up with zeros."""
+    """Rows as `[chunks, FLAGS.chunk, columns]`, padded with zeros."""
     chunks = -(-len(rows) // FLAGS.chunk)
     filled = np.zeros((chunks * FLAGS.chunk, rows.shape[1]), rows.dtype)
     filled[: len(rows)] = rows

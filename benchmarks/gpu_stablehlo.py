@@ -1,14 +1,14 @@
-"""Runs by JAX what TensorFlow lowers the ops to, and compares it with the CPU.
+"""Runs the StableHLO that TensorFlow lowers the ops to with JAX, and compares it with the CPU.
 
-For a machine with a GPU and JAX, and no TensorFlow. Where there is TensorFlow, --write keeps the
-StableHLO of every op with inputs, some of them full of ties, and with what the CPU makes of them; the
-folder is taken along, and run there. What is found to be equal is counted in a report.
+For a machine with a GPU and JAX, but no TensorFlow. On a machine with TensorFlow, --write saves the
+StableHLO of every op, inputs (some with many ties) and the results of the CPU to a folder. Copy the
+folder to the machine with the GPU and run it there. The report counts the results that are equal.
 
     python benchmarks/gpu_stablehlo.py --write
     python benchmarks/gpu_stablehlo.py
 
-Without TFHASH_BUILD_CUDA=1, TensorFlow lowers everything to plain HLO for a GPU; with it, the
-searches to calls of its kernels, too.
+TensorFlow lowers the ops to plain HLO for a GPU, and with TFHASH_BUILD_CUDA=1 also to calls of the CUDA
+kernels.
 """
 
 import os
@@ -22,16 +22,16 @@ from tfhash import files
 from tfhash.experiments import environment
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("folder", "runs/stablehlo", "Where the StableHLO and its inputs are kept.")
-flags.DEFINE_bool("write", False, "Write the folder, with TensorFlow, in place of running it.")
-flags.DEFINE_enum("platform", "GPU", ["GPU", "CPU"], "What --write lowers for.")
+flags.DEFINE_string("folder", "runs/stablehlo", "Folder of the StableHLO and its inputs.")
+flags.DEFINE_bool("write", False, "Write the folder (with TensorFlow) instead of running it.")
+flags.DEFINE_enum("platform", "GPU", ["GPU", "CPU"], "Platform that --write lowers for.")
 flags.DEFINE_integer("seed", 0, "Seed of the inputs.")
-flags.DEFINE_string("output", "benchmarks/results/gpu_stablehlo.json", "Where results are kept.")
+flags.DEFINE_string("output", "benchmarks/results/gpu_stablehlo.json", "Result file.")
 
 LENGTHS = (1, 2, 8, 12, 32)
 QUERIES, ITEMS, K = 37, 5_000, 20
 
-# Values of a byte of the codes: any, few, one. The fewer, the more items tie.
+# Number of distinct values of a byte of the codes. The fewer, the more ties.
 DISTINCT = (256, 2, 1)
 
 
@@ -44,7 +44,7 @@ def main(_):
 
 
 def ops(length):
-    """The ops on codes of so many bytes: functions of codes and labels of both sides."""
+    """The ops on codes of `length` bytes, as functions of codes and labels of both sides."""
     bits = 8 * length
     return {
         "distance": lambda q, d, ql, dl: tfhash_ops.hamming_distance(q, d),
@@ -79,7 +79,7 @@ def write(folder, platform, seed):
 
 
 def inputs(length, distinct, seed):
-    """Packed codes and labels of queries and items, in the order that the ops take them."""
+    """Packed codes and labels of queries and items, in the order of the arguments of the ops."""
     random = np.random.default_rng([seed, length, distinct])
     codes = random.choice(256, distinct, replace=False).astype("uint8")[
         random.integers(0, distinct, (QUERIES + ITEMS, length))
@@ -89,7 +89,7 @@ def inputs(length, distinct, seed):
 
 
 def run(folder):
-    """Compiles every program of a folder by JAX, and runs it on all inputs that suit it.
+    """Compiles every program of a folder with JAX and runs it on all matching inputs.
 
     Returns:
         Dictionary for a report.
@@ -104,7 +104,7 @@ def run(folder):
 
     device = jax.devices()[0]
     if tfhash_ops.is_compiled():
-        # The first call makes the handlers known to XLA.
+        # The first call registers the handlers with XLA.
         hamming.hamming_distance(*np.zeros((2, 1, 1), "uint8")).block_until_ready()
     report = {
         "device": device.device_kind,
@@ -115,7 +115,9 @@ def run(folder):
     }
     programs = sorted(folder.glob("*.mlir"))
     if not programs:
-        raise SystemExit(f"{folder} holds no programs. Write them with --write, with TensorFlow")
+        raise SystemExit(
+            f"{folder} holds no programs. Write them with --write on a machine with TensorFlow"
+        )
     for program in programs:
         compiled = device.client.compile_and_load(
             program.read_bytes(), xla_client.DeviceList((device,)), xla_client.CompileOptions()
@@ -143,7 +145,7 @@ def execute(jax, compiled, sides, device):
 
 def assert_equal(found, expected, where):
     for part, whole in zip(found, expected, strict=True):
-        # What is found within a radius lies in as much room as it could need.
+        # Results within a radius are padded to the largest possible size.
         kept = part[tuple(map(slice, whole.shape))]
         np.testing.assert_array_equal(kept, whole, err_msg=where)
 

@@ -1,8 +1,8 @@
-"""Speed of exact search beside the other ways there are, on the same codes and threads.
+"""Speed of exact search, compared with other engines on the same codes and threads.
 
-Engines take turns, one call each in every round, so that a noisy moment meets all of them, and a
-ratio is that of two calls of one round. Before anything is timed, all must have found the same
-distances. Slow engines get fewer queries, for their rate does not depend on how many there are.
+Engines take turns, so that noise of the machine affects all of them, and ratios are taken within a
+round. All engines must find the same distances before anything is timed. Slow engines get fewer
+queries, because their rate does not depend on the number of queries.
 
     pip install -e '.[benchmarks]'
     python benchmarks/hamming.py --output=benchmarks/results/hamming-zen5.json
@@ -32,7 +32,7 @@ flags.DEFINE_integer("scanned_items", 10_000_000, "64-bit codes searched for a s
 flags.DEFINE_integer("threads", 2, "Threads of every engine.", lower_bound=1)
 flags.DEFINE_integer("repeats", 7, "Rounds.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of the codes.")
-flags.DEFINE_string("output", None, "Where results are kept.", required=True)
+flags.DEFINE_string("output", None, "Result file.", required=True)
 
 SETTINGS = ("items", "queries", "few_queries", "scanned_items", "threads", "repeats", "seed")
 
@@ -49,9 +49,9 @@ def main(_):
         "search": {},
     }
     print(f"{report['machine']['processor']}, kernel {report['kernel']}, {FLAGS.threads} threads")
-    print(f"\n10^9 pairs/s, {FLAGS.items:,} items, k = 10: median (least to most)\n")
+    print(f"\n10^9 pairs/s, {FLAGS.items:,} items, k = 10: median (min to max)\n")
     names = [name for name, _ in ENGINES]
-    print(header(["bits", *names, "times faiss", "k = 100 to k = 10"]), end="")
+    print(header(["bits", *names, "tfhash / faiss", "k = 100 / k = 10"]), end="")
     for bits in FLAGS.bits:
         cell = search(bits)
         report["search"][bits] = cell
@@ -63,7 +63,7 @@ def main(_):
     for name, seconds in cell["seconds"].items():
         print(row([name, spread([1000 * s for s in seconds])]), end="")
     times = spread(cell["times_fastest_reading"])
-    print(row(["tfhash, times the fastest reading", times]))
+    print(row(["tfhash / fastest reading", times]))
     files.write_json(FLAGS.output, report)
 
 
@@ -96,7 +96,7 @@ def search(bits):
 
 
 def single_query():
-    """Seconds of the search for one query, beside those of merely reading the codes."""
+    """Seconds of the search for one query, and of merely reading the codes."""
     database, query = random_codes(64, FLAGS.scanned_items), random_codes(64, 1, 1)
     ours, theirs = prepare_tfhash(query, database), prepare_faiss(query, database)
     np.testing.assert_array_equal(ours(10), theirs(10))
@@ -159,7 +159,7 @@ def prepare_tensorflow(queries, database):
 
 
 def readings(database):
-    """Ways to read all of the codes and do next to nothing with them."""
+    """Ways to read all codes with hardly any computation."""
     pool = concurrent.futures.ThreadPoolExecutor(FLAGS.threads)
     pieces = np.array_split(database.reshape(-1), FLAGS.threads)
 
@@ -191,7 +191,7 @@ def random_codes(bits, count, side=0):
 
 
 def as_words(codes):
-    """The same bytes in the longest words that fit, so that NumPy and TensorFlow count fast."""
+    """The same bytes as the longest words that fit, which NumPy and TensorFlow count fastest."""
     length = max(size for size in (1, 2, 4, 8) if codes.shape[1] % size == 0)
     return codes.view(f"uint{8 * length}")
 

@@ -1,7 +1,7 @@
 """Memory that the hashing loss adds to training, by batch size and bits.
 
-Each cell trains the same small network for a few steps in a process of its own, once as a plain
-classifier and once by the hashing loss, and compares the peaks of resident memory.
+Each cell trains the same small network for a few steps in separate processes, once as a classifier and
+once with the hashing loss, and compares the peak resident memory.
 
     python benchmarks/loss_memory.py
 """
@@ -22,7 +22,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_multi_integer("batch_sizes", [256, 1024, 2048], "Images in a batch.")
 flags.DEFINE_multi_integer("bits", [12, 64], "Lengths of the codes.")
 flags.DEFINE_integer("steps", 5, "Training steps of a cell.")
-flags.DEFINE_string("output", "benchmarks/results/loss_memory.json", "Where results are kept.")
+flags.DEFINE_string("output", "benchmarks/results/loss_memory.json", "Result file.")
 
 
 def main(argv):

@@ -1,13 +1,13 @@
-"""Reports that benchmarks save cell by cell, to go on from."""
+"""Benchmark reports that are saved cell by cell, so that a run can continue."""
 
 import json
 
 
 def read(path, made_with):
-    """What is there so far: `made_with`, and `"cells"` that are done.
+    """Reads an unfinished report, or starts one: `made_with` and the finished `"cells"`.
 
     Raises:
-        ValueError: If the report at `path` was made with something else.
+        ValueError: If the report at `path` was made with other settings.
     """
     if not path.exists():
         return {**made_with, "cells": {}}
@@ -17,7 +17,7 @@ def read(path, made_with):
 
 
 def check_made_with(what, before, now):
-    """Raises `ValueError`, naming what differs, unless `before` has all that is in `now`."""
+    """Raises `ValueError` with the differences unless `before` contains all of `now`."""
     then = {name: before.get(name) for name in now if before.get(name) != now[name]}
     if then:
         today = {name: now[name] for name in then}

@@ -1,7 +1,7 @@
-"""Trains with several seeds by `tfhash train`: mean and standard deviation of what they reach.
+"""Runs `tfhash train` with several seeds and collects their reports.
 
-What stands after `--` goes to `tfhash train`. A run that was stopped goes on, and a finished one is
-not repeated. Prints a row of the README's table.
+Flags after `--` go to `tfhash train`. Interrupted runs continue, finished runs are not repeated.
+Prints mean and standard deviation over the seeds.
 
     python benchmarks/seeds.py --name=digits-12 --title="scikit-learn's digits" -- \
         --dataset=digits --bits=12
@@ -18,11 +18,11 @@ from absl import app, flags
 from tfhash import files
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("name", None, "Name of the result, as mnist-12.", required=True)
-flags.DEFINE_string("title", None, "What the README calls the data.", required=True)
+flags.DEFINE_string("name", None, "Name of the result, such as mnist-12.", required=True)
+flags.DEFINE_string("title", None, "Title of the data in tables.", required=True)
 flags.DEFINE_multi_integer("seeds", [0, 1, 2], "Seeds.")
-flags.DEFINE_string("runs", "runs/seeds", "Where the runs are kept.")
-flags.DEFINE_string("output_dir", "benchmarks/results", "Where NAME.json is kept.")
+flags.DEFINE_string("runs", "runs/seeds", "Directory of the runs.")
+flags.DEFINE_string("output_dir", "benchmarks/results", "Directory of NAME.json.")
 
 
 def main(argv):
@@ -34,11 +34,11 @@ def main(argv):
         )
         result["seeds"][str(seed)] = report
         files.write_json(pathlib.Path(FLAGS.output_dir) / f"{FLAGS.name}.json", result)
-    print(tables.header(tables.TRAINING_COLUMNS) + tables.training(FLAGS.name, result))
+    print(tables.header(tables.TRAINING_COLUMNS) + tables.Training(FLAGS.name, result).full())
 
 
 def train(command, directory):
-    """Runs `command`, unless it has been run to its end before, and returns its report."""
+    """Runs `command`, unless it has already finished, and returns its report."""
     report = directory / "report.json"
     if not report.exists():
         resume = ["--resume"] if (directory / "run.json").exists() else []
@@ -48,7 +48,7 @@ def train(command, directory):
     if made_by != command:
         raise ValueError(
             f"{report} was made by {' '.join(made_by)}, not by {' '.join(command)}. "
-            "Choose another --runs or --name, or remove it"
+            "Choose another --runs or --name, or delete it"
         )
     return found
 

@@ -1,28 +1,38 @@
-"""How the benchmarks write their results. The tests hold the documentation against these rows."""
+"""Formats benchmark results as Markdown tables, for the benchmarks and for `write_tables.py`."""
 
 import functools
 import math
 import operator
 import statistics
 
+SUMMARY_COLUMNS = (
+    "data",
+    "bits",
+    "mAP",
+    "precision within radius 2",
+    "training, minutes on 2 cores",
+)
+
 TRAINING_COLUMNS = (
     "data",
     "bits",
     "queries",
+    "database",
     "mAP",
-    "worst to best order of ties",
-    "precision, radius 2",
+    "mAP, worst to best tie order",
+    "precision within radius 2",
     "mAP of the predicted class",
-    "mAP untrained",
-    "training + evaluation, 2 cores",
-    "command",
+    "mAP of the untrained network",
+    "training + evaluation, minutes on 2 cores",
 )
+
+COMMAND_COLUMNS = ("data", "seeds", "command")
 
 LOSSES_COLUMNS = (
     "arm",
     "bits",
     "mAP",
-    "precision, radius 2",
+    "precision within radius 2",
     "validation mAP",
     "distinct codes",
     "seeds",
@@ -30,23 +40,26 @@ LOSSES_COLUMNS = (
 
 THROUGHPUT_COLUMNS = (
     "bits and batch",
-    "plain classifier",
-    "fine-tuning",
-    "share of the plain classifier",
+    "classifier, images/s",
+    "fine-tuning, images/s",
+    "fine-tuning / classifier",
 )
 
-DTYPE_COLUMNS = ("stage", "float32", "mixed bfloat16", "times float32")
+DTYPE_COLUMNS = ("stage", "float32, s", "mixed bfloat16, s", "mixed bfloat16 / float32")
 
-MEMORY_COLUMNS = ("batch", "bits", "as a classifier, MB", "by the hashing loss, MB", "added, MB")
+MEMORY_COLUMNS = ("batch", "bits", "classifier, MB", "hashing loss, MB", "difference, MB")
 
 EVALUATION_COLUMNS = (
     "bits",
-    "histogram",
-    "with all metrics",
-    "added MB",
-    "usual evaluator",
-    "times the histogram",
+    "histogram, s",
+    "with all metrics, s",
+    "added memory, MB",
+    "usual evaluator, s",
+    "usual evaluator / histogram",
 )
+
+ENGINES = ("tfhash", "faiss", "usearch", "NumPy", "TensorFlow")
+SEARCH_COLUMNS = ("bits", *ENGINES, "tfhash / faiss", "k = 100 / k = 10")
 
 
 def row(cells):
@@ -59,7 +72,7 @@ def header(columns):
 
 
 def spread(values):
-    """Median, least and most, as text."""
+    """Formats values as "median (min to max)"."""
     digits = [
         f"{value:.3g}" if value < 999.5 else f"{value:.0f}"
         for value in (statistics.median(values), min(values), max(values))
@@ -68,64 +81,94 @@ def spread(values):
 
 
 def deviation(values):
-    """Standard deviation, NaN where there is one seed alone."""
+    """Sample standard deviation; NaN for a single seed."""
     return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
 def mean_and_deviation(values):
-    """Mean and standard deviation as text, or the one value there is."""
+    """Formats values as "mean ± standard deviation"; a single value stands alone."""
     mean = f"{statistics.mean(values):.4f}"
     return f"{mean} ± {deviation(values):.4f}" if len(values) > 1 else mean
 
 
-def training(name, result):
-    """What `seeds.py` found, as a row under `TRAINING_COLUMNS`."""
-    reports = list(result["seeds"].values())
-    protocol = reports[0]["protocol"]
+class Training:
+    """What `seeds.py` measured, as table cells.
 
-    def values(*path):
-        return [functools.reduce(operator.getitem, path, report) for report in reports]
+    Args:
+        name: Name of the result file, as `mnist-12`.
+        result: Its content.
+        root: Path from the document to the root of the repository, as `../`.
+    """
 
-    def mean(*path):
-        return statistics.mean(values(*path))
+    def __init__(self, name, result, root=""):
+        self.reports = list(result["seeds"].values())
+        self.bits = self.reports[0]["bits"]
+        self.data = f"[{result['title']}]({root}benchmarks/results/{name}.json)"
+        self.command = f"`{' '.join(result['command'])}`"
+        self.seeds = ", ".join(result["seeds"])
 
-    worst, best = mean("metrics", "map_worst_ties"), mean("metrics", "map_best_ties")
-    cells = (
-        f"[{result['title']}](benchmarks/results/{name}.json)",
-        reports[0]["bits"],
-        f"{protocol['queries']:,} against {protocol['database_items']:,}",
-        mean_and_deviation(values("metrics", "map")),
-        f"{worst:.4f} to {best:.4f}",
-        f"{mean('metrics', 'precision_radius_2'):.4f}",
-        mean_and_deviation(values("baselines", "predicted class", "metrics", "map")),
-        f"{mean('baselines', 'untrained network', 'metrics', 'map'):.4f}",
-        " + ".join(f"{mean('seconds', part) / 60:.1f}" for part in ("training", "evaluation"))
-        + " min",
-        f"`{' '.join(result['command'])}`",
-    )
-    return row(cells)
+    def values(self, *path):
+        return [functools.reduce(operator.getitem, path, report) for report in self.reports]
+
+    def mean(self, *path):
+        return statistics.mean(self.values(*path))
+
+    def mean_and_deviation(self, *path):
+        return mean_and_deviation(self.values(*path))
+
+    def minutes(self, part):
+        return f"{self.mean('seconds', part) / 60:.1f}"
+
+    def summary(self):
+        """A row under `SUMMARY_COLUMNS`."""
+        precision = f"{self.mean('metrics', 'precision_radius_2'):.4f}"
+        mean_average_precision = self.mean_and_deviation("metrics", "map")
+        cells = self.data, self.bits, mean_average_precision, precision, self.minutes("training")
+        return row(cells)
+
+    def full(self):
+        """A row under `TRAINING_COLUMNS`."""
+        protocol = self.reports[0]["protocol"]
+        worst, best = (self.mean("metrics", f"map_{ties}_ties") for ties in ("worst", "best"))
+        cells = (
+            self.data,
+            self.bits,
+            f"{protocol['queries']:,}",
+            f"{protocol['database_items']:,}",
+            self.mean_and_deviation("metrics", "map"),
+            f"{worst:.4f} to {best:.4f}",
+            f"{self.mean('metrics', 'precision_radius_2'):.4f}",
+            self.mean_and_deviation("baselines", "predicted class", "metrics", "map"),
+            f"{self.mean('baselines', 'untrained network', 'metrics', 'map'):.4f}",
+            f"{self.minutes('training')} + {self.minutes('evaluation')}",
+        )
+        return row(cells)
+
+    def how(self):
+        """A row under `COMMAND_COLUMNS`."""
+        return row((self.data, self.seeds, self.command))
 
 
 def throughput(name, cell):
-    """What `throughput.py` found for one cell, as a row under `THROUGHPUT_COLUMNS`."""
+    """One cell of `throughput.py`, a row under `THROUGHPUT_COLUMNS`."""
     return row([name, *(spread(cell[figure]) for figure in ("plain", "finetune", "share"))])
 
 
 def dtypes(stage, cell):
-    """What `dtype_policies.py` found for one stage, as a row under `DTYPE_COLUMNS`."""
+    """One stage of `dtype_policies.py`, a row under `DTYPE_COLUMNS`."""
     return row(
         [stage, *(spread(cell[figure]) for figure in ("float32", "mixed_bfloat16", "times"))]
     )
 
 
 def memory(cell):
-    """What `loss_memory.py` found for one cell, as a row under `MEMORY_COLUMNS`."""
+    """One cell of `loss_memory.py`, a row under `MEMORY_COLUMNS`."""
     figures = ("batch_size", "bits", "classifier_peak_mb", "hashing_peak_mb", "added_mb")
     return row([cell[figure] for figure in figures])
 
 
 def evaluation(bits, cell):
-    """What `evaluation.py` found for one length of code, as a row under `EVALUATION_COLUMNS`."""
+    """One code length of `evaluation.py`, a row under `EVALUATION_COLUMNS`."""
     cells = (
         bits,
         spread(cell["histogram"]),
@@ -137,13 +180,67 @@ def evaluation(bits, cell):
     return row(cells)
 
 
+def search(report):
+    """Rows under `SEARCH_COLUMNS` for a report of `hamming.py`."""
+    return "".join(
+        row(
+            [
+                bits,
+                *(spread(cell["rates"][engine]) for engine in ENGINES),
+                spread(cell["times_faiss"]),
+                spread(cell["k100_to_k10"]),
+            ]
+        )
+        for bits, cell in report["search"].items()
+    )
+
+
+def search_on_cpus(reports):
+    """tfhash and its ratio to faiss on each CPU, from reports of `hamming.py`: a whole table.
+
+    Args:
+        reports: Dictionary from the name of a CPU to its report.
+    """
+    columns = [f"{cpu}{of}" for cpu in reports for of in ("", " / faiss")]
+    rows = []
+    for bits in next(iter(reports.values()))["search"]:
+        cells = [report["search"][bits] for report in reports.values()]
+        rows.append(
+            [
+                bits,
+                *(
+                    spread(v)
+                    for cell in cells
+                    for v in (cell["rates"]["tfhash"], cell["times_faiss"])
+                ),
+            ]
+        )
+    return header(["bits", *columns]) + "".join(map(row, rows))
+
+
+def single_query(reports):
+    """Milliseconds of one query on each CPU, from reports of `hamming.py`: a whole table.
+
+    Args:
+        reports: Dictionary from the name of a CPU to its report.
+    """
+    reports = {cpu: report["single_query"] for cpu, report in reports.items()}
+    rows = [
+        [engine, *(spread([1000 * s for s in r["seconds"][engine]]) for r in reports.values())]
+        for engine in next(iter(reports.values()))["seconds"]
+    ]
+    ratios = [spread(report["times_fastest_reading"]) for report in reports.values()]
+    rows.append(["tfhash / fastest reading", *ratios])
+    return header(["one query, ms", *reports]) + "".join(map(row, rows))
+
+
 def finished(report, arm):
-    """The cells of an arm in a report of `accuracy.py`, one a seed, without those that diverged."""
+    """The cells of an arm in a report of `accuracy.py`, one per seed, without diverged ones."""
     return [cell for cell in report["cells"].get(arm, {}).values() if "metrics" in cell]
 
 
 def over_seeds(report, arm, figure_of):
-    """Mean and standard deviation of a figure of an arm, or how often training diverged."""
+    """Mean and standard deviation over the seeds of an arm, or how many of them diverged."""
     cells, all_cells = finished(report, arm), report["cells"].get(arm, {})
     if len(cells) < len(all_cells):
         return f"diverged with {len(all_cells) - len(cells)} of {len(all_cells)} seeds"
@@ -163,7 +260,7 @@ def validation_map(cell):
 
 
 def losses(report):
-    """What `accuracy.py` found, as rows under `LOSSES_COLUMNS`."""
+    """Rows under `LOSSES_COLUMNS` for a report of `accuracy.py`."""
     return "".join(row(_of_arm(report, arm)) for arm in report["cells"])
 
 
@@ -182,19 +279,16 @@ def _distinct_codes(cells):
 
 
 def compared(reports):
-    """The arms of `accuracy.py` that are losses at 12 bits, beside each other.
+    """Compares the losses and baselines at 12 bits on several datasets: a whole table.
 
     Args:
-        reports: Dictionary from the title of a dataset to its report.
-
-    Returns:
-        A whole table: an arm a row, mAP and precision of each dataset.
+        reports: Dictionary from the title of a dataset to its report of `accuracy.py`.
     """
-    measures = {"mAP": mean_average_precision, "precision, radius 2": precision_within_2}
+    measures = {"mAP": mean_average_precision, "precision within radius 2": precision_within_2}
     columns = [f"{title}, {measure}" for title in reports for measure in measures]
     rows = [
         [arm, *(over_seeds(r, arm, f) for r in reports.values() for f in measures.values())]
         for arm in next(iter(reports.values()))["cells"]
-        if "," not in arm  # what stands behind a comma is another length or way of the same loss
+        if "," not in arm  # a comma marks a variant of a loss
     ]
     return header(["loss", *columns]) + "".join(map(row, rows))

@@ -1,8 +1,7 @@
-"""Images per second of fine-tuning, beside the same backbone trained as a plain classifier.
+"""Images per second of fine-tuning, compared with training the same backbone as a classifier.
 
-Both take the same batches of random images by the same optimizer; a step of one and a step of the
-other make a round, and the ratio is that within a round. Every cell is saved as it ends: run again
-to go on.
+Both train on the same batches of random images with the same optimizer. They alternate, and ratios are
+taken within a round. Each cell is saved when it is done: run again to continue.
 
     python benchmarks/throughput.py
 """
@@ -29,7 +28,7 @@ flags.DEFINE_enum("backbone", "whitenet", list(BACKBONES), "Backbone.")
 flags.DEFINE_integer("width", 48, "Channels of the backbone's first layer.")
 flags.DEFINE_integer("repeats", 31, "Rounds of each cell.", lower_bound=1)
 flags.DEFINE_integer("seed", 0, "Seed of the weights and the images.")
-flags.DEFINE_string("output", "benchmarks/results/throughput.json", "Where results are kept.")
+flags.DEFINE_string("output", "benchmarks/results/throughput.json", "Result file.")
 
 IMAGE_SHAPE = (32, 32, 3)
 CLASSES = 10

@@ -1,12 +1,12 @@
-"""Timing calls in turn, so that a noisy moment of the machine meets all of them."""
+"""Times several functions in turn, so that noise of the machine affects all of them."""
 
 import time
 
-# Longer than threads that found no more work keep spinning.
+# Longer than idle threads of a pool keep spinning.
 PAUSE_SECONDS = 0.2
 
-# A short call is repeated for so long, that the time of waking up a CPU does not count.
-LEAST_SECONDS = 0.5
+# Short calls are repeated for this long, so that the wake-up time of a CPU does not matter.
+MIN_SECONDS = 0.5
 
 
 def rounds(calls, repeats):
@@ -17,8 +17,8 @@ def rounds(calls, repeats):
         repeats: Number of rounds.
 
     Returns:
-        Dictionary from name to a list of seconds, one for each round: the mean of as many calls as
-        fill `LEAST_SECONDS`.
+        Dictionary from name to a list of seconds, one for each round: the mean over the calls made
+        in `MIN_SECONDS`.
     """
     seconds = {name: [] for name in calls}
     for _ in range(repeats):
@@ -26,7 +26,7 @@ def rounds(calls, repeats):
             time.sleep(PAUSE_SECONDS)
             started = time.perf_counter()
             count, elapsed = 0, 0.0
-            while elapsed < LEAST_SECONDS:
+            while elapsed < MIN_SECONDS:
                 call()
                 count, elapsed = count + 1, time.perf_counter() - started
             seconds[name].append(elapsed / count)
@@ -34,5 +34,5 @@ def rounds(calls, repeats):
 
 
 def divide(left, right):
-    """Ratios of what was timed in the same round."""
+    """Ratios of times of the same round."""
     return [a / b for a, b in zip(left, right)]

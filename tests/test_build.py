@@ -1,5 +1,6 @@
 """The package installs from source and from wheels, with and without compiled ops."""
 
+import ast
 import importlib.metadata
 import os
 import pathlib
@@ -29,7 +30,7 @@ print([str(w.message) for w in caught if "tfhash" in str(w.message)])
 
 @pytest.fixture
 def source(tmp_path):
-    """A copy of the sources, without anything built from them."""
+    """A copy of the sources without build products."""
     left_out = shutil.ignore_patterns(
         ".*", "build", "dist", "runs", "*.so", "*.egg-info", "__pycache__"
     )
@@ -57,7 +58,7 @@ def install(wheel, folder):
 
 
 def run_with(folder, program):
-    """Runs a program with what is installed in a folder."""
+    """Runs a program with the packages installed in a folder."""
     return subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | {"PYTHONPATH": str(folder)},
@@ -68,7 +69,7 @@ def run_with(folder, program):
 
 
 def run_installed(wheel, folder):
-    """What the example prints with a wheel that is installed into a folder of its own."""
+    """Installs a wheel into a folder and returns what the example prints."""
     install(wheel, folder)
     result = run_with(folder, EXAMPLE)
     assert result.returncode == 0, result.stderr
@@ -77,7 +78,7 @@ def run_installed(wheel, folder):
     return values, warned
 
 
-def test_a_wheel_brings_the_compiled_ops_no_sources_and_the_tensorflow_it_was_compiled_for(
+def test_a_wheel_holds_compiled_ops_and_requires_the_tensorflow_they_were_compiled_against(
     source, tmp_path
 ):
     result, wheel = make_wheel(source)
@@ -86,13 +87,16 @@ def test_a_wheel_brings_the_compiled_ops_no_sources_and_the_tensorflow_it_was_co
     assert values == "True [[0, 1], [1, 2]] [[1, 0], [2, 0]]"
     assert warned == "[]"
     assert not list((tmp_path / "elsewhere").rglob("*.cc"))
+    # So that type checkers read the annotations of both packages.
+    for package in ("tfhash", "tfhash_ops"):
+        assert (tmp_path / "elsewhere" / package / "py.typed").exists()
     (installed,) = importlib.metadata.distributions(
         name="tfhash", path=[str(tmp_path / "elsewhere")]
     )
     assert f"tensorflow=={tf.__version__}" in installed.requires
 
 
-def test_without_compiled_ops_the_reference_serves_and_says_so_once(source, tmp_path):
+def test_without_compiled_ops_the_reference_replaces_them_with_one_warning(source, tmp_path):
     result, wheel = make_wheel(source, TFHASH_BUILD_OPS="0", CXX="no-such-compiler")
     assert result.returncode == 0, result.stderr
     values, warned = run_installed(wheel, tmp_path / "elsewhere")
@@ -110,9 +114,9 @@ def test_without_a_compiler_the_build_says_what_to_do(source):
     assert "TFHASH_BUILD_OPS=0" in message
 
 
-def test_for_jax_alone_what_needs_tensorflow_is_left_out(source, tmp_path):
+def test_a_build_for_jax_compiles_nothing_that_needs_tensorflow(source, tmp_path):
     pytest.importorskip("jax")
-    # As an earlier build with other switches leaves it.
+    # Left over from an earlier build with other settings.
     built = source / "build" / f"lib.{sysconfig.get_platform()}-{sys.implementation.cache_tag}"
     (built / "tfhash_ops").mkdir(parents=True)
     (built / "tfhash_ops" / "libtfhash_cuda.so").touch()
@@ -134,7 +138,7 @@ def test_for_jax_alone_what_needs_tensorflow_is_left_out(source, tmp_path):
     assert "compiled for JAX only" in ran.stderr
 
 
-def test_with_kernels_for_gpus_tensorflows_xla_calls_them_there(source, tmp_path):
+def test_tensorflow_xla_calls_the_cuda_kernels_on_gpus(source, tmp_path):
     if shutil.which("nvcc") is None:
         pytest.skip("no nvcc on this machine")
     result, wheel = make_wheel(source, TFHASH_BUILD_CUDA="1")
@@ -162,16 +166,40 @@ def test_with_kernels_for_gpus_tensorflows_xla_calls_them_there(source, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("environment", "told"),
+    ("environment", "message"),
     [
         ({"TFHASH_BUILD_OPS": "yes"}, "must be one of 0, 1, jax. Received: yes"),
         ({"TFHASH_BUILD_CUDA": "yes"}, "must be one of 0, 1. Received: yes"),
         ({"TFHASH_BUILD_CUDA": "1", "TFHASH_BUILD_OPS": "0"}, "needs compiled ops"),
-        ({"TFHASH_BUILD_CUDA": "1", "NVCC": "no-such-compiler"}, "looked for no-such-compiler"),
+        ({"TFHASH_BUILD_CUDA": "1", "NVCC": "no-such-compiler"}, "Tried: no-such-compiler"),
     ],
 )
-def test_what_cannot_be_built_is_refused(source, environment, told):
+def test_invalid_build_settings_are_refused(source, environment, message):
     result, wheel = make_wheel(source, **environment)
     assert result.returncode != 0
     assert wheel is None
-    assert told in result.stdout + result.stderr
+    assert message in result.stdout + result.stderr
+
+
+# Names under which packages are imported, where they differ from those of their distributions.
+DISTRIBUTIONS = {
+    "absl": "absl-py",
+    "PIL": "pillow",
+    "pillow_heif": "pillow-heif",
+    "sklearn": "scikit-learn",
+    "tensorflow_datasets": "tensorflow-datasets",
+}
+
+
+def test_every_imported_package_is_declared():
+    imported = set()
+    for path in [*ROOT.glob("tfhash/**/*.py"), *ROOT.glob("tfhash_ops/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                imported.add(node.module.split(".")[0])
+    imported -= {*sys.stdlib_module_names, "tfhash", "tfhash_ops"}
+    declared = "".join((ROOT / file).read_text() for file in ("setup.py", "pyproject.toml"))
+    declared = set(re.findall(r'"([\w-]+)', declared))
+    assert {DISTRIBUTIONS.get(name, name) for name in imported} <= declared

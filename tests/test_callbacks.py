@@ -236,7 +236,7 @@ def test_a_backup_of_another_schedule_is_refused(make_model, striped, tmp_path):
 
 def test_a_broken_backup_is_named(make_model, striped, tmp_path):
     (tmp_path / "state.json").write_text("{")
-    with pytest.raises(ValueError, match=r"state.json is no training state"):
+    with pytest.raises(ValueError, match=r"state.json is not a training state"):
         fit(make_model(), striped, backup_dir=tmp_path)
 
 

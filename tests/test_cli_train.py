@@ -174,7 +174,6 @@ def test_images_without_labels_need_pretraining_that_takes_them(
     assert not directory.exists()
 
 
-@pytest.mark.xfail(raises=TypeError, reason="until merged: shuffled_batches(items_per_class=...)")
 def test_few_images_of_many_classes_are_trained_on_in_batches_of_classes(
     tmp_path, make_folder, capsys
 ):

@@ -268,11 +268,7 @@ def test_an_item_without_labels_is_pulled_to_no_center(rng, loss, gradient):
     np.testing.assert_allclose(gradient(lambda h: loss(none, h), codes), 0, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "loss",
-    [*EVERY_LOSS[5:], losses.SmoothedCrossentropy()],
-    ids=lambda loss: loss.name,
-)
+@pytest.mark.parametrize("loss", EVERY_LOSS[5:], ids=lambda loss: loss.name)
 @pytest.mark.parametrize("label", [-1, 2**20])
 def test_a_label_that_no_class_has_is_no_number(rng, loss, label):
     of_items = values_of(loss, np.array([1, label]), rng.uniform(-1, 1, (2, BITS)))
@@ -375,31 +371,6 @@ def hlo_of_gradient(function, point):
     return gradient_of.experimental_get_compiler_ir(tf.constant(point))(stage="hlo")
 
 
-@pytest.mark.parametrize(
-    ("num_classes", "bits"), [(10, 16), (128, 64), (10, 12), (100, 48), (2, 1)]
-)
-def test_centers_are_far_apart_and_the_same_every_time(num_classes, bits):
-    centers = losses.class_centers(num_classes, bits)
-    np.testing.assert_array_equal(centers, losses.class_centers(num_classes, bits))
-    assert centers.shape == (num_classes, bits)
-    assert set(np.unique(centers)) <= {-1.0, 1.0}
-    distances = (bits - centers @ centers.T) / 2 + bits * np.eye(num_classes)
-    assert distances.min() >= bits / 4
-    if bits in (16, 64):
-        assert distances.min() == bits / 2
-
-
-@pytest.mark.parametrize(("num_classes", "bits"), [(8, 3), (10, 4), (100, 8), (256, 8), (1000, 12)])
-def test_every_class_has_a_center_of_its_own_while_there_are_codes(num_classes, bits):
-    centers = losses.class_centers(num_classes, bits)
-    assert len(np.unique(centers, axis=0)) == num_classes
-
-
-@pytest.mark.parametrize(("num_classes", "bits"), [(4, 16), (10, 16), (10, 64), (100, 128)])
-def test_no_bit_is_the_same_in_all_centers(num_classes, bits):
-    assert (np.abs(losses.class_centers(num_classes, bits).sum(axis=0)) < num_classes).all()
-
-
 def test_triplets_of_an_anchor_are_all_counted_once():
     theta = np.array([[0.0, 1.0, 2.0, 4.0]] * 4, "float32")
     positive = np.array([[0, 1, 1, 0], [0] * 4, [0] * 4, [0] * 4], "float32")
@@ -422,34 +393,3 @@ def test_the_gradient_of_weighted_triplets_is_that_of_finite_differences(rng, gr
         step[at] = 1e-2
         numerical[at] = (float(weighted(codes + step)) - float(weighted(codes - step))) / 2e-2
     np.testing.assert_allclose(gradient(weighted, codes), numerical, atol=2e-3)
-
-
-def test_smoothed_crossentropy_of_hand_worked_values():
-    logits = np.log(np.array([[0.7, 0.2, 0.1], [0.25, 0.25, 0.5]], "float32"))
-    loss = losses.SmoothedCrossentropy(0.3, reduction=None)
-    expected = [
-        -0.7 * np.log(0.7) - 0.1 * np.log([0.7, 0.2, 0.1]).sum(),
-        -0.7 * np.log(0.5) - 0.1 * np.log([0.25, 0.25, 0.5]).sum(),
-    ]
-    np.testing.assert_allclose(as_numpy(loss(np.array([0, 2]), logits)), expected, rtol=1e-5)
-    multi_hot = np.array([[1, 0, 0], [0, 0, 1]])
-    np.testing.assert_allclose(as_numpy(loss(multi_hot, logits)), expected, rtol=1e-5)
-
-
-def test_without_smoothing_it_is_the_crossentropy(rng):
-    logits = rng.normal(size=(5, 3)).astype("float32")
-    classes = np.array([0, 1, 2, 1, 0])
-    plain = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    found = losses.SmoothedCrossentropy(0.0)(classes, logits)
-    np.testing.assert_allclose(float(found), float(plain(classes, logits)), rtol=1e-5)
-
-
-def test_smoothed_crossentropy_refuses_labels_of_other_classes():
-    with pytest.raises(ValueError, match=r"multi-hot labels must have shape \[n, 3\]"):
-        losses.SmoothedCrossentropy()(np.ones((2, 4)), np.zeros((2, 3), "float32"))
-
-
-@pytest.mark.parametrize("smoothing", [-0.1, 1.0])
-def test_smoothing_out_of_range_is_refused(smoothing):
-    with pytest.raises(ValueError, match=r"`smoothing` must be in \[0, 1\)"):
-        losses.SmoothedCrossentropy(smoothing)

@@ -1,8 +1,9 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from tfhash.labels import is_multi_hot, memberships, similar
+from tfhash.labels import distribution, is_multi_hot, memberships, similar
 
 
 def as_numpy(x):
@@ -66,3 +67,30 @@ def test_a_label_out_of_range_is_not_taken_for_none(label):
 def test_memberships_refuse_another_number_of_classes():
     with pytest.raises(ValueError, match=r"must have shape \[n, 3\] for num_classes=3.*\(2, 4\)"):
         memberships(np.ones((2, 4)), 3)
+
+
+def test_labels_of_an_item_are_equally_likely():
+    found = distribution(np.array([[1, 0, 1, 0], [0, 3, 0, 0], [0, 0, 0, 0]]), 4)
+    expected = [[0.5, 0, 0.5, 0], [0, 1, 0, 0], [0.25] * 4]
+    np.testing.assert_allclose(as_numpy(found), expected)
+    found = as_numpy(distribution(np.array([[2], [0], [-1], [3]]), 3))
+    np.testing.assert_array_equal(found[:2], [[0, 0, 1], [1, 0, 0]])
+    assert np.isnan(found[2:]).all()
+
+
+def smoothed_crossentropy(shares, logits, smoothing):
+    """Its formula, in NumPy: the labels keep `1 - smoothing` of the probability, all share the rest."""
+    log_softmax = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    of_labels, of_all = -(shares * log_softmax).sum(axis=1), -log_softmax.mean(axis=1)
+    return (1 - smoothing) * of_labels + smoothing * of_all
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_crossentropy_of_keras_smooths_multi_hot_labels_too(rng, smoothing):
+    multi_hot = np.array([[1, 0, 1, 0], [0, 1, 0, 0]])
+    shares, logits = multi_hot / multi_hot.sum(axis=1, keepdims=True), rng.normal(size=(2, 4))
+    loss = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=smoothing, reduction=None
+    )
+    found = as_numpy(loss(distribution(multi_hot, 4), logits.astype("float32")))
+    np.testing.assert_allclose(found, smoothed_crossentropy(shares, logits, smoothing), rtol=1e-5)

@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from tfhash import codes
 from tfhash.callbacks import TwoStageTraining
-from tfhash.models import BACKBONES, HashingModel, build_backbone
+from tfhash.models import HashingModel, build_backbone
 
 
 def numpy_weights(part):
@@ -14,32 +14,6 @@ def numpy_weights(part):
 
 def moved(before, part):
     return any((a != b).any() for a, b in zip(before, numpy_weights(part)))
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-@pytest.mark.parametrize("image_shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3), (64, 48, 3)])
-def test_backbones_end_in_features(name, image_shape):
-    backbone = build_backbone(name, image_shape, width=2)
-    assert backbone.input_shape == (None, *image_shape)
-    assert len(backbone.output_shape) == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "shape", "message"),
-    [
-        (
-            "vgg",
-            (8, 8, 1),
-            "`name` must be one of mlp, convnet, resnet, whitenet. Received: name='vgg'",
-        ),
-        ("mlp", (7, 8, 1), "sides of 8 to 64 pixels"),
-        ("mlp", (65, 8, 1), "sides of 8 to 64 pixels"),
-        ("mlp", (8, 8), "`image_shape` must be"),
-    ],
-)
-def test_unknown_backbones_and_sizes_are_refused(name, shape, message):
-    with pytest.raises(ValueError, match=message):
-        build_backbone(name, shape)
 
 
 def test_predict_gives_relaxed_codes_and_encode_packs_them(make_model, striped):
@@ -362,3 +336,17 @@ def test_no_bit_is_the_same_for_all_where_features_are_positive(rng):
     model.fit(images, labels, batch_size=64, epochs=10, verbose=0)
     share = (model.predict(images, verbose=0) >= 0).mean(axis=0)
     assert ((share > 0.02) & (share < 0.98)).all()
+
+
+@pytest.mark.parametrize("multi_hot", [False, True])
+def test_pretraining_takes_the_smoothed_crossentropy_of_keras(make_model, striped, multi_hot):
+    images, labels = striped
+    smooth = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)
+    model = make_model(num_classes=3, classification_loss=smooth)
+    model.begin_stage("pretrain")
+    marks = np.eye(3)[labels] + (np.eye(3)[2] if multi_hot else 0)
+    shares = marks / marks.sum(axis=1, keepdims=True)
+    log_softmax = np.asarray(ops.log_softmax(model.predict_logits(images)))
+    expected = -np.mean(np.sum((0.8 * shares + 0.2 / 3) * log_softmax, axis=1))
+    y = marks if multi_hot else labels
+    assert model.evaluate(images, y, verbose=0)[0] == pytest.approx(expected, rel=1e-4)

@@ -1,4 +1,4 @@
-"""How the benchmarks write figures down, and what they do not mix up."""
+"""Tables: their formats, and that the documents hold those of the committed results."""
 
 import json
 import math
@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import tables
+import write_tables
 
 SEEDS = pathlib.Path(tables.__file__).with_name("seeds.py")
 
@@ -24,12 +25,12 @@ def test_mean_and_deviation_are_those_of_a_sample():
     assert math.isnan(tables.deviation([0.25]))
 
 
-def test_a_spread_is_median_least_and_most():
+def test_a_spread_is_median_minimum_and_maximum():
     assert tables.spread([3.0, 1.0, 2.0, 9.0]) == "2.5 (1 to 9)"
     assert tables.spread([1234.0]) == "1234 (1234 to 1234)"
 
 
-def test_seeds_that_diverged_are_not_left_out_in_silence():
+def test_diverged_seeds_are_reported():
     cells = {
         "first": {"0": cell(0.5), "1": cell(0.7)},
         "second": {"0": cell(0.5), "1": {"diverged": True}},
@@ -52,7 +53,7 @@ def test_seeds_that_diverged_are_not_left_out_in_silence():
 
 
 @pytest.mark.parametrize("bits", [12, 16])
-def test_seeds_take_a_finished_run_only_if_it_was_made_by_their_command(tmp_path, bits):
+def test_a_finished_run_is_reused_only_if_its_command_is_the_same(tmp_path, bits):
     command = ["tfhash", "train", "--dataset=digits", "--bits=12"]
     figures = {"metrics": {"map": 0.5, "map_worst_ties": 0.4, "map_best_ties": 0.6}}
     figures["metrics"]["precision_radius_2"] = 0.5
@@ -77,8 +78,61 @@ def test_seeds_take_a_finished_run_only_if_it_was_made_by_their_command(tmp_path
     )
     if bits == 12:
         assert "| 0.5000 ± 0.0000 | 0.4000 to 0.6000 |" in finished.stdout
-        assert "| 1.0 + 0.2 min |" in finished.stdout
+        assert "| 1.0 + 0.2 |" in finished.stdout
         assert len(json.loads((tmp_path / "test.json").read_text())["seeds"]) == 2
     else:
         assert "was made by tfhash train --dataset=digits --bits=12 --seed=0" in finished.stderr
         assert not (tmp_path / "test.json").exists()
+
+
+@pytest.mark.parametrize("path", write_tables.documents(), ids=lambda path: path.name)
+def test_the_tables_of_a_document_are_those_of_the_committed_results(path):
+    # If this fails: make tables
+    assert write_tables.update_document(path) == path.read_text(encoding="utf-8")
+
+
+def test_every_table_and_figure_can_be_written_and_is_rectangular():
+    for name, table in write_tables.TABLES.items():
+        lines = table("").splitlines()
+        assert len(lines) > 2, name
+        assert len({line.count("|") for line in lines}) == 1, name
+    for name, figure in write_tables.FIGURES.items():
+        low, high = map(float, figure("").split(" to "))
+        assert low <= high, name
+
+
+def test_the_summary_has_five_columns_and_links_from_the_folder_of_the_document():
+    head, _, *rows = write_tables.TABLES["results"]("../").splitlines()
+    assert head.count("|") == 6
+    assert len(rows) == len(write_tables.TRAINED)
+    assert all("](../benchmarks/results/" in row for row in rows)
+
+
+def test_text_between_markers_is_replaced_and_the_rest_kept(monkeypatch):
+    monkeypatch.setattr(write_tables, "TABLES", {"a-b": lambda root: "| new |\n"})
+    monkeypatch.setattr(write_tables, "FIGURES", {"c": lambda root: "2 to 3"})
+    text = (
+        "before\n<!-- table: a-b -->\n| old |\n| row |\n<!-- end table -->\nbetween "
+        "<!-- figure: c -->1<!-- end figure --> times\n"
+    )
+    updated = write_tables.update(text)
+    assert updated == (
+        "before\n<!-- table: a-b -->\n| new |\n<!-- end table -->\nbetween "
+        "<!-- figure: c -->2 to 3<!-- end figure --> times\n"
+    )
+    assert write_tables.update(updated) == updated
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- table: none -->\n<!-- end table -->", "unknown table: .* Received: none"),
+        ("<!-- figure: results --><!-- end figure -->", "unknown figure: .* Received: results"),
+        ("<!-- table: results -->\n", "needs a `<!-- end table -->`"),
+        ("<!-- end table -->\n", "needs a `<!-- end table -->`"),
+        ("<!-- table: results --><!-- table: losses -->\n<!-- end table -->", "needs a"),
+    ],
+)
+def test_unknown_and_unclosed_markers_are_refused(text, message):
+    with pytest.raises(ValueError, match=message):
+        write_tables.update(text)

@@ -25,7 +25,6 @@ MODULE_OF = {
     "GreedyHashLoss": "losses",
     "HashNetLoss": "losses",
     "OrthoHashLoss": "losses",
-    "SmoothedCrossentropy": "losses",
 }
 
 

@@ -1,8 +1,8 @@
-"""Binary codes: the one home of the sign rule and of the packed layout.
+"""Binary codes: the sign rule and the packed layout.
 
 A relaxed code is a float vector in [-1, 1]^B, its binary code is +1 where the relaxed
 code is >= 0 and -1 elsewhere (so the sign of 0 is +1). A packed code is `ceil(B / 8)`
-bytes: bit j stands in byte `j // 8` at position `j % 8`, least significant first, +1 is
+bytes: bit j is in byte `j // 8` at position `j % 8`, least significant first; +1 is
 stored as 1, and padding bits are 0. That is `numpy.packbits(..., bitorder="little")`.
 """
 
@@ -12,7 +12,7 @@ from keras import ops
 
 
 def check_bits(bits):
-    """Returns `bits` as an `int`, or raises `ValueError` if it is no integer >= 1.
+    """Returns `bits` as an `int`, or raises `ValueError` unless it is an integer >= 1.
 
     Example:
 
@@ -78,7 +78,7 @@ def pack(codes):
     """Packs relaxed or binary codes into bytes.
 
     Args:
-        codes: `[..., B]`, B >= 1; values are mapped to bits by the sign rule.
+        codes: `[..., B]`, B >= 1; the sign rule maps values to bits.
 
     Returns:
         Packed codes, `uint8 [..., ceil(B / 8)]`.

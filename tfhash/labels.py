@@ -1,10 +1,10 @@
-"""What it means for two items to be similar: they share a label."""
+"""Labels: two items are similar if they share one."""
 
 from keras import ops
 
 
 def is_multi_hot(labels):
-    """Tells multi-hot labels `[n, C]`, C >= 2, from integer labels `[n]` or `[n, 1]`.
+    """Whether labels are multi-hot `[n, C]`, C >= 2, rather than integers `[n]` or `[n, 1]`.
 
     Raises:
         ValueError: If `labels` has another rank.
@@ -25,7 +25,7 @@ def is_multi_hot(labels):
 
 
 def check_same_kind(left, right):
-    """Raises `ValueError` unless labels of one side can be compared with those of the other.
+    """Raises `ValueError` unless the labels of both sides are comparable.
 
     Example:
 
@@ -65,13 +65,13 @@ def similar(left, right):
     Args:
         left: Labels of n items: integers `[n]` (or `[n, 1]`), or multi-hot `[n, C]`
             where every value above 0 marks a label.
-        right: Labels of m items, of the same kind.
+        right: The same for m items.
 
     Returns:
         Booleans `[n, m]`.
 
     Raises:
-        ValueError: If the two are not of the same kind, or of another rank.
+        ValueError: If one side is multi-hot and the other is not, or a rank is wrong.
 
     Example:
 
@@ -98,8 +98,8 @@ def memberships(labels, num_classes, dtype="float32"):
         dtype: Type of the result, a float.
 
     Returns:
-        `[n, C]`, 1 where an item has a label and 0 elsewhere; NaN in the row of an integer that is
-        out of range, for 0 would say that the item has no label.
+        `[n, C]`, 1 where an item has a label and 0 elsewhere. The row of an integer out of range is
+        NaN, because 0 would mean an item without labels.
 
     Raises:
         ValueError: If multi-hot labels have another number of classes.
@@ -114,7 +114,7 @@ def memberships(labels, num_classes, dtype="float32"):
     check_num_classes(labels, num_classes)
     if is_multi_hot(labels):
         return _marks(labels, dtype)
-    # First of all as floats, for as int32 they might be cut to another class.
+    # As floats first: as int32 they could wrap to another class.
     numbers = ops.reshape(ops.cast(labels, "float32"), (-1, 1))
     is_known = ops.logical_and(numbers >= 0, numbers < num_classes)
     classes = ops.reshape(ops.cast(labels, "int32"), (-1,))
@@ -122,6 +122,34 @@ def memberships(labels, num_classes, dtype="float32"):
     return ops.where(is_known, marks, float("nan"))
 
 
+def distribution(labels, num_classes, dtype="float32"):
+    """The probability of each class given the labels of an item, all of which are equally likely.
+
+    Args:
+        labels: Integers `[n]` (or `[n, 1]`), 0 to C - 1, or multi-hot `[n, C]` where every value
+            above 0 marks a label.
+        num_classes: The C.
+        dtype: Type of the result, a float.
+
+    Returns:
+        `[n, C]`, each row with a sum of 1; even where an item has no label, NaN where an integer is
+        out of range.
+
+    Raises:
+        ValueError: If multi-hot labels have another number of classes.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(distribution(np.array([[1, 0, 1, 0], [0, 0, 0, 0]]), 4)).tolist()
+    [[0.5, 0.0, 0.5, 0.0], [0.25, 0.25, 0.25, 0.25]]
+    """
+    marks = memberships(labels, num_classes, dtype)
+    counts = ops.sum(marks, axis=1, keepdims=True)
+    return ops.where(ops.equal(counts, 0), 1 / num_classes, marks / ops.maximum(counts, 1))
+
+
 def _marks(labels, dtype="float32"):
-    # Through float32, for booleans cannot be compared with 0.
+    # Through float32, because booleans cannot be compared with 0.
     return ops.cast(ops.greater(ops.cast(labels, "float32"), 0), dtype)

@@ -3,10 +3,12 @@
 import keras
 from keras import ops
 
-# Root mean square of a step of a kernel at a learning rate of 1, about that of Adam's.
+from tfhash.keras_private import momentum_of
+
+# Root mean square of a kernel's step at a learning rate of 1, about that of Adam.
 STEP_SIZE = 0.2
 
-# Of the quintic whose repetition brings singular values from (0, 1] near to 1.
+# Of the quintic that, repeated, moves singular values in (0, 1] near 1.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
@@ -14,19 +16,16 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 class ConvMuon(keras.optimizers.AdamW):
     """AdamW that moves the kernels of convolutions by orthogonal steps, as Muon does.
 
-    The momentum of a kernel `[height, width, in, out]` is taken as a matrix
-    `[height * width * in, out]`, and its singular values are brought near to 1, so that what few
-    images ask for is learned as fast as what most do. Scaled to the size of Adam's steps, it
-    moves the kernel; one learning rate and one weight decay serve all weights. Whatever is not of
-    rank 4 trains by AdamW. `keras.optimizers.Muon` leaves convolutions to Adam.
-
-    From "Muon: An optimizer for hidden layers in neural networks" (Jordan et al., 2024), whose
-    quintic Newton-Schulz iteration this is.
+    The momentum of a kernel `[height, width, in, out]` is reshaped to a matrix
+    `[height * width * in, out]` whose singular values are then moved near 1. So rare directions of
+    the gradient are learned as fast as common ones. The step has the size of Adam's, so one learning
+    rate and one weight decay work for all weights. Weights of other ranks train by AdamW.
+    `keras.optimizers.Muon` leaves convolutions to Adam.
 
     Args:
         learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`.
-        weight_decay: Share of a weight, times the learning rate, that is taken off at each step.
-        momentum: Of the kernels' steps, in [0, 1), in Nesterov's form.
+        weight_decay: Decoupled weight decay, a factor of the learning rate, >= 0.
+        momentum: Nesterov momentum of the kernels, in [0, 1).
         ns_steps: Newton-Schulz iterations, at least 1.
         **kwargs: Arguments of `keras.optimizers.AdamW`.
 
@@ -38,6 +37,9 @@ class ConvMuon(keras.optimizers.AdamW):
     >>> import keras
     >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3)])
     >>> model.compile(ConvMuon(learning_rate=3e-3), "mse")
+
+    Reference: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), for
+    the quintic Newton-Schulz iteration.
     """
 
     def __init__(
@@ -61,8 +63,8 @@ class ConvMuon(keras.optimizers.AdamW):
         if len(variable.shape) != 4:
             super().update_step(gradient, variable, learning_rate)
             return
-        # Where Adam keeps the mean of gradients; its other slot stays empty for kernels.
-        velocity = self._momentums[self._get_variable_index(variable)]
+        # The slot in which Adam keeps the mean of gradients; its other slot is unused for kernels.
+        velocity = momentum_of(self, variable)
         gradient = ops.cast(gradient, variable.dtype)
         self.assign(velocity, self.momentum * velocity + gradient)
         ahead = ops.reshape(gradient + self.momentum * velocity, (-1, variable.shape[-1]))
@@ -80,11 +82,11 @@ class ConvMuon(keras.optimizers.AdamW):
 
 
 def orthogonalized(matrix, ns_steps):
-    """The matrix with its singular values brought near to 1, by matrix products alone.
+    """The matrix with its singular values moved near 1, by matrix products alone.
 
     Args:
         matrix: Float `[m, n]`.
-        ns_steps: How often the quintic is applied, an integer.
+        ns_steps: Number of times to apply the quintic.
 
     Returns:
         Like `matrix`; 0 where that is 0.

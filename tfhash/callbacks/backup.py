@@ -10,11 +10,11 @@ from tfhash import files
 class Backup:
     """Keeps the state after the last finished epoch in a directory.
 
-    Each epoch's weights (optimizer included) go to a file of their own. `state.json` names the
-    file that counts and is replaced last, so that there is always one whole state to go on from.
+    Each epoch writes weights and optimizer to a new file. `state.json` names the current file and is
+    replaced last, so there always is one whole state to resume from.
 
     Args:
-        directory: Where to keep the state; made when the first epoch ends.
+        directory: Directory of the state; created when the first epoch ends.
     """
 
     def __init__(self, directory):
@@ -22,14 +22,14 @@ class Backup:
         self._state_path = self.directory / "state.json"
 
     def read(self):
-        """The state as it was saved, a dictionary, or `None` where nothing was."""
+        """The saved state, a dictionary, or `None` if there is none."""
         if not self._state_path.exists():
             return None
         try:
             return json.loads(self._state_path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(
-                f"{self._state_path} is no training state: {error}. Remove {self.directory} to "
+                f"{self._state_path} is not a training state: {error}. Remove {self.directory} to "
                 "start over"
             ) from error
 
@@ -38,7 +38,7 @@ class Backup:
         model.load_weights(self.directory / state["weights"])
 
     def remove(self):
-        """Removes the directory, the state first: what is left of it by a kill is no backup."""
+        """Removes the directory, the state first, so that a kill leaves no half a backup."""
         self._state_path.unlink(missing_ok=True)
         if self.directory.exists():
             shutil.rmtree(self.directory)

@@ -4,17 +4,16 @@ import keras
 
 
 class TanhContinuation(keras.callbacks.Callback):
-    """Raises the sharpness of a hashing layer, so that relaxed codes become binary by and by.
+    """Raises the sharpness of a hashing layer, so that relaxed codes become nearly binary.
 
     Relaxed codes are `tanh(sharpness slope z)`, see `tfhash.layers.HashingLayer`. The sharpness is 1
-    up to the first epoch of fine-tuning and grows by the same factor every epoch after it, up to
-    `last_sharpness` in the last one. It needs several epochs: with two it jumps, and with one the
-    codes stay as they are.
+    until the first epoch of fine-tuning and then grows by the same factor every epoch, to
+    `last_sharpness` in the last. Use several epochs: with two it jumps, with one it stays at 1.
 
     Args:
         last_sharpness: Sharpness in the last epoch, >= 1.
-        first_epoch: Epoch, counted from 0, that still has sharpness 1: as many as there are epochs
-            of pre-training.
+        first_epoch: Last epoch with sharpness 1, counted from 0: the number of epochs of
+            pre-training.
 
     Raises:
         ValueError: If an argument is out of range, or the model has no `HashingLayer` called

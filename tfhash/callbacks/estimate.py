@@ -6,14 +6,14 @@ import keras
 
 
 class TimeEstimate(keras.callbacks.Callback):
-    """Prints, once some steps are done, how long the rest of training will take.
+    """Prints an estimate of the remaining training time after some steps.
 
-    The first steps, in which the network is compiled, do not count; nor does what other callbacks do
-    between epochs. Both stages of training take about as long for a step. Silent with `verbose=0`, and
-    where the number of steps is not known.
+    The first steps, in which the network is compiled, and the work of other callbacks between epochs
+    do not count. Both stages take about the same time per step. Silent with `verbose=0`, and if the
+    number of steps is unknown.
 
     Args:
-        after: Steps that are timed, >= 1.
+        after: Number of steps to time, >= 1.
 
     Raises:
         ValueError: If `after` is below 1.
@@ -31,7 +31,7 @@ class TimeEstimate(keras.callbacks.Callback):
     16/16 ...
     """
 
-    # Steps that are not timed: those in which the network is compiled, and one to settle.
+    # Steps before the timed ones: the network compiles, and one more.
     UNTIMED = 2
 
     def __init__(self, after=20):

@@ -1,26 +1,26 @@
-"""Pre-training on images without labels, by the classes that the network itself predicts."""
+"""Pre-training on unlabeled images with pseudo-labels."""
 
 import keras
 import numpy as np
 
 
 class SelfTraining(keras.callbacks.Callback):
-    """Lets a `tfhash.models.HashingModel` pre-train on images that came without labels.
+    """Pre-trains a `tfhash.models.HashingModel` on unlabeled images too.
 
-    The first epochs take the images with labels alone. Before each later epoch of pre-training the
-    network predicts the classes of the others, as they are; those it is sure of serve as labels of
-    the changed images in that epoch. Fine-tuning takes the images with labels alone again, for what
-    a classifier gets wrong would pull codes together that are to lie apart.
+    The first epochs use labeled images only. Before each later epoch of pre-training, the network
+    classifies the unlabeled images without augmentation; its confident predictions are their
+    pseudo-labels in that epoch, in which the images are augmented. Fine-tuning uses labeled images
+    only, because wrong pseudo-labels would pull codes of different classes together.
 
-    The logs carry `pseudo_label_rate`, the share of the images without labels that got one.
+    The logs hold `pseudo_label_rate`, the share of unlabeled images with a pseudo-label.
 
     Args:
-        batches: `tfhash.data.PartlyLabeledBatches`, given to `fit` as well.
-        first_epoch: Epoch, counted from 0, from which on the network's own labels count.
-        pretrain_epochs: As in `TwoStageTraining`; from there on they no longer do.
-        confidence: Least probability of a class that is taken for a label, in [0, 1]. Label
-            smoothing bounds the probabilities that a network learns to give.
-        batch_size: Images classified at a time.
+        batches: `tfhash.data.PartlyLabeledBatches`, the same that `fit` trains on.
+        first_epoch: First epoch with pseudo-labels, counted from 0.
+        pretrain_epochs: As in `TwoStageTraining`; later epochs have no pseudo-labels.
+        confidence: Smallest probability of a class that becomes a pseudo-label, in [0, 1]. Label
+            smoothing bounds the probabilities that a network learns to predict.
+        batch_size: Images per step of classification.
 
     Raises:
         ValueError: If `confidence` is out of range.

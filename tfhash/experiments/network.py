@@ -4,7 +4,6 @@ import contextlib
 
 import keras
 
-from tfhash.losses import SmoothedCrossentropy
 from tfhash.models import HashingModel, build_backbone
 from tfhash.optimizers import ConvMuon
 
@@ -46,7 +45,9 @@ def build_model(recipe, image_shape, num_classes, bits, hashing_loss, seed, clas
     model.compile(
         OPTIMIZERS[recipe.optimizer](weight_decay=recipe.weight_decay),
         hashing_loss=hashing_loss,
-        classification_loss=SmoothedCrossentropy(recipe.label_smoothing),
+        classification_loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=recipe.label_smoothing
+        ),
     )
     return model
 

@@ -252,8 +252,7 @@ class _Training:
                 stages.epochs_done(),
                 recipe.augmentation(),
                 recipe.augmented_epochs(),
-                # until merged: without the condition
-                **({"items_per_class": recipe.items_per_class} if recipe.items_per_class else {}),
+                recipe.items_per_class or None,
             )
         self.model.fit(
             batches,
@@ -298,9 +297,7 @@ class _Training:
                 "parameters": self.model.count_params(),
                 "class_names": self.class_names,
                 "preprocessing": report.preprocessing_in_words(
-                    self.model,
-                    settings.is_folder(self.source.dataset)
-                    and not hasattr(self.splits.train, "elements"),  # until merged
+                    self.model, settings.is_folder(self.source.dataset)
                 ),
                 **self.evaluation.figures,
                 "data": summary_of(self.splits),

@@ -1,4 +1,4 @@
-"""Keras layers: the hashing head, and what raw images go through before a backbone learns."""
+"""Keras layers: the hashing head, image scaling and patch whitening."""
 
 from tfhash.layers.hashing import HashingLayer
 from tfhash.layers.scaling import ImageScaling

@@ -4,48 +4,50 @@ import keras
 from keras import ops
 
 from tfhash import codes
+from tfhash.losses import replicas
 
-# Of the moving statistics, which are to follow a network that still learns.
+# Of the moving statistics: low, so that they follow a network in training.
 MOMENTUM = 0.9
 
 
 @keras.saving.register_keras_serializable("tfhash")
 class HashingLayer(keras.layers.Layer):
-    """Maps features to relaxed codes in [-1, 1], one coordinate a bit.
+    """Maps features to relaxed codes in [-1, 1], one coordinate per bit.
 
-    A dense projection, standardized, then `tanh(sharpness slope z)`, with a sharpness of 1 that
-    training can raise (see `tfhash.callbacks.TanhContinuation`). Standardized means a mean of 0 and a
-    variance of 1, as by batch normalization: over the batch in training, over recent batches of
-    training otherwise. So every bit has items of a batch on both sides, and their mean
-    `|tanh(slope z)|` stays below `tanh(slope)`, which leaves a gradient to those in doubt. All of it is
-    computed in float32 under every dtype policy, for the sign of the output is the binary code (see
-    `tfhash.codes`).
+    A dense projection, standardized to z, then `tanh(sharpness slope z)` with a sharpness of 1 that
+    training can raise (see `tfhash.callbacks.TanhContinuation`). Standardization is batch
+    normalization without scale and shift: with the mean and variance of the batch in training, and
+    moving averages otherwise. So both values of every bit occur in a batch, and the mean
+    `|tanh(slope z)|` stays below `tanh(slope)`, which leaves a gradient for undecided items.
+    Everything is computed in float32 under every dtype policy, because the sign of the output is the
+    binary code (see `tfhash.codes`).
 
-    Train on batches of tens of items or more: of one alone nothing can be learned. The statistics start
-    at 0 and 1, and after some 30 batches are those of the data.
+    Train with batches of tens of items or more; a batch of one has no gradient. The moving averages
+    start at 0 and 1 and match the data after about 30 batches. In the scope of a `tf.distribute`
+    strategy, a batch is that of all replicas.
 
     Args:
         bits: Length of the code, an integer >= 1.
         kernel_initializer: Initializer of the projection.
-        lr_multiplier: How many times as fast this layer learns as those before it, above 0. The kernel
-            starts that many times smaller and is multiplied by it, so that the codes start the
-            same, and an optimizer whose steps do not grow with the gradient, as Adam's, turns it
-            `lr_multiplier` times as far. Leave it at 1 for plain gradient descent, which would turn it
-            `lr_multiplier**2` times as far.
-        slope: Slope of `tanh` at 0, above 0. The larger, the nearer are the relaxed codes to
-            binary ones, and the fewer items still have a gradient.
+        lr_multiplier: Factor by which this layer learns faster than the others, above 0. The kernel is
+            initialized that many times smaller and multiplied by it in `call`, so the initial codes
+            are the same, and the steps of Adam-like optimizers, whose size does not depend on that of
+            the gradient, count `lr_multiplier` times. Keep 1 for plain gradient descent, whose steps
+            would count `lr_multiplier**2` times.
+        slope: Slope of `tanh` at 0, above 0. A larger slope makes relaxed codes more nearly binary and
+            leaves fewer items with a gradient.
         **kwargs: Arguments of `keras.layers.Layer` (`name`, `trainable`).
 
     Call arguments:
         features: Float `[n, f]`.
-        training: Whether to standardize by the batch itself, and to note its statistics.
+        training: Whether to standardize by the statistics of the batch and update the moving averages.
 
     Returns:
         Relaxed codes, float32 `[n, bits]` in [-1, 1].
 
     Raises:
-        ValueError: If `bits` is no integer >= 1, `lr_multiplier` or `slope` is not above 0, or the features are
-            not of rank 2.
+        ValueError: If `bits` is not an integer >= 1, `lr_multiplier` or `slope` is not above 0, or the
+            features do not have rank 2.
 
     Example:
 
@@ -63,7 +65,7 @@ class HashingLayer(keras.layers.Layer):
         slope=2.5,
         **kwargs,
     ):
-        # Under every policy, for the sign of the output is the code.
+        # Under every policy, because the sign of the output is the code.
         super().__init__(**{**kwargs, "dtype": "float32"})
         self.bits = codes.check_bits(bits)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
@@ -78,6 +80,8 @@ class HashingLayer(keras.layers.Layer):
             momentum=MOMENTUM,
             center=False,
             scale=False,
+            # Over the replicas of a `tf.distribute` strategy, so that they train as one device does.
+            synchronized=replicas.num_replicas() > 1,
             trainable=self.trainable,
             dtype="float32",  # whatever the global policy
             name="standardization",

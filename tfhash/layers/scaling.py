@@ -6,15 +6,14 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("tfhash")
 class ImageScaling(keras.layers.Layer):
-    """Takes images as they come and scales them from [0, 255] to [-1, 1].
+    """Scales raw images from [0, 255] to [-1, 1].
 
-    Being a layer of the model, it serves training, prediction, the command line and the
-    exported model alike.
+    As a layer of the model it applies to training, prediction, the command line and the exported
+    model.
 
     Args:
-        channels: Channels of the output, 1 or 3. Gray images are repeated over three
-            channels where 3 are wanted; RGB images are never made gray. `None` keeps
-            the channels of the input.
+        channels: Channels of the output, 1 or 3. Gray images are repeated over 3 channels; RGB images
+            are never converted to gray. `None` keeps the channels of the input.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -22,7 +21,7 @@ class ImageScaling(keras.layers.Layer):
             float with the same range 0 to 255.
 
     Returns:
-        Float `[n, height, width, channels]` of the layer's compute type, in [-1, 1].
+        `[n, height, width, channels]` in [-1, 1], of the compute dtype of the layer.
 
     Raises:
         ValueError: If the images have another rank or number of channels.

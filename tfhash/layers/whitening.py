@@ -7,19 +7,18 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("tfhash")
 class PatchWhitening(keras.layers.Layer):
-    """A convolution whose filters whiten the patches of the images it was adapted to.
+    """A convolution whose filters whiten image patches.
 
-    Neighboring pixels are alike, so that a first convolution spends many steps on telling
-    directions apart that hardly vary from those that vary most. Here each filter is an
-    eigenvector of the covariance of the patches, divided by the square root of its eigenvalue:
-    the outputs are uncorrelated and of variance 1. Every filter comes with its negative, for an
-    activation to keep both halves. The filters do not train; a bias does.
+    Neighboring pixels are strongly correlated, which slows the training of a first convolution. Each
+    filter here is an eigenvector of the covariance of the patches, divided by the square root of its
+    eigenvalue, so the outputs are uncorrelated with variance 1. Each filter also has a negative copy,
+    so that an activation keeps both halves. The filters are not trainable; the bias is.
 
     Before `adapt` the filters are random. They are weights, saved with the model.
 
     Args:
         size: Side of a patch in pixels, >= 1.
-        epsilon: Added to the eigenvalues, so that noise is not blown up to the size of the rest.
+        epsilon: Added to the eigenvalues, so that noise is not amplified to variance 1.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -69,11 +68,11 @@ class PatchWhitening(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(filters,), initializer="zeros")
 
     def adapt(self, images):
-        """Computes the filters from images like those that the layer will be given.
+        """Computes the filters from sample inputs of the layer.
 
         Args:
-            images: Float `[n, height, width, channels]`, or batches of them, one after the other;
-                some thousands are enough.
+            images: Float `[n, height, width, channels]`, or an iterable of such batches; some
+                thousands of images are enough.
 
         Raises:
             ValueError: If there are no images.
@@ -95,13 +94,15 @@ class PatchWhitening(keras.layers.Layer):
         self.kernel.assign(np.concatenate([filters, -filters], axis=1).reshape(self.kernel.shape))
 
     def _patches(self, images):
-        """The patches of images, one a row, in the order of the kernel."""
+        """The patches of images, one per row, in the order of the kernel."""
         windows = np.lib.stride_tricks.sliding_window_view(images, 2 * (self.size,), axis=(1, 2))
         patches = np.moveaxis(windows, 3, 5)  # from [..., channels, y, x]
         return patches.reshape(-1, self.size**2 * images.shape[-1]).astype("float64")
 
     def call(self, images):
-        return ops.conv(images, self.kernel, padding="valid") + self.bias
+        return (
+            ops.conv(images, self.kernel, padding="valid", data_format="channels_last") + self.bias
+        )
 
     def compute_output_shape(self, input_shape):
         n, *sides, channels = input_shape

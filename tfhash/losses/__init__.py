@@ -1,13 +1,12 @@
 """Objectives on the relaxed codes and the labels of a batch.
 
-All of them are `keras.losses.Loss` objects. Those of codes have the same call arguments, so that one
-can take the place of another in `HashingModel.compile(hashing_loss=...)` or behind a `HashingLayer`;
-`SmoothedCrossentropy` is that of pre-training, on logits. Keras hands labels over in the precision of
-the codes, so that integers must be below 2^24.
+All are `keras.losses.Loss` objects with the same call arguments, so any of them works in
+`HashingModel.compile(hashing_loss=...)` and behind a `HashingLayer`. Keras passes labels in the
+precision of the codes, so integers must be below 2^24.
 
-Each follows its paper's formula, but is a mean over a batch or pairs where the paper has a sum, and
-most over bits, so that its weights mean the same for every batch and length of code; where a
-docstring names no paper for a default, it was chosen here.
+Each follows the formula of its paper, with means over batch, pairs and mostly bits in place of sums, so
+that its weights mean the same for every batch size and code length. Defaults without a reference were
+chosen here.
 """
 
 from tfhash.losses.centers import class_centers
@@ -23,7 +22,6 @@ from tfhash.losses.exponentiated import (
 from tfhash.losses.greedyhash import GreedyHashLoss
 from tfhash.losses.hashnet import HashNetLoss
 from tfhash.losses.orthohash import OrthoHashLoss
-from tfhash.losses.smoothed import SmoothedCrossentropy
 
 __all__ = [
     "CSQLoss",
@@ -34,7 +32,6 @@ __all__ = [
     "GreedyHashLoss",
     "HashNetLoss",
     "OrthoHashLoss",
-    "SmoothedCrossentropy",
     "bilinear_pair_loss",
     "class_centers",
     "exponentiated_pair_loss",

@@ -1,4 +1,4 @@
-"""What objectives with one center for each class have in common."""
+"""Base class of objectives with one center per class."""
 
 import numbers
 
@@ -11,7 +11,7 @@ from tfhash.losses.centers import class_centers
 
 
 class CenterLoss(keras.losses.Loss):
-    """Holds the centers of `tfhash.losses.class_centers` for losses that pull codes to them."""
+    """Pulls codes to the centers of `tfhash.losses.class_centers`."""
 
     def __init__(self, num_classes, bits, seed, reduction, name, dtype):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
@@ -24,7 +24,7 @@ class CenterLoss(keras.losses.Loss):
         self.centers = class_centers(num_classes, bits, seed)
 
     def memberships(self, y_true, y_pred):
-        """Checks the batch, and gives 1 where an item has a label, float `[n, C]`."""
+        """Checks the batch and returns 1 where an item has a label, float `[n, C]`."""
         pairs.check_batch(y_true, y_pred)
         if y_pred.shape[1] != self.bits:
             raise ValueError(
@@ -43,6 +43,6 @@ class CenterLoss(keras.losses.Loss):
 
 
 def cross_entropy(logits, memberships):
-    """Cross-entropy of each item, its labels being equally likely, float `[n]`."""
+    """Cross-entropy of each item, float `[n]`; its labels are equally likely."""
     shares = memberships / ops.maximum(ops.sum(memberships, axis=1, keepdims=True), 1)
     return -ops.sum(shares * ops.log_softmax(logits, axis=1), axis=1)

@@ -1,4 +1,4 @@
-"""CSQ: every code near the center of its class."""
+"""CSQ: codes near the center of their class."""
 
 import keras
 import numpy as np
@@ -16,9 +16,8 @@ class CSQLoss(CenterLoss):
 
         L = mean_k -(c_k log p_k + (1 - c_k) log(1 - p_k)) + lambda sum_k log cosh(|h_k| - 1)
 
-    The center of an item of several labels has in each bit the sign of most of theirs, and where
-    there are as many of either sign that of one random code. An item without labels has no center,
-    and the second term alone.
+    For an item with several labels, each bit of the center is the majority of those of its labels; a
+    random code breaks ties. An item without labels has no center and keeps the second term only.
 
     Args:
         num_classes: Number of classes.
@@ -56,13 +55,13 @@ class CSQLoss(CenterLoss):
     ):
         super().__init__(num_classes, bits, seed, reduction, name, dtype)
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
-        # Not +1 for all, which might be the center of another class.
+        # Random rather than all +1, which could be the center of another class.
         self._of_ties = np.random.default_rng((seed, bits)).choice([-1.0, 1.0], bits)
 
     def call(self, y_true, y_pred):
         memberships = self.memberships(y_true, y_pred)
         center = self.center_of(memberships)
-        # The probability of the center's bit; tanh may have rounded to the wrong vertex.
+        # The probability of the center's bit, above 0 although tanh may round to the wrong vertex.
         probability = ops.maximum((1 + center * y_pred) / 2, 1e-6)
         away = 1 - ops.abs(y_pred)
         # log cosh x, where x is in [0, 1]
@@ -71,7 +70,7 @@ class CSQLoss(CenterLoss):
         return of_center + self.quantization_weight * quantization
 
     def center_of(self, memberships):
-        """The center of items with these labels `[n, C]`, float `[n, B]`, values -1 and +1."""
+        """The centers of items with labels `[n, C]`, float `[n, B]`, values -1 and +1."""
         votes = ops.matmul(memberships, self.centers)
         of_ties = ops.cast(self._of_ties, votes.dtype)
         return ops.where(ops.equal(votes, 0), of_ties, ops.sign(votes))

@@ -4,10 +4,11 @@ import keras
 from keras import ops
 
 from tfhash.losses import pairs
+from tfhash.losses.pair_loss import PairLoss
 
 
 @keras.saving.register_keras_serializable("tfhash")
-class DCHLoss(keras.losses.Loss):
+class DCHLoss(PairLoss):
     """Negative log-likelihood of the pairs, similar with probability `gamma / (gamma + d)`.
 
     The distance is `d(x, y) = B / 2 (1 - cos(x, y))`, which for binary codes is Hamming's. With
@@ -16,12 +17,11 @@ class DCHLoss(keras.losses.Loss):
         L = sum_ij w_ij (s_ij log(d_ij / gamma) + log(1 + gamma / d_ij))
             + lambda sum_i log(1 + d(|h_i|, 1) / gamma)
 
-    Here the second sum is the term of each item, and the first the mean over its pairs. The paper's
-    weights also grow with the share of labels that a similar pair has in common; here all similar
-    pairs weigh alike.
+    The first sum is a mean over the pairs of an item here. The weights of the paper also grow with the
+    share of common labels; here all similar pairs have the same weight.
 
     Args:
-        gamma: Distance at which a pair is as likely similar as not, in bits, > 0; by default
+        gamma: Distance at which a pair is similar with probability 1/2, in bits, > 0; by default
             5 / 12 B, which is 20 of 48 bits.
         quantization_weight: The `lambda` above, >= 0.
         reduction, name, dtype: As in `keras.losses.Loss`.
@@ -56,11 +56,10 @@ class DCHLoss(keras.losses.Loss):
         self.gamma = None if gamma is None else pairs.check_positive("gamma", gamma)
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
 
-    def call(self, y_true, y_pred):
-        similar = pairs.similar_pairs(y_true, y_pred)
-        bits = y_pred.shape[1]
+    def values(self, similar, codes):
+        bits = codes.shape[1]
         gamma = 5 / 12 * bits if self.gamma is None else self.gamma
-        unit = pairs.unit_rows(y_pred)
+        unit = pairs.unit_rows(codes)
         distance = bits / 2 * (1 - ops.matmul(unit, ops.transpose(unit)))
         # Rounding must not make it negative; log(1 + gamma / d) stays finite.
         distance = ops.maximum(distance, 1e-4)

@@ -4,21 +4,22 @@ import keras
 from keras import ops
 
 from tfhash.losses import pairs
+from tfhash.losses.pair_loss import PairLoss
 
 
 @keras.saving.register_keras_serializable("tfhash")
-class DPSHLoss(keras.losses.Loss):
-    """Negative log-likelihood of which pairs are similar, with a quantization penalty.
+class DPSHLoss(PairLoss):
+    """Negative log-likelihood of the pairs, with a quantization penalty.
 
     With `theta_ij = <u_i, u_j> / 2`, `s_ij` 1 or 0, and b the sign of u:
 
         L = - sum_ij (s_ij theta_ij - log(1 + exp(theta_ij))) + eta sum_i |b_i - u_i|^2
 
-    Here the first sum is the mean over the other items of the batch, and the second the mean over
-    bits, so that `quantization_weight` means the same for every batch and length of code.
+    The first sum is a mean over the other items of the batch here, and the second a mean over bits, so
+    `quantization_weight` means the same for every batch size and code length.
 
     Args:
-        quantization_weight: The `eta` of these means, >= 0.
+        quantization_weight: The `eta` above, >= 0.
         reduction, name, dtype: As in `keras.losses.Loss`.
 
     Call arguments:
@@ -49,12 +50,11 @@ class DPSHLoss(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
 
-    def call(self, y_true, y_pred):
-        similar = pairs.similar_pairs(y_true, y_pred)
-        theta = ops.matmul(y_pred, ops.transpose(y_pred)) / 2
+    def values(self, similar, codes):
+        theta = ops.matmul(codes, ops.transpose(codes)) / 2
         likelihood = ops.cast(similar, theta.dtype) * theta - ops.softplus(theta)
         others = pairs.not_self(similar, theta.dtype)
-        quantization = pairs.distance_to_vertex(y_pred)
+        quantization = pairs.distance_to_vertex(codes)
         return self.quantization_weight * quantization - pairs.row_mean(likelihood, others)
 
     def get_config(self):

@@ -4,23 +4,24 @@ import keras
 from keras import ops
 
 from tfhash.losses import pairs
+from tfhash.losses.pair_loss import PairLoss
 
 
 @keras.saving.register_keras_serializable("tfhash")
-class DTSHLoss(keras.losses.Loss):
-    """Negative log-likelihood that each item is nearer to its similar items than to the others.
+class DTSHLoss(PairLoss):
+    """Negative log-likelihood that similar items are nearer than dissimilar ones.
 
-    With `theta_ij = <u_i, u_j> / 2`, and over all triplets of an item i of the batch, an item j
-    that is similar to it and an item k that is not:
+    With `theta_ij = <u_i, u_j> / 2`, over all triplets of an item i, a similar item j and a dissimilar
+    item k:
 
         L = - sum_ijk log sigmoid(theta_ij - theta_ik - margin) + lambda sum_i |b_i - u_i|^2
 
-    Here the first sum is the mean over the triplets of an item, and the second the mean over bits.
-    All triplets of a batch of n count, in O(n^3) time; memory is O(n^2).
+    The first sum is a mean over the triplets of an item here, and the second a mean over bits. All
+    triplets of a batch of n count, in O(n^3) time and O(n^2) memory.
 
     Args:
         margin: Margin in units of theta, >= 0; by default B / 4.
-        quantization_weight: The `lambda` of these means, >= 0.
+        quantization_weight: The `lambda` above, >= 0.
         reduction, name, dtype: As in `keras.losses.Loss`.
 
     Call arguments:
@@ -52,13 +53,12 @@ class DTSHLoss(keras.losses.Loss):
         self.margin = None if margin is None else pairs.check_weight("margin", margin)
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
 
-    def call(self, y_true, y_pred):
-        similar = pairs.similar_pairs(y_true, y_pred)
-        margin = y_pred.shape[1] / 4 if self.margin is None else self.margin
-        theta = ops.matmul(y_pred, ops.transpose(y_pred)) / 2
+    def values(self, similar, codes):
+        margin = codes.shape[1] / 4 if self.margin is None else self.margin
+        theta = ops.matmul(codes, ops.transpose(codes)) / 2
         others = pairs.not_self(similar, theta.dtype)
         positive = ops.cast(similar, theta.dtype) * others
-        quantization = pairs.distance_to_vertex(y_pred)
+        quantization = pairs.distance_to_vertex(codes)
         triplets = triplet_mean(theta, positive, others - positive, margin)
         return triplets + self.quantization_weight * quantization
 
@@ -73,11 +73,11 @@ class DTSHLoss(keras.losses.Loss):
 def triplet_mean(theta, positive, negative, margin):
     """Mean over the triplets of each anchor of `-log sigmoid(theta_ij - theta_ik - margin)`.
 
-    One anchor at a time, with the gradient worked out on the way: automatic differentiation would
+    Computed one anchor at a time, together with its gradient, because automatic differentiation would
     keep all n^3 triplets.
 
     Args:
-        theta: Affinities, float `[n, n]`, row i those of anchor i.
+        theta: Affinities, float `[n, n]`; row i belongs to anchor i.
         positive: 1 where the pair is similar, else 0, float `[n, n]`.
         negative: 1 where the pair is dissimilar, else 0, float `[n, n]`.
         margin: Float.

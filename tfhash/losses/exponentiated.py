@@ -20,8 +20,9 @@ import keras
 from keras import ops
 
 from tfhash.losses import pairs
+from tfhash.losses.pair_loss import PairLoss
 
-# exp(-2 scale), the smallest number on the way, has to stay a normal float32.
+# exp(-2 scale), the smallest intermediate value, must be a normal float32.
 MAX_SCALE = 40.0
 
 # Longest series that is still cheaper than a loop over the bits (see `_series_length`).
@@ -70,7 +71,7 @@ def bilinear_pair_loss(left, right, similar, scale):
     Returns:
         Float `[n, m]`, all positive.
 
-    Example: an undecided bit (0) counts as the mean of its two values.
+    Example: an undecided bit (0) gives the mean of both values.
 
     >>> import numpy as np
     >>> from keras import ops
@@ -94,8 +95,8 @@ def bilinear_pair_loss(left, right, similar, scale):
 def log_bilinear_by_bits(left, right, similar, scale):
     """Logarithm of the bilinear pair loss, one bit at a time.
 
-    Right for every scale; its gradient keeps one `[n, m]` tensor a bit, so
-    `bilinear_pair_loss` takes it only where the series is long, that is where bits are few.
+    Works for every scale, but its gradient keeps one `[n, m]` tensor per bit, so
+    `bilinear_pair_loss` uses it only where the series is long, which means few bits.
     """
     bits = left.shape[-1]
     a = scale / bits
@@ -111,13 +112,12 @@ def log_bilinear_by_bits(left, right, similar, scale):
 def log_bilinear_by_series(left, right, similar, scale, length=None):
     """Logarithm of the bilinear pair loss by the power series of log(1 - x).
 
-    With `t = tanh a`: `sum_k log(1 - s t u_k) = - sum_m (s t)^m / m <h_i^m, h_j^m>`. The
-    sign s leaves the even powers alone, so that the even and the odd powers are one
-    matrix product each.
+    With `t = tanh a`: `sum_k log(1 - s t u_k) = - sum_m (s t)^m / m <h_i^m, h_j^m>`. The even
+    powers do not depend on the sign s, so the even and the odd powers take one matrix product each.
 
     Args:
         left, right, similar, scale: As in `bilinear_pair_loss`.
-        length: Number of terms; by default as many as the precision of the codes needs.
+        length: Number of terms; by default what the precision of the codes needs.
     """
     bits = left.shape[-1]
     a = scale / bits
@@ -131,17 +131,17 @@ def log_bilinear_by_series(left, right, similar, scale, length=None):
 
 
 @keras.saving.register_keras_serializable("tfhash")
-class ExponentiatedHashingLoss(keras.losses.Loss):
+class ExponentiatedHashingLoss(PairLoss):
     """Exponentiated hashing loss over all pairs of a batch.
 
-    The value of a sample is the mean loss of its similar pairs plus the mean loss of its
-    dissimilar pairs in the batch, so batches should hold several items of a class (256
-    images of ten classes do). Memory is O(n^2 + n B) for a batch of n; only where `scale / B` is
-    above about 1.4 (a large scale on few bits) is it O(n^2 B).
+    The value of an item is the mean loss of its similar pairs plus the mean loss of its dissimilar
+    pairs in the batch, so a batch should hold several items of each class (256 images of ten classes
+    do). Memory is O(n^2 + n B) for a batch of n, or O(n^2 B) if `scale / B` is above about 1.4 (a
+    large scale with few bits).
 
     Args:
-        scale: Sharpness in (0, 40]. A pair of binary codes costs exp(-scale) when it is
-            as it should be in every bit and exp(scale) when in none.
+        scale: Sharpness in (0, 40]. A pair of binary codes costs exp(-scale) when every bit is right
+            and exp(scale) when every bit is wrong.
         approximation: `"bilinear"`, the smooth approximation over relaxed codes, or
             `None`, the plain exponential of the relaxed inner product.
         reduction: As in `keras.losses.Loss`; `None` gives the values of the samples.
@@ -189,10 +189,9 @@ class ExponentiatedHashingLoss(keras.losses.Loss):
         self.scale = float(scale)
         self.approximation = approximation
 
-    def call(self, y_true, y_pred):
-        similar = pairs.similar_pairs(y_true, y_pred)
+    def values(self, similar, codes):
         pair_loss = bilinear_pair_loss if self.approximation else exponentiated_pair_loss
-        return pairs.balanced_pair_mean(pair_loss(y_pred, y_pred, similar, self.scale), similar)
+        return pairs.balanced_pair_mean(pair_loss(codes, codes, similar, self.scale), similar)
 
     def get_config(self):
         return {
@@ -216,9 +215,9 @@ def _sum_of_powers(left, right, t, exponents):
 
 
 def _series_length(t, epsilon):
-    """Terms after which the rest of the series is below `epsilon`.
+    """Number of terms after which the rest of the series is below `epsilon`.
 
-    Counts to `MAX_SERIES_LENGTH + 1` at most; t may round to 1, where no length is enough.
+    At most `MAX_SERIES_LENGTH + 1`; t may round to 1, for which no length is enough.
     """
     length = 1
     while length <= MAX_SERIES_LENGTH and (t ** (length + 1) > epsilon * (length + 1) * (1 - t)):

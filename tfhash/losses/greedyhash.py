@@ -1,4 +1,4 @@
-"""GreedyHash: a classifier of binary codes, its gradient passed straight through the sign."""
+"""GreedyHash: a classifier of binary codes with a straight-through gradient."""
 
 import keras
 from keras import ops
@@ -10,13 +10,13 @@ from tfhash.losses.center_loss import CenterLoss, cross_entropy
 
 @keras.saving.register_keras_serializable("tfhash")
 class GreedyHashLoss(CenterLoss):
-    """Cross-entropy of a linear classifier of the signs, with a penalty on what is no sign.
+    """Cross-entropy of a linear classifier of the signs, with a quantization penalty.
 
         L = cross_entropy(W sign(h), y) + alpha mean_k | |h_k| - 1 |^3
 
-    The gradient of sign(h) is taken to be that of h. In the paper, W is learned and h is not bounded;
-    here h is a relaxed code, and as a loss has no weights, W is fixed: row k is the center of class
-    k, times `scale / B`.
+    The gradient of sign(h) is replaced by that of h. In the paper, W is learned and h is unbounded;
+    here h is a relaxed code, and W is fixed, because a loss has no weights: row k is the center of
+    class k, times `scale / B`.
 
     Args:
         num_classes: Number of classes.

@@ -1,21 +1,22 @@
-"""HashNet: weighted likelihood of the pairs, for codes that harden as training goes on."""
+"""HashNet: weighted likelihood of the pairs, for codes that harden during training."""
 
 import keras
 from keras import ops
 
 from tfhash.losses import pairs
+from tfhash.losses.pair_loss import PairLoss
 
 
 @keras.saving.register_keras_serializable("tfhash")
-class HashNetLoss(keras.losses.Loss):
-    """Negative log-likelihood of which pairs are similar, both kinds weighing alike.
+class HashNetLoss(PairLoss):
+    """Negative log-likelihood of the pairs, with the same weight for both kinds.
 
     With `s_ij` 1 or 0 and the weights of `tfhash.losses.pairs.class_balanced_pair_mean`:
 
         L = sum_ij w_ij (log(1 + exp(alpha <h_i, h_j>)) - alpha s_ij <h_i, h_j>)
 
-    The paper's weights also grow with the share of labels that a similar pair has in common; here all
-    similar pairs weigh alike. The codes are meant to harden by `tfhash.callbacks.TanhContinuation`.
+    The weights of the paper also grow with the share of common labels; here all similar pairs have the
+    same weight. Use it with `tfhash.callbacks.TanhContinuation`, which hardens the codes.
 
     Args:
         alpha: Slope of the likelihood, > 0; by default 10 / B.
@@ -45,10 +46,9 @@ class HashNetLoss(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.alpha = None if alpha is None else pairs.check_positive("alpha", alpha)
 
-    def call(self, y_true, y_pred):
-        similar = pairs.similar_pairs(y_true, y_pred)
-        alpha = 10 / y_pred.shape[1] if self.alpha is None else self.alpha
-        product = alpha * ops.matmul(y_pred, ops.transpose(y_pred))
+    def values(self, similar, codes):
+        alpha = 10 / codes.shape[1] if self.alpha is None else self.alpha
+        product = alpha * ops.matmul(codes, ops.transpose(codes))
         pair_loss = ops.softplus(product) - ops.cast(similar, product.dtype) * product
         return pairs.class_balanced_pair_mean(pair_loss, similar)
 

@@ -1,4 +1,4 @@
-"""What objectives over the pairs or the items of a batch have in common."""
+"""Checks and means for objectives over the pairs of a batch."""
 
 from keras import ops
 
@@ -20,12 +20,6 @@ def check_batch(y_true, y_pred):
         )
 
 
-def similar_pairs(y_true, y_pred):
-    """Checks the batch, and marks the pairs of items that share a label, booleans `[n, n]`."""
-    check_batch(y_true, y_pred)
-    return labels_lib.similar(y_true, y_true)
-
-
 def sign_of_pairs(similar, dtype):
     """+1 where a pair is similar, -1 elsewhere."""
     return 2 * ops.cast(similar, dtype) - 1
@@ -37,12 +31,12 @@ def not_self(similar, dtype):
 
 
 def row_mean(values, weights):
-    """Mean of every row over the places where `weights`, 0 or 1, is 1; 0 where there are none."""
+    """Mean of each row over the entries whose weight is 1, not 0; 0 if there are none."""
     return ops.sum(values * weights, axis=1) / ops.maximum(ops.sum(weights, axis=1), 1)
 
 
 def unit_rows(codes):
-    """Codes `[n, B]` scaled to length 1; those at the origin stay there, with a finite gradient."""
+    """Codes `[n, B]` scaled to length 1; a zero vector stays zero, with a finite gradient."""
     return codes * ops.rsqrt(ops.sum(ops.square(codes), axis=1, keepdims=True) + 1e-12)
 
 
@@ -54,11 +48,11 @@ def distance_to_vertex(codes):
 def balanced_pair_mean(pair_loss, similar):
     """Mean over the similar pairs plus mean over the others, for every anchor.
 
-    The two kinds weigh alike whatever the number of classes. The pair of an item with
-    itself is left out, also where the item has no label to share; an anchor without one kind of pairs keeps the other term alone.
+    Both kinds have the same weight for any number of classes. The pair of an item with itself is left
+    out, even if the item has no label. An anchor without pairs of one kind keeps the other term.
 
     Args:
-        pair_loss: Float `[n, n]`, row i holding the pairs of anchor i.
+        pair_loss: Float `[n, n]`; row i holds the pairs of anchor i.
         similar: Booleans `[n, n]`.
 
     Returns:
@@ -79,13 +73,13 @@ def balanced_pair_mean(pair_loss, similar):
 
 
 def class_balanced_pair_mean(pair_loss, similar):
-    """Mean over all pairs of a batch, similar and dissimilar ones weighing alike in total.
+    """Mean over all pairs of a batch; similar and dissimilar pairs have the same total weight.
 
-    A pair weighs |S| / |S1| if it is similar and |S| / |S0| if not, with |S1| and |S0| the numbers
-    of such pairs in the batch and |S| of both; anchor i gets the weighted mean of its pairs.
+    A similar pair has weight |S| / |S1|, a dissimilar one |S| / |S0|, where |S1| and |S0| count such
+    pairs in the batch and |S| is their sum. Anchor i gets the weighted mean of its pairs.
 
     Args:
-        pair_loss: Float `[n, n]`, row i holding the pairs of anchor i.
+        pair_loss: Float `[n, n]`; row i holds the pairs of anchor i.
         similar: Booleans `[n, n]`.
 
     Returns:

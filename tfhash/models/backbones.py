@@ -8,16 +8,19 @@ from keras import layers
 
 from tfhash.layers import PatchWhitening
 
+# Of all layers, whatever `keras.config.image_data_format()` says: images are [height, width, channels].
+CHANNELS_LAST = {"data_format": "channels_last"}
+
 
 def build_backbone(name, image_shape, width=32):
     """Builds a backbone by name.
 
     Args:
-        name: `"mlp"`, `"convnet"`, `"resnet"` or `"whitenet"`, whose first layer is to be adapted to
-            images (see `tfhash.layers.PatchWhitening`).
+        name: `"mlp"`, `"convnet"`, `"resnet"` or `"whitenet"`; adapt the first layer of the last to
+            images by `HashingModel.adapt`.
         image_shape: `(height, width, channels)` of the images, 8 to 64 pixels a side.
-        width: Channels of the first convolution (for `"mlp"`: an eighth of a layer's
-            units); cost grows with its square.
+        width: Channels of the first convolution (for `"mlp"`: an eighth of the units of a layer);
+            cost grows with its square.
 
     Returns:
         A functional `keras.Model` from scaled images to features.
@@ -35,7 +38,7 @@ def build_backbone(name, image_shape, width=32):
     if len(image_shape) != 3 or not all(8 <= side <= 64 for side in image_shape[:2]):
         raise ValueError(
             "`image_shape` must be (height, width, channels) with sides of 8 to 64 pixels; for "
-            "larger images resize them or pass a backbone of your own, as one of "
+            "larger images, resize them or pass your own backbone, such as one of "
             f"`keras.applications`. Received: image_shape={tuple(image_shape)}"
         )
     images = keras.Input(image_shape, name="scaled_images")
@@ -43,7 +46,7 @@ def build_backbone(name, image_shape, width=32):
 
 
 def _mlp(x, width):
-    x = layers.Flatten()(x)
+    x = layers.Flatten(**CHANNELS_LAST)(x)
     for _ in range(2):
         x = layers.Dense(8 * width, use_bias=False)(x)
         x = _norm()(x)
@@ -55,12 +58,12 @@ def _convnet(x, width):
     """Convolutions with batch normalization; the size halves and the width doubles."""
     x = _conv_bn_relu(x, width)
     while x.shape[1] > 7 and x.shape[2] > 7:
-        x = layers.MaxPooling2D()(x)
+        x = layers.MaxPooling2D(**CHANNELS_LAST)(x)
         width = min(2 * width, 128)
         x = _conv_bn_relu(x, width)
         x = _conv_bn_relu(x, width)
-    x = layers.MaxPooling2D()(x)
-    x = layers.Flatten()(x)
+    x = layers.MaxPooling2D(**CHANNELS_LAST)(x)
+    x = layers.Flatten(**CHANNELS_LAST)(x)
     x = layers.Dense(256, use_bias=False)(x)
     x = _norm()(x)
     return layers.Activation("relu")(x)
@@ -75,14 +78,14 @@ def _resnet(x, width):
         x = _residual_block(x, width, strides=1)
     x = _norm()(x)
     x = layers.Activation("relu")(x)
-    return layers.GlobalAveragePooling2D()(x)
+    return layers.GlobalAveragePooling2D(**CHANNELS_LAST)(x)
 
 
 def _residual_block(x, width, strides):
     y = _norm()(x)
     y = layers.Activation("relu")(y)
     if strides > 1:
-        x = layers.Conv2D(width, 1, strides=strides, use_bias=False)(y)
+        x = layers.Conv2D(width, 1, strides=strides, use_bias=False, **CHANNELS_LAST)(y)
     y = _conv(y, width, strides)
     y = _norm()(y)
     y = layers.Activation("relu")(y)
@@ -96,7 +99,7 @@ def _conv_bn_relu(x, width):
 
 
 def _whitenet(x, width):
-    """Whitened patches, then wide convolutions that are pooled early.
+    """Whitened patches, then wide convolutions with early pooling.
 
     After the network of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024).
     """
@@ -106,24 +109,27 @@ def _whitenet(x, width):
     for filters in (width, wide, wide):
         x = _conv(x, filters)
         if min(x.shape[1:3]) > 1:
-            x = layers.MaxPooling2D()(x)
+            x = layers.MaxPooling2D(**CHANNELS_LAST)(x)
         x = _norm_gelu(x)
         x = _norm_gelu(_conv(x, filters))
-    return layers.GlobalMaxPooling2D()(x)
+    return layers.GlobalMaxPooling2D(**CHANNELS_LAST)(x)
 
 
 def _conv(x, filters, strides=1):
-    # Batch normalization follows, which has a shift of its own.
-    return layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
+    # No bias, because batch normalization follows.
+    convolution = layers.Conv2D(
+        filters, 3, strides=strides, padding="same", use_bias=False, **CHANNELS_LAST
+    )
+    return convolution(x)
 
 
 def _norm_gelu(x):
-    # The next convolution can scale by itself.
+    # No scale, because the next convolution can scale.
     return layers.Activation("gelu")(_norm(scale=False)(x))
 
 
 def _norm(**arguments):
-    # Statistics that follow a stage of a few hundred steps: the classifier is judged by them, too.
+    # Fast enough for a stage of a few hundred steps.
     return layers.BatchNormalization(momentum=0.9, **arguments)
 
 

@@ -6,7 +6,7 @@
 
 namespace tfhash {
 
-// Memory aligned for any vector word.
+// Memory aligned for vector loads and stores.
 class AlignedBytes {
  public:
   explicit AlignedBytes(int64_t size) : data_(::operator new(size, kAlignment)) {}

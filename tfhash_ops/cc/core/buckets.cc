@@ -8,7 +8,7 @@ Buckets::Buckets(const Codes& queries, const Codes& database)
     : bytes_(database.bytes),
       starts_((size_t{1} << (8 * database.bytes)) + 1),
       items_(database.count) {
-  // Counting sort. Positions are first the starts, and after the second loop the ends.
+  // Counting sort of the items by code.
   for (int64_t i = 0; i < database.count; ++i) ++starts_[ShortCode(database[i], bytes_) + 1];
   uint32_t used = 0;
   for (size_t code = 0; code + 1 < starts_.size(); ++code) {
@@ -21,7 +21,7 @@ Buckets::Buckets(const Codes& queries, const Codes& database)
   }
 
   for (int64_t i = 0; i < queries.count; ++i) used |= ShortCode(queries[i], bytes_);
-  // All subsets of the used bits, from the full set down to the empty one.
+  // All subsets of the bits in use, from the full set down to the empty one.
   for (uint32_t subset = used;; subset = (subset - 1) & used) {
     differences_.push_back(static_cast<uint16_t>(subset));
     if (subset == 0) break;
@@ -36,7 +36,7 @@ void Buckets::TopK(const uint8_t* query, int64_t k, int32_t* distances, int64_t*
   std::vector<uint32_t> level;
   auto difference = differences_.begin();
   for (int64_t written = 0; written < k;) {
-    // The first of every bucket at this distance, as many as could be needed.
+    // The first items of every bucket at this distance, as many as may be needed.
     const int64_t needed = k - written;
     const int distance = __builtin_popcount(*difference);
     level.clear();

@@ -1,5 +1,5 @@
-// Short codes, of which there are few: items are kept by code, and a query visits the codes
-// themselves in the order of their distance.
+// Top-k search for codes of one or two bytes: items are grouped by code, and a query visits all codes
+// in order of their distance.
 
 #ifndef TFHASH_OPS_CC_CORE_BUCKETS_H_
 #define TFHASH_OPS_CC_CORE_BUCKETS_H_
@@ -13,7 +13,7 @@ namespace tfhash {
 
 class Buckets {
  public:
-  // Longest codes, in bytes, and most items.
+  // Limits on code length in bytes and on the number of items.
   static constexpr int64_t kMaxBytes = 2;
   static constexpr int64_t kMaxItems = int64_t{1} << 32;
 
@@ -30,11 +30,11 @@ class Buckets {
   // Items with code c: items_[starts_[c], starts_[c + 1]), ascending.
   std::vector<uint32_t> starts_;
   std::vector<uint32_t> items_;
-  // All differences between codes that use the same bits, those of fewer bits first.
+  // XOR masks over the bits in use, in ascending order of their population count.
   std::vector<uint16_t> differences_;
 };
 
-// The value of a code of one or two bytes.
+// A code of one or two bytes as an integer.
 inline uint32_t ShortCode(const uint8_t* code, int64_t bytes) {
   return bytes == 1 ? code[0] : code[0] | uint32_t{code[1]} << 8;
 }

@@ -12,7 +12,7 @@ std::string ToString(const Dims& dims) {
 
 namespace {
 
-// 8 bits each of these make a distance that is still an int32.
+// The distance between longer codes may not fit in an int32.
 constexpr int64_t kMaxBytes = std::numeric_limits<int32_t>::max() / 8;
 
 std::string Both(const char* what, const Dims& queries, const Dims& database) {
@@ -37,7 +37,7 @@ std::string CheckCodes(const Dims& queries, const Dims& database) {
                 queries, database);
   }
   if (queries[1] > kMaxBytes) {
-    return Both("packed codes must have fewer than 2^28 bytes, for distances are 32-bit numbers. "
+    return Both("packed codes must have fewer than 2^28 bytes, because distances are 32-bit integers. "
                 "Received: ",
                 queries, database);
   }

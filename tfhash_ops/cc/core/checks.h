@@ -1,7 +1,7 @@
-// What the searches require of their input, told in words: every kernel, lowering and handler
-// asks here.
+// Input validation, shared by op kernels, XLA lowerings and FFI handlers.
 //
-// Each function returns an empty string if all is well, else what was expected and received.
+// Each function returns an empty string for valid input, otherwise an error message that says what was
+// expected and received.
 
 #ifndef TFHASH_OPS_CC_CORE_CHECKS_H_
 #define TFHASH_OPS_CC_CORE_CHECKS_H_
@@ -14,12 +14,12 @@ namespace tfhash {
 
 using Dims = std::vector<int64_t>;
 
-// As "[2,3]".
+// Formats dimensions as "[2,3]".
 std::string ToString(const Dims& dims);
 
 std::string CheckCodes(const Dims& queries, const Dims& database);
 
-// That a result of this shape can be counted in 64 bits.
+// Checks that the size in bytes of such a result fits in 64 bits.
 std::string CheckResult(int64_t rows, int64_t columns);
 
 std::string CheckK(int64_t k, int64_t items);
@@ -28,11 +28,11 @@ std::string CheckRadius(int64_t radius);
 
 std::string CheckBits(int64_t bits, int64_t bytes);
 
-// Labels are integers, one for each code, or packed multi-hot rows, one for each code.
+// Labels are one integer per code, or one packed multi-hot row per code.
 std::string CheckLabels(const Dims& query_labels, const Dims& database_labels, bool is_multi_hot,
                         int64_t queries, int64_t items);
 
-// Takes what FindPaddingBits finds among the queries and among the items.
+// `query` and `item` are results of FindPaddingBits.
 std::string CheckPaddingBits(int64_t query, int64_t item, int64_t bits);
 
 }  // namespace tfhash

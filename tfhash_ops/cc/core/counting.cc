@@ -14,14 +14,14 @@ namespace tfhash {
 namespace {
 
 // ---------------------------------------------------------------------------------------------
-// Short codes: the counts of all codes there are, at once.
+// Short codes: histograms for every possible code at once.
 
-// Row d holds for every code c the number of items that differ from c in d bits.
+// Row d holds, for every code c, the number of items at distance d from c.
 //
-// At first only bits below the j-th may differ, none of them for j = 0, where row 0 counts the items
-// that have the code itself. The items that differ from c in d of the bits up to the j-th are those
-// that differ in d of the bits below it, and those that differ in d - 1 from the code that has the
-// j-th bit flipped. That costs 2^bits * bits^2 / 2 additions, whatever the number of queries.
+// Dynamic programming over the bits. Before bit j, row d counts the items that differ from c in exactly
+// d of the bits below j and in no other bit; at first (j = 0), row 0 counts the items equal to c. Bit j
+// then adds to row d the count in row d - 1 of the code with bit j flipped. In all this takes
+// 2^bits * bits^2 / 2 additions, regardless of the number of queries.
 class CountsOfAllCodes {
  public:
   static constexpr int64_t kMaxBits = 16;
@@ -34,7 +34,7 @@ class CountsOfAllCodes {
       : size_(int64_t{1} << bits), counts_((bits + 1) * size_) {
     for (int64_t i = 0; i < database.count; ++i) ++counts_[ShortCode(database[i], database.bytes)];
     for (int64_t j = 0; j < bits; ++j) {
-      // Downwards, for a row takes from the one before it what that was until now.
+      // Descending, because row d needs row d - 1 from before this step.
       for (int64_t d = j + 1; d > 0; --d) AddFlipped(int64_t{1} << j, Row(d - 1), Row(d));
     }
   }
@@ -44,7 +44,7 @@ class CountsOfAllCodes {
  private:
   uint32_t* Row(int64_t distance) { return &counts_[distance * size_]; }
 
-  // Adds to the counts of every code those of the code with one bit flipped.
+  // Adds to the count of every code the count of the code with one bit flipped.
   void AddFlipped(int64_t bit, const uint32_t* from, uint32_t* to) const {
     for (int64_t first = 0; first < size_; first += 2 * bit) {
       for (int64_t code = first; code < first + bit; ++code) {
@@ -65,18 +65,17 @@ bool UseCountsOfAllCodes(const Codes& queries, const Codes& database, int64_t bi
 }
 
 // ---------------------------------------------------------------------------------------------
-// Longer codes, by bit slicing.
+// Longer codes: bit-sliced counting; see sliced-inl.h.
 
-// Cutting a block into planes costs as much as about this many queries' counting in it.
+// Transposing a block into bit planes costs about as much as counting for this many queries.
 constexpr int64_t kMinSlicedQueries = 6;
 
-// Queries whose counts stay in the cache while they meet one block after the other.
+// Queries processed together, so that their counts stay in the cache from block to block.
 constexpr int64_t kQueriesAtATime = 256;
 
-// From the numbers of items whose distances have all bits of m set, for every m up to `largest`, to
-// those of the items whose distance is m: for each bit in turn, those that have it are taken away
-// from where it is not asked for.
-void CountExactly(int64_t largest, int64_t* counts) {
+// Möbius inversion. Before: counts[m] is the number of items whose distance has all bits of m set. After:
+// counts[m] is the number of items at distance m.
+void InvertSupersetCounts(int64_t largest, int64_t* counts) {
   for (int64_t bit = 1; bit <= largest; bit *= 2) {
     for (int64_t m = 0; m + bit <= largest; ++m) {
       if ((m & bit) == 0) counts[m] -= counts[m | bit];
@@ -106,8 +105,8 @@ void CountSliced(const Kernel& kernel, const Codes& queries, Range range, const 
   const std::vector<uint8_t> zeros(bytes);
   for (int64_t i = 0; i < range.size(); ++i) {
     int64_t* of_query = &found[i * (largest + 1)];
-    CountExactly(largest, of_query);
-    // Places without a code counted as codes of zeros.
+    InvertSupersetCounts(largest, of_query);
+    // Unused places of the last block were counted as codes of zeros.
     int32_t distance_of_zeros;
     kernel.distances(queries[range.begin + i], zeros.data(), 1, bytes, &distance_of_zeros);
     of_query[distance_of_zeros] -= places - database.count;
@@ -116,10 +115,10 @@ void CountSliced(const Kernel& kernel, const Codes& queries, Range range, const 
 }
 
 // ---------------------------------------------------------------------------------------------
-// What is left, pair by pair.
+// Everything else: pair by pair.
 
-// Counts at one distance go to different counters in turn, so that one addition need not wait
-// for the one before it.
+// Successive items increment different copies of the counters, so that an increment does not wait for
+// the previous one to the same address.
 constexpr int64_t kCounters = 4;
 
 void CountPairs(const Kernel& kernel, const Codes& queries, Range range, const Codes& database,

@@ -1,4 +1,4 @@
-// How many items lie at each distance.
+// Distance histograms without labels.
 
 #ifndef TFHASH_OPS_CC_CORE_COUNTING_H_
 #define TFHASH_OPS_CC_CORE_COUNTING_H_

@@ -5,7 +5,7 @@
 namespace tfhash {
 namespace {
 
-// Codes that all queries of a task meet while they are in the cache.
+// Size of a block of codes that stays in the cache for all queries of a task.
 constexpr int64_t kBlockBytes = int64_t{1} << 15;
 
 }  // namespace

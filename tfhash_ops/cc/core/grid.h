@@ -1,4 +1,4 @@
-// Division of all pairs of queries and items among tasks.
+// Partition of all pairs of queries and items into tasks.
 
 #ifndef TFHASH_OPS_CC_CORE_GRID_H_
 #define TFHASH_OPS_CC_CORE_GRID_H_
@@ -23,12 +23,11 @@ inline Range Part(int64_t count, int64_t parts, int64_t i) {
   return {begin, begin + size + (i < longer ? 1 : 0)};
 }
 
-// Work that is too small to share pays for no thread.
+// Smaller parts are not worth a thread.
 constexpr int64_t kMinQueriesOfTask = 64;
 constexpr int64_t kMinItemsOfTask = 16384;
 
-// Items whose distances a task takes at a time: all its queries meet them while they are in the
-// cache.
+// Items that a task processes at a time: small enough to stay in the cache for all its queries.
 constexpr int64_t kBlockItems = 2048;
 
 struct Grid {
@@ -42,9 +41,8 @@ struct Grid {
   Range item_range(int64_t task) const { return Part(items, item_parts, task % item_parts); }
 };
 
-// Shares the queries among the threads first, since what is prepared for a block of items
-// serves all queries of a task, and the items where queries are few. No task gets more than
-// `max_queries`.
+// Splits the queries first, because the table of a block of items is shared by all queries of a task;
+// splits the items as well if there are few queries. No task gets more than `max_queries`.
 inline Grid MakeGrid(int64_t queries, int64_t items, int64_t threads, int64_t max_queries) {
   const int64_t at_least = (queries + max_queries - 1) / max_queries;
   int64_t query_parts = std::max(at_least, std::min(threads, queries / kMinQueriesOfTask));
@@ -55,8 +53,8 @@ inline Grid MakeGrid(int64_t queries, int64_t items, int64_t threads, int64_t ma
   return {queries, items, query_parts, item_parts};
 }
 
-// Shares the queries alone, down to `min_queries` for each thread: as many as are worth what a task
-// prepares for each block of items.
+// Splits only the queries, into tasks of at least `min_queries`, so that the work that a task spends on
+// preparing each block of items pays off.
 inline Grid MakeQueryGrid(int64_t queries, int64_t items, int64_t threads,
                           int64_t min_queries = 1) {
   const double pairs = static_cast<double>(queries) * static_cast<double>(items);

@@ -1,9 +1,9 @@
-// Hamming distance, search and counting on packed codes. No TensorFlow here: the op shells
-// and the FFI handlers validate their input and call these functions.
+// Hamming distance, search and histograms on packed codes, without TensorFlow. The op kernels and the
+// FFI handlers validate their input and call these functions.
 //
-// A packed code is a row of bytes; bit j of a code is bit j % 8 of byte j / 8. Rows follow
-// each other without gaps and need no alignment. Every result is a function of the input
-// alone: the number of threads and the instruction set change nothing.
+// A packed code is a row of bytes; bit j of a code is bit j % 8 of byte j / 8. Rows are contiguous and
+// need no alignment. Results depend on the input alone, not on the number of threads or on the
+// instruction set.
 
 #ifndef TFHASH_OPS_CC_CORE_HAMMING_H_
 #define TFHASH_OPS_CC_CORE_HAMMING_H_
@@ -54,15 +54,14 @@ Neighbors HammingWithin(const Kernel& kernel, const Codes& queries, const Codes&
                         int64_t radius, const Executor& executor);
 
 // items[i * (bits + 1) + d] = number of items at distance d from query i;
-// relevant: those among them that carry the query's label.
+// relevant: the same for the items that have the label of the query.
 //
 // REQUIRES: queries.bytes == database.bytes == ceil(bits / 8); padding bits are zero
 void HammingHistogram(const Kernel& kernel, const Codes& queries, const Codes& database,
                       const int64_t* query_labels, const int64_t* database_labels, int64_t bits,
                       int64_t* items, int64_t* relevant, const Executor& executor);
 
-// The same for items with several labels each, given as packed multi-hot rows: relevant are
-// the items that share any label with the query.
+// The same for multi-hot labels, packed like codes: relevant items share any label with the query.
 //
 // REQUIRES: as above; query_labels.bytes == database_labels.bytes
 void HammingHistogram(const Kernel& kernel, const Codes& queries, const Codes& database,

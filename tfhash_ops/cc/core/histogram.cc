@@ -11,7 +11,7 @@
 namespace tfhash {
 namespace {
 
-// Codes brought together by class.
+// Codes grouped by class.
 class Classes {
  public:
   Classes(const Codes& codes, const int64_t* labels)
@@ -30,12 +30,12 @@ class Classes {
     }
   }
 
-  // Where the codes of each class now are.
+  // The places of the codes of each class.
   const std::unordered_map<int64_t, Range>& ranges() const { return ranges_; }
   Codes Of(Range range) const {
     return {data_.data() + range.begin * bytes_, range.size(), bytes_};
   }
-  // Where the code at a place was before.
+  // Original index of the code at a place.
   int64_t Origin(int64_t place) const { return order_[place]; }
 
  private:
@@ -61,14 +61,15 @@ void HammingHistogram(const Kernel& kernel, const Codes& queries, const Codes& d
 
   const int64_t row = bits + 1;
   std::fill_n(relevant, queries.count * row, 0);
-  const Classes asking(queries, query_labels), asked(database, database_labels);
-  for (const auto& [label, range] : asking.ranges()) {
-    const auto found = asked.ranges().find(label);
-    if (found == asked.ranges().end()) continue;
+  const Classes query_classes(queries, query_labels), item_classes(database, database_labels);
+  for (const auto& [label, range] : query_classes.ranges()) {
+    const auto found = item_classes.ranges().find(label);
+    if (found == item_classes.ranges().end()) continue;
     std::vector<int64_t> counts(range.size() * row);
-    CountDistances(kernel, asking.Of(range), asked.Of(found->second), bits, counts.data(), executor);
+    CountDistances(kernel, query_classes.Of(range), item_classes.Of(found->second), bits,
+                   counts.data(), executor);
     for (int64_t i = 0; i < range.size(); ++i) {
-      std::copy_n(&counts[i * row], row, relevant + asking.Origin(range.begin + i) * row);
+      std::copy_n(&counts[i * row], row, relevant + query_classes.Origin(range.begin + i) * row);
     }
   }
 }

@@ -20,7 +20,7 @@
 namespace tfhash {
 namespace {
 
-// Vectors go through codes as fast as memory gives them, if only it is asked early enough.
+// Short codes are compared at memory bandwidth, but only if they are prefetched early enough.
 TFHASH_INLINE void PrefetchAhead(const uint8_t* codes) { __builtin_prefetch(codes + 1024); }
 
 using Word = __m256i;
@@ -36,16 +36,16 @@ TFHASH_INLINE Word And(Word a, Word b) { return _mm256_and_si256(a, b); }
 TFHASH_INLINE Word ShiftLeft(Word a, int n) { return _mm256_slli_epi64(a, n); }
 TFHASH_INLINE Word ShiftRight(Word a, int n) { return _mm256_srli_epi64(a, n); }
 TFHASH_INLINE bool IsZero(Word a) { return _mm256_testz_si256(a, a); }
-TFHASH_INLINE Word Smaller(Word a, Word b) { return _mm256_min_epi32(a, b); }
+TFHASH_INLINE Word Min(Word a, Word b) { return _mm256_min_epi32(a, b); }
 
-TFHASH_INLINE void FullAdd(Word a, Word b, Word c, Word& sum, Word& carry) {
+TFHASH_INLINE void CarrySaveAdd(Word a, Word b, Word c, Word& sum, Word& carry) {
   const Word differ = Xor(a, b);
   const Word odd = Xor(differ, c);
   carry = _mm256_or_si256(And(a, b), And(differ, c));
   sum = odd;
 }
 
-// Majority(not a, b, c): where a equals b, not a and b differ and c decides.
+// Majority of (not a), b and c: if a equals b, then (not a) and b cancel and c decides; else it is b.
 TFHASH_INLINE Word NotMajority(Word a, Word b, Word c) {
   return _mm256_or_si256(_mm256_andnot_si256(a, b), _mm256_andnot_si256(Xor(a, b), c));
 }
@@ -64,7 +64,7 @@ namespace integers {
 
 #include "sliced-inl.h"
 
-// Population counts of the 64-bit lanes, from a table of those of half bytes.
+// Population counts of the 64-bit lanes, by table lookup of half bytes.
 TFHASH_INLINE Word CountLanes(Word a) {
   const Word counts = _mm256_setr_epi8(0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4,  //
                                        0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
@@ -78,7 +78,7 @@ constexpr int LaneBytes(int) { return 8; }
 
 #include "lanes-inl.h"
 
-// Half of a step.
+// Loads half a step.
 template <int kBytes>
 TFHASH_INLINE Word LoadLanes(const uint8_t* codes) {
   if constexpr (kBytes == 8) {
@@ -95,7 +95,7 @@ template <int kBytes>
 TFHASH_INLINE void DistancesOfStep(Word query, const uint8_t* codes, int32_t* distances) {
   const Word first = CountLanes(Xor(query, LoadLanes<kBytes>(codes)));
   const Word second = CountLanes(Xor(query, LoadLanes<kBytes>(codes + 4 * kBytes)));
-  // Halves of lanes hold codes 0 4 1 5 2 6 3 7; bring them in order.
+  // The 32-bit halves of the lanes hold codes 0 4 1 5 2 6 3 7; put them in order.
   const Word mixed = _mm256_or_si256(first, _mm256_slli_epi64(second, 32));
   const Word order = _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7);
   _mm256_storeu_si256(reinterpret_cast<Word*>(distances),

@@ -12,7 +12,7 @@
 #define TFHASH_INLINE inline __attribute__((always_inline))
 
 #if defined(TFHASH_EMULATED)
-// A test supplies the instructions as functions; the compiler must not use them by itself.
+// A test emulates the instructions as functions; the compiler must not emit them.
 #elif defined(__clang__)
 #pragma clang attribute push(                                                        \
     __attribute__((target("avx512f,avx512bw,avx512vl,avx512vpopcntdq,popcnt"))),     \
@@ -25,7 +25,7 @@
 namespace tfhash {
 namespace {
 
-// Vectors go through codes as fast as memory gives them, if only it is asked early enough.
+// Short codes are compared at memory bandwidth, but only if they are prefetched early enough.
 TFHASH_INLINE void PrefetchAhead(const uint8_t* codes) { __builtin_prefetch(codes + 1024); }
 
 using Word = __m512i;
@@ -39,10 +39,10 @@ TFHASH_INLINE Word And(Word a, Word b) { return _mm512_and_si512(a, b); }
 TFHASH_INLINE Word ShiftLeft(Word a, int n) { return _mm512_slli_epi64(a, n); }
 TFHASH_INLINE Word ShiftRight(Word a, int n) { return _mm512_srli_epi64(a, n); }
 TFHASH_INLINE bool IsZero(Word a) { return _mm512_test_epi64_mask(a, a) == 0; }
-TFHASH_INLINE Word Smaller(Word a, Word b) { return _mm512_min_epi32(a, b); }
+TFHASH_INLINE Word Min(Word a, Word b) { return _mm512_min_epi32(a, b); }
 
-// The last argument of a ternary operation is its truth table: bit 4a + 2b + c.
-TFHASH_INLINE void FullAdd(Word a, Word b, Word c, Word& sum, Word& carry) {
+// The last argument of ternarylogic is a truth table with index 4a + 2b + c.
+TFHASH_INLINE void CarrySaveAdd(Word a, Word b, Word c, Word& sum, Word& carry) {
   const Word odd = _mm512_ternarylogic_epi64(a, b, c, 0b10010110);
   carry = _mm512_ternarylogic_epi64(a, b, c, 0b11101000);
   sum = odd;

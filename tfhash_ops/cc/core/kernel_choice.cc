@@ -16,7 +16,7 @@ const std::vector<const Kernel*>& SupportedKernels() {
       kernels.push_back(Avx2Kernel());
     }
 #elif defined(__aarch64__)
-    kernels.push_back(NeonKernel());  // Part of every 64-bit Arm CPU.
+    kernels.push_back(NeonKernel());  // Every 64-bit Arm CPU has NEON.
 #endif
     kernels.push_back(&ScalarKernel());
     return kernels;
@@ -25,7 +25,7 @@ const std::vector<const Kernel*>& SupportedKernels() {
 }
 
 const Kernel* ChooseKernel(std::string* error) {
-  // Read once: another thread may change the environment at any time.
+  // Read once, because another thread may change the environment at any time.
   static const std::string wanted = [] {
     const char* value = std::getenv("TFHASH_CPU_KERNEL");
     return std::string(value == nullptr ? "" : value);

@@ -25,12 +25,12 @@ TFHASH_INLINE Word And(Word a, Word b) { return vandq_u64(a, b); }
 TFHASH_INLINE Word ShiftLeft(Word a, int n) { return vshlq_u64(a, vdupq_n_s64(n)); }
 TFHASH_INLINE Word ShiftRight(Word a, int n) { return vshlq_u64(a, vdupq_n_s64(-n)); }
 TFHASH_INLINE bool IsZero(Word a) { return (vgetq_lane_u64(a, 0) | vgetq_lane_u64(a, 1)) == 0; }
-TFHASH_INLINE Word Smaller(Word a, Word b) {
+TFHASH_INLINE Word Min(Word a, Word b) {
   return vreinterpretq_u64_s32(vminq_s32(vreinterpretq_s32_u64(a), vreinterpretq_s32_u64(b)));
 }
 
-// Where a and b differ c decides, elsewhere either of them.
-TFHASH_INLINE void FullAdd(Word a, Word b, Word c, Word& sum, Word& carry) {
+// The majority of a, b and c is c where a and b differ, otherwise a.
+TFHASH_INLINE void CarrySaveAdd(Word a, Word b, Word c, Word& sum, Word& carry) {
   const Word differ = Xor(a, b);
   const Word odd = Xor(differ, c);
   carry = vbslq_u64(differ, c, a);
@@ -39,7 +39,7 @@ TFHASH_INLINE void FullAdd(Word a, Word b, Word c, Word& sum, Word& carry) {
 
 TFHASH_INLINE Word NotMajority(Word a, Word b, Word c) { return vbslq_u64(Xor(a, b), b, c); }
 
-// Counting bits goes through a vector register on this architecture; the compiler knows how.
+// There is no scalar popcount on this architecture; the compiler uses a vector register.
 TFHASH_INLINE int CountBits(uint64_t a) { return __builtin_popcountll(a); }
 
 TFHASH_INLINE int64_t CountWord(Word a) { return vaddlvq_u8(vcntq_u8(vreinterpretq_u8_u64(a))); }

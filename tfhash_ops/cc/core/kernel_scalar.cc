@@ -1,4 +1,4 @@
-// The readable specification: every other kernel gives the same distances.
+// The specification: every other kernel must give the same results.
 
 #include <algorithm>
 

@@ -1,22 +1,21 @@
-// Distances of codes of up to eight bytes, each in a lane of its own.
+// Distances of codes of up to eight bytes, one code per vector lane.
 //
-// Included once by each vector instruction set of x86, inside its own namespace and target region,
-// after it has defined
+// Each x86 vector kernel includes this file once, inside its namespace and target region, after it has
+// defined
 //   Word, Word Broadcast(uint64_t), void PrefetchAhead(const uint8_t*);
-//   constexpr int LaneBytes(int bytes), of the lane for a code of so many, 4 or 8;
-// and has included popcount-inl.h as `integers`. Defines Distances.
+//   constexpr int LaneBytes(int bytes), the lane size for a code of that length, 4 or 8;
+// and has included popcount-inl.h in namespace `integers`. Defines Distances.
 
-// Codes are taken in steps of 64 bytes of lanes, which are filled from four runs of 16 bytes, each
-// from where its first code begins.
+// A step processes 64 bytes of lanes. They are filled from four loads of 16 bytes ("runs"), each
+// starting at the first code of its quarter.
 template <int kBytes>
 struct Lanes {
   static constexpr int kCodesOfStep = 64 / LaneBytes(kBytes);
   static constexpr int kRunBytes = kCodesOfStep / 4 * kBytes;
-  // The last run may go beyond the codes of the step.
+  // The last run may extend beyond the codes of the step.
   static constexpr int kCodesRead = kCodesOfStep / 4 * 3 + (16 + kBytes - 1) / kBytes;
 
-  // For each byte of the lanes of a run, the place in the run that it is taken from; where the code
-  // has no such byte -1, for which a shuffle gives zero.
+  // Shuffle indices from a run to its lanes. -1 gives a zero byte where a lane is longer than a code.
   int8_t order[16];
 
   constexpr Lanes() : order() {
@@ -32,8 +31,8 @@ TFHASH_INLINE __m128i LoadRun(const void* p) {
   return _mm_loadu_si128(static_cast<const __m128i*>(p));
 }
 
-// Distances of the codes of a step from the query in every lane. Each instruction set defines it
-// after this file.
+// Distances of the codes of a step to the query, which is repeated in every lane. Each kernel defines
+// it after including this file.
 template <int kBytes>
 TFHASH_INLINE void DistancesOfStep(Word query, const uint8_t* codes, int32_t* distances);
 
@@ -44,7 +43,7 @@ void DistancesByLane(const uint8_t* query, const uint8_t* codes, int64_t count,
   if constexpr (kBytes == 8) {
     lane = integers::LoadInteger<uint64_t>(query);
   } else {
-    // Put together in a register: what is stored in pieces is loaded whole only after a wait.
+    // Assembled in a register: a wide load right after narrow stores would stall.
     lane = integers::LoadTail<kBytes>(query);
   }
   if (LaneBytes(kBytes) == 4) lane |= lane << 32;

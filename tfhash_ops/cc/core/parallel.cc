@@ -11,11 +11,11 @@
 namespace tfhash {
 namespace {
 
-// Shared with the helpers: one that starts after everything is done must still find it alive.
+// Shared ownership with the helpers: one that starts after RunTasks has returned still accesses it.
 struct Work {
   std::atomic<int64_t> next{0};
   int64_t count;
-  // Dereferenced only by a thread that holds a task, and so before RunTasks returns.
+  // Dereferenced only by a thread that has claimed a task, hence before RunTasks returns.
   const std::function<void(int64_t)>* task;
 
   std::mutex mutex;
@@ -57,13 +57,13 @@ void RunTasks(const Executor& executor, int64_t count, const std::function<void(
   try {
     for (int64_t i = 0; i < helpers; ++i) executor.schedule([work] { work->Drain(); });
   } catch (...) {
-    // Those that were scheduled and this thread can do all the work.
+    // The helpers that were scheduled and this thread can do all the work.
   }
   work->Drain();
-  // A helper that has not begun by now will find no task left.
+  // A helper that starts later will find no task left.
   std::unique_lock<std::mutex> lock(work->mutex);
   work->changed.wait(lock, [&] { return work->working == 0; });
-  // Moved, so that a helper that is late to let go of the work does not destroy what is thrown.
+  // Moved out, so that a helper that releases the work late does not destroy the exception.
   if (work->failure) std::rethrow_exception(std::move(work->failure));
 }
 

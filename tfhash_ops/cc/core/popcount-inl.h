@@ -1,7 +1,7 @@
-// Distances by the population count of 64-bit integers.
+// Distances by population counts of 64-bit integers.
 //
-// Included once by each instruction set that has such an instruction, inside its own namespace
-// and target region, after it has defined
+// Each vector kernel includes this file once, inside its namespace and target region, after it has
+// defined
 //   int CountBits(uint64_t).
 
 template <typename Integer>
@@ -11,7 +11,7 @@ TFHASH_INLINE uint64_t LoadInteger(const uint8_t* bytes) {
   return value;
 }
 
-// Fewer than eight bytes, without touching those after them.
+// Loads fewer than eight bytes without reading beyond them.
 template <int kBytes>
 TFHASH_INLINE uint64_t LoadTail(const uint8_t* bytes) {
   uint64_t value = 0;
@@ -38,7 +38,7 @@ TFHASH_INLINE void PopcountDistances(const uint8_t* query, const uint8_t* codes,
   }
 }
 
-// The loop over words is unrolled up to this length, and at 32 bytes.
+// The loop over words is unrolled for codes up to this length, and for 32 bytes.
 constexpr int64_t kLongestUnrolledPopcount = 16;
 
 template <int kBytes>

@@ -1,4 +1,4 @@
-// Finding the pairs of queries and items that are nearer than a limit.
+// Finds the pairs of queries and items that are nearer than a limit.
 
 #ifndef TFHASH_OPS_CC_CORE_SCAN_H_
 #define TFHASH_OPS_CC_CORE_SCAN_H_
@@ -14,17 +14,15 @@
 
 namespace tfhash {
 
-// Cutting a block into planes costs as much as about this many queries' comparisons with it.
+// Transposing a block into bit planes costs about as much as comparing it with this many queries.
 constexpr int64_t kMinSlicedQueries = 12;
-// Beyond this a table does not even stay in the last level of the cache while queries pass by.
+// Larger tables do not stay in the last-level cache from query to query.
 constexpr int64_t kMaxTableBytes = int64_t{1} << 23;
-// Codes that one query meets before the next one, where no table is built.
+// Codes in a block if no table is built.
 constexpr int64_t kDirectBlock = 256;
 
-// limit(i): only items nearer than this matter to query i; at most 8 * bytes + 1.
-// visit(i, distance, index): an item with distance < limit(i). May lower limit(i).
-//
-// The visits of a query come in ascending order of the index.
+// Scan calls visit(i, distance, index) for every item with distance < limit(i), and for each query in
+// ascending order of the index. limit(i) is at most 8 * bytes + 1; visit may lower it.
 template <typename Limit, typename Visit>
 void ScanDirect(const Kernel& kernel, const Codes& queries, Range query_range,
                 const Codes& database, Range item_range, const Limit& limit, const Visit& visit) {
@@ -33,7 +31,7 @@ void ScanDirect(const Kernel& kernel, const Codes& queries, Range query_range,
     const int64_t count = std::min(kDirectBlock, item_range.end - first);
     for (int64_t i = query_range.begin; i < query_range.end; ++i) {
       kernel.distances(queries[i], database[first], count, database.bytes, distances);
-      // Seldom is any of them below the limit.
+      // Usually none of them is below the limit.
       if (kernel.least(distances, count) >= limit(i)) continue;
       for (int64_t j = 0; j < count; ++j) {
         if (distances[j] < limit(i)) visit(i, distances[j], first + j);
@@ -42,14 +40,14 @@ void ScanDirect(const Kernel& kernel, const Codes& queries, Range query_range,
   }
 }
 
-// A bit for each of `count` words that is not zero. REQUIRES: count <= 64
+// Bit i of the result tells whether word i is not zero. REQUIRES: count <= 64
 inline uint64_t NonzeroWords(const uint64_t* words, int64_t count) {
   uint64_t nonzero = 0;
   for (int64_t i = 0; i < count; ++i) nonzero |= uint64_t{words[i] != 0} << i;
   return nonzero;
 }
 
-// The same by bit slicing.
+// The same with bit-sliced comparisons.
 template <typename Limit, typename Visit>
 void ScanSliced(const Kernel& kernel, const Codes& queries, Range query_range,
                 const Codes& database, Range item_range, const Limit& limit, const Visit& visit) {
@@ -80,8 +78,8 @@ void ScanSliced(const Kernel& kernel, const Codes& queries, Range query_range,
       const int64_t query = query_range.begin + found[f];
       const int64_t limit_before = limit(query);
       const uint64_t* mask = &masks[f * mask_words];
-      // Most often a single word has codes, and it may be any: a test of each in turn would often be
-      // foretold wrongly.
+      // Usually a single word has codes, and it may be any of them: testing each in turn would be an
+      // unpredictable branch.
       for (uint64_t words = NonzeroWords(mask, mask_words); words != 0; words &= words - 1) {
         const int64_t word = __builtin_ctzll(words);
         for (uint64_t places = mask[word]; places != 0; places &= places - 1) {

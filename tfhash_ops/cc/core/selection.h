@@ -1,4 +1,4 @@
-// The nearest of a stream of items.
+// Selects the k nearest of a stream of items.
 
 #ifndef TFHASH_OPS_CC_CORE_SELECTION_H_
 #define TFHASH_OPS_CC_CORE_SELECTION_H_
@@ -9,11 +9,11 @@
 
 namespace tfhash {
 
-// Keeps the k nearest of the items offered, which come in ascending order of the index; among
-// items at the same distance the earlier ones count as nearer.
+// Keeps the k nearest of the candidates pushed, which arrive in ascending order of their index. Among
+// candidates at the same distance the earlier ones are nearer.
 //
-// Distances are small integers: counting the candidates at each of them gives the exact
-// distance to stay below at any moment, without ordering anything before the end.
+// Distances are small integers, so counting the candidates at each distance gives the exact limit for
+// new candidates at any time, without a heap and without sorting before the end.
 class Selection {
  public:
   // REQUIRES: k >= 1; distances are at most `max_distance`
@@ -22,17 +22,17 @@ class Selection {
     while (max_distance >> distance_bits_ != 0) ++distance_bits_;
   }
 
-  // Items at this distance or farther cannot be among the k nearest any more.
+  // New candidates at this distance or farther cannot be among the k nearest.
   int64_t limit() const { return limit_; }
 
-  // Rules out items at this distance or farther from the start.
+  // Sets the initial limit.
   //
-  // REQUIRES: none was offered yet, and k of those that will be are nearer
+  // REQUIRES: nothing was pushed yet, and at least k of the candidates to come are nearer
   void StartBelow(int64_t limit) { limit_ = limit; }
 
-  // REQUIRES: distance < limit(); index above all that were offered
-  void Offer(int32_t distance, int64_t index) {
-    if (static_cast<int64_t>(candidates_.size()) >= 2 * k_ + kSlack) DropFar();
+  // REQUIRES: distance < limit(); index is greater than those pushed before
+  void Push(int32_t distance, int64_t index) {
+    if (static_cast<int64_t>(candidates_.size()) >= 2 * k_ + kSlack) Compact();
     candidates_.push_back(static_cast<uint64_t>(index) << distance_bits_ |
                           static_cast<uint64_t>(distance));
     ++counts_[distance];
@@ -40,19 +40,19 @@ class Selection {
     while (nearer_ >= k_) nearer_ -= counts_[--limit_];
   }
 
-  // Takes over what another selection kept. REQUIRES: it was made for the same distances, and its
-  // items come after those offered here
-  void Absorb(const Selection& later) {
+  // Merges another selection. REQUIRES: both have the same max_distance, and the indices of
+  // `later` are greater than those pushed here
+  void Merge(const Selection& later) {
     for (const uint64_t candidate : later.candidates_) {
-      if (Distance(candidate) < limit_) Offer(Distance(candidate), Index(candidate));
+      if (Distance(candidate) < limit_) Push(Distance(candidate), Index(candidate));
     }
   }
 
-  // Writes the nearest in ascending order of (distance, index): k of them, or all if fewer
-  // were offered. The last call to a selection.
+  // Writes the nearest candidates in ascending order of (distance, index): k of them, or all if fewer
+  // were pushed. Invalidates the selection.
   void Write(int32_t* distances, int64_t* indices) {
-    DropFar();
-    // Counting sort: candidates at one distance are in the order of their indices already.
+    Compact();
+    // Counting sort. It is stable, and candidates are already in ascending order of the index.
     std::vector<int64_t>& next = counts_;
     int64_t position = 0;
     for (int64_t d = 0; d < limit_; ++d) position += std::exchange(next[d], position);
@@ -72,11 +72,11 @@ class Selection {
     return static_cast<int64_t>(candidate >> distance_bits_);
   }
 
-  // Room that keeps small selections from being tidied all the time.
+  // Extra capacity, so that small selections are not compacted all the time.
   static constexpr int64_t kSlack = 64;
 
-  // Leaves the candidates below the limit and the first of those at it, k in all.
-  void DropFar() {
+  // Keeps the candidates below the limit and the first of those at the limit, k in all.
+  void Compact() {
     int64_t at_limit = k_ - nearer_;
     auto kept = candidates_.begin();
     for (const uint64_t candidate : candidates_) {
@@ -90,12 +90,12 @@ class Selection {
 
   int64_t k_;
   int64_t limit_;
-  int64_t nearer_ = 0;           // Candidates at distances below the limit.
-  std::vector<int64_t> counts_;  // Items accepted at each distance below the limit.
-  int distance_bits_ = 0;        // Of the largest distance.
+  int64_t nearer_ = 0;           // Number of candidates below the limit.
+  std::vector<int64_t> counts_;  // Number of candidates at each distance below the limit.
+  int distance_bits_ = 0;        // Bit width of the largest distance.
 
-  // Each an index, above the bits of a distance. Both fit: 2^distance_bits_ is at most 16 times the
-  // bytes of a code, so that this is below 16 times the bytes of the database.
+  // An index in the upper bits, a distance in the lower bits. Both fit into 64 bits: 2^distance_bits_ is
+  // at most 16 times the bytes of a code, so a candidate is below 16 times the bytes of the database.
   std::vector<uint64_t> candidates_;
 };
 

@@ -1,36 +1,37 @@
-// Bit slicing: comparing a query with as many codes at once as a vector word has bits.
+// Bit-sliced comparison: one query against as many codes at once as a vector word has bits.
 //
-// The bits of a code are cut into groups of three. For every group and each of the eight
-// values a query may have there, a table holds how many of the three bits differ, 0 to 3, for
-// every code of a block: two planes, one with the low and one with the high bit of that
-// number, bit i of a plane belonging to code i. To compare a query, one adds up the pairs of
-// planes its own bits select, in binary, with full adders on whole planes: each adder takes
-// three planes of one weight and leaves one of that weight and one of the next. A last pass
-// compares the sums, still in planes, with the query's limit.
+// Distances are computed in bit-sliced (vertical) counters: plane b is a word that holds bit b of the
+// distance of every code of a block, bit i of the word belonging to code i.
 //
-// For 64 bits that is 37 adders for a whole block, whose size is the width of a word; counting
-// the bits of each distance separately would take a population count for every code.
+// The bits of a code are divided into groups of three. For every group and each of the eight values that
+// a query may have there, a table holds how many of the three bits differ, 0 to 3, for every code of the
+// block, as a pair of planes. The bits of a query select one pair per group. A network of carry-save
+// adders sums the selected pairs: an adder takes three planes of one weight and produces one plane of
+// that weight and one of the next. A last pass compares the sums, still bit-sliced, with the query's
+// limit.
 //
-// Each vector instruction set includes this file once, inside its own namespace and target
-// region, after it has defined `Word` and
+// For codes of 64 bits that is 37 adders for a whole block, instead of a population count per code.
+//
+// Each vector kernel includes this file once, inside its namespace and target region, after it has
+// defined `Word` and
 //   Word Load(const void*), void Store(void*, Word), aligned;
 //   Word Broadcast(uint64_t), Xor(a, b), And(a, b);
-//   Word ShiftLeft(a, int), ShiftRight(a, int), within lanes of 64 bits;
-//   Word NotMajority(a, b, c), the majority of not a, b and c;
-//   void FullAdd(a, b, c, Word& sum, Word& carry);
-//   bool IsZero(Word), int64_t CountWord(Word), the number of its bits.
+//   Word ShiftLeft(a, int), ShiftRight(a, int), within 64-bit lanes;
+//   Word NotMajority(a, b, c), the majority of (not a), b and c;
+//   void CarrySaveAdd(a, b, c, Word& sum, Word& carry);
+//   bool IsZero(Word), int64_t CountWord(Word), the population count.
 
 // Codes of a block: one for every bit of a word.
 constexpr int64_t kBlock = 8 * sizeof(Word);
 
-// Up to this length, and at 32 bytes, the whole network of adders is laid out at compile time.
+// The whole adder network is unrolled for codes up to this length, and for 32 bytes.
 constexpr int64_t kLongestUnrolled = 16;
 
-// Other codes are summed in chunks of so many bytes, a whole number of groups, and a tail.
+// Other codes are summed in chunks of this many bytes (a whole number of groups) and a tail.
 constexpr int64_t kChunkBytes = 15;
 constexpr int64_t kChunkGroups = 8 * kChunkBytes / 3;
 
-// Planes of any distance, a number of 32 bits.
+// Planes of the largest distance, a 32-bit integer.
 constexpr int kMaxPlanes = 32;
 
 constexpr int64_t kPairBytes = 2 * sizeof(Word);
@@ -38,7 +39,7 @@ constexpr int64_t kGroupBytes = 8 * kPairBytes;
 
 constexpr int64_t GroupCount(int64_t bytes) { return (8 * bytes + 2) / 3; }
 
-// Planes of a number up to `largest`.
+// Planes of integers up to `largest`.
 constexpr int PlaneCount(int64_t largest) {
   int planes = 0;
   for (; largest > 0; largest >>= 1) ++planes;
@@ -46,14 +47,14 @@ constexpr int PlaneCount(int64_t largest) {
 }
 
 // ---------------------------------------------------------------------------------------------
-// The network of adders. Which planes wait at which weight is known at compile time: `state`
-// holds two bits for every weight, the number of planes waiting there, 0 to 2.
+// The network of carry-save adders. The number of planes pending at each weight is known at compile
+// time: `state` holds it in two bits per weight, 0 to 2.
 
-constexpr int Waiting(uint64_t state, int weight) { return state >> (2 * weight) & 3; }
+constexpr int Pending(uint64_t state, int weight) { return state >> (2 * weight) & 3; }
 
-// The state after one more plane of a weight.
+// The state after pushing one more plane of a weight.
 constexpr uint64_t Pushed(uint64_t state, int weight) {
-  while (Waiting(state, weight) == 2) {
+  while (Pending(state, weight) == 2) {
     state -= uint64_t{1} << (2 * weight);
     ++weight;
   }
@@ -67,48 +68,48 @@ constexpr uint64_t StateAfter(int groups) {
 }
 
 template <uint64_t kState, int kWeight>
-TFHASH_INLINE void Push(Word (*waiting)[2], Word plane) {
-  if constexpr (Waiting(kState, kWeight) < 2) {
-    waiting[kWeight][Waiting(kState, kWeight)] = plane;
+TFHASH_INLINE void Push(Word (*pending)[2], Word plane) {
+  if constexpr (Pending(kState, kWeight) < 2) {
+    pending[kWeight][Pending(kState, kWeight)] = plane;
   } else {
     Word carry;
-    FullAdd(waiting[kWeight][0], waiting[kWeight][1], plane, waiting[kWeight][0], carry);
-    Push<kState - (uint64_t{1} << (2 * kWeight)), kWeight + 1>(waiting, carry);
+    CarrySaveAdd(pending[kWeight][0], pending[kWeight][1], plane, pending[kWeight][0], carry);
+    Push<kState - (uint64_t{1} << (2 * kWeight)), kWeight + 1>(pending, carry);
   }
 }
 
-// Adds what still waits, so that one plane of every weight is left.
+// Adds the planes that are still pending, so that one plane of every weight is left.
 template <uint64_t kState, int kWeight, int kPlanes>
-TFHASH_INLINE void Settle(Word (*waiting)[2], Word* sum) {
+TFHASH_INLINE void AddPending(Word (*pending)[2], Word* sum) {
   if constexpr (kWeight < kPlanes) {
-    constexpr int count = Waiting(kState, kWeight);
+    constexpr int count = Pending(kState, kWeight);
     constexpr uint64_t next = count == 2 ? Pushed(kState, kWeight + 1) : kState;
     if constexpr (count == 2) {
-      const Word carry = And(waiting[kWeight][0], waiting[kWeight][1]);
-      waiting[kWeight][0] = Xor(waiting[kWeight][0], waiting[kWeight][1]);
-      Push<kState, kWeight + 1>(waiting, carry);
+      const Word carry = And(pending[kWeight][0], pending[kWeight][1]);
+      pending[kWeight][0] = Xor(pending[kWeight][0], pending[kWeight][1]);
+      Push<kState, kWeight + 1>(pending, carry);
     }
-    sum[kWeight] = count == 0 ? Broadcast(0) : waiting[kWeight][0];
-    Settle<next, kWeight + 1, kPlanes>(waiting, sum);
+    sum[kWeight] = count == 0 ? Broadcast(0) : pending[kWeight][0];
+    AddPending<next, kWeight + 1, kPlanes>(pending, sum);
   }
 }
 
 template <int kGroup>
 TFHASH_INLINE void AddGroup(const uint8_t* table, const uint16_t* selectors,
-                            Word (*waiting)[2]) {
+                            Word (*pending)[2]) {
   const uint8_t* pair = table + kGroup * kGroupBytes + selectors[kGroup];
   constexpr uint64_t state = StateAfter(kGroup);
-  Push<state, 0>(waiting, Load(pair));
-  Push<Pushed(state, 0), 1>(waiting, Load(pair + sizeof(Word)));
+  Push<state, 0>(pending, Load(pair));
+  Push<Pushed(state, 0), 1>(pending, Load(pair + sizeof(Word)));
 }
 
-// sum[0, kPlanes): the selected numbers of all groups, added up.
+// sum[0, kPlanes): the sum of the selected pairs of all groups.
 template <int kPlanes, int... kGroups>
 TFHASH_INLINE void AddGroups(const uint8_t* table, const uint16_t* selectors, Word* sum,
                              std::integer_sequence<int, kGroups...>) {
-  Word waiting[kPlanes + 1][2];
-  (AddGroup<kGroups>(table, selectors, waiting), ...);
-  Settle<StateAfter(sizeof...(kGroups)), 0, kPlanes>(waiting, sum);
+  Word pending[kPlanes + 1][2];
+  (AddGroup<kGroups>(table, selectors, pending), ...);
+  AddPending<StateAfter(sizeof...(kGroups)), 0, kPlanes>(pending, sum);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -116,7 +117,7 @@ TFHASH_INLINE void AddGroups(const uint8_t* table, const uint16_t* selectors, Wo
 
 int64_t TableBytes(int64_t bytes) { return GroupCount(bytes) * kGroupBytes; }
 
-// Enough for the largest sum, and for a limit one above the largest distance.
+// Enough planes for the largest sum, and for a limit one above the largest distance.
 constexpr int LimitPlanes(int64_t bytes) { return PlaneCount(3 * GroupCount(bytes)); }
 
 int64_t LimitWords(int64_t bytes) { return LimitPlanes(bytes); }
@@ -125,7 +126,7 @@ void SetLimit(int64_t limit, int64_t bytes, uint64_t* words) {
   for (int i = 0; i < LimitPlanes(bytes); ++i) words[i] = limit >> i & 1 ? ~uint64_t{0} : 0;
 }
 
-// The value of a query in every group, as the offset of its pair of planes.
+// The selector of a group is the offset of the pair of planes for the value of the query there.
 void Select(const uint8_t* query, int64_t bytes, uint16_t* selectors) {
   for (int64_t group = 0; group < GroupCount(bytes); ++group) {
     int value = 0;
@@ -137,15 +138,15 @@ void Select(const uint8_t* query, int64_t bytes, uint16_t* selectors) {
   }
 }
 
-// Marks the codes whose sum is below a limit: from the lowest bit on, a sum is below if its bit
-// is below the limit's, or if the bits are equal and it was below so far.
+// Marks the codes whose sum is below a limit. From the lowest bit up: a sum is below if its bit is below
+// the limit's, or if the bits are equal and the lower bits are below.
 TFHASH_INLINE Word Below(const Word* sum, const uint64_t* limit, int planes) {
   Word below = Broadcast(0);
   for (int i = 0; i < planes; ++i) below = NotMajority(sum[i], Broadcast(limit[i]), below);
   return below;
 }
 
-// The sum of the first groups of a table, those of kBytes bytes.
+// The sum of the first groups of a table, as many as kBytes bytes have.
 template <int64_t kBytes>
 struct Sum {
   static constexpr int kPlanes = LimitPlanes(kBytes);
@@ -190,12 +191,12 @@ struct ChunkedLength {
   }
 
  private:
-  // REQUIRES: `planes` suffice for the result
+  // REQUIRES: the result fits into `planes` planes
   template <typename Addend>
   static TFHASH_INLINE void Add(const Addend& addend, Word* total, int planes) {
     Word carry = Broadcast(0);
     for (int i = 0; i < Addend::kPlanes; ++i) {
-      FullAdd(total[i], addend.planes[i], carry, total[i], carry);
+      CarrySaveAdd(total[i], addend.planes[i], carry, total[i], carry);
     }
     for (int i = Addend::kPlanes; i < planes; ++i) {
       const Word both = And(total[i], carry);
@@ -213,7 +214,7 @@ int64_t FindQueries(const void* table, int64_t bytes, const uint16_t* selectors,
     const Word near =
         Length::Near(static_cast<const uint8_t*>(table), bytes,
                      selectors + i * Length::Selectors(bytes), limits + i * Length::Limits(bytes));
-    // No branch on what cannot be foretold: the next query writes over this one if it is far.
+    // Without an unpredictable branch: the next query overwrites this one if it has no near codes.
     found[count] = static_cast<int32_t>(i);
     std::memcpy(masks + count * (kBlock / 64), &near, sizeof(near));
     count += !IsZero(near);
@@ -246,25 +247,24 @@ int64_t Find(const void* table, int64_t bytes, const uint16_t* selectors, const 
 }
 
 // ---------------------------------------------------------------------------------------------
-// Counting distances. The codes at one distance are those whose planes are set where its bits are,
-// and clear elsewhere. Only the first half of that is asked here, for it takes a single conjunction:
-// how many distances have all bits of m set, whichever others they have. From these counts for
-// every m the caller finds those of the distances, once for all blocks.
+// Histograms. For every m, counts the distances that have all bits of m set, whatever their other bits:
+// that takes a single AND per m, whereas the distances equal to m would take one per plane. The caller
+// derives the histogram from these counts once, after the last block.
 
 constexpr int64_t kMaxCountedBytes = kLongestUnrolled;
 
-// masks[m]: the codes whose distances have all bits of m set, where m goes on from kBits with
-// planes below kPlane.
+// masks[m]: the codes whose distances have all bits of m set, for every m that extends kBits by bits
+// below kPlane.
 template <int kLargest, int kBits, int kPlane>
-TFHASH_INLINE void Conjoin(const Word* planes, Word all, Word* masks) {
+TFHASH_INLINE void AndPlanes(const Word* planes, Word all, Word* masks) {
   if constexpr (kPlane > 0) {
     constexpr int bits = kBits | 1 << (kPlane - 1);
     if constexpr (bits <= kLargest) {
       const Word both = And(all, planes[kPlane - 1]);
       masks[bits] = both;
-      Conjoin<kLargest, bits, kPlane - 1>(planes, both, masks);
+      AndPlanes<kLargest, bits, kPlane - 1>(planes, both, masks);
     }
-    Conjoin<kLargest, kBits, kPlane - 1>(planes, all, masks);
+    AndPlanes<kLargest, kBits, kPlane - 1>(planes, all, masks);
   }
 }
 
@@ -274,7 +274,7 @@ void CountQueries(const void* table, const uint16_t* selectors, int64_t queries,
   for (int64_t i = 0; i < queries; ++i) {
     const Sum<kBytes> sum(static_cast<const uint8_t*>(table), selectors + i * GroupCount(kBytes));
     Word masks[kLargest + 1];
-    Conjoin<kLargest, 0, PlaneCount(kLargest)>(sum.planes, Broadcast(~uint64_t{0}), masks);
+    AndPlanes<kLargest, 0, PlaneCount(kLargest)>(sum.planes, Broadcast(~uint64_t{0}), masks);
     int64_t* counts_of_query = counts + i * (kLargest + 1);
     counts_of_query[0] += kBlock;
     for (int m = 1; m <= kLargest; ++m) counts_of_query[m] += CountWord(masks[m]);
@@ -297,10 +297,10 @@ void Count(const void* table, int64_t bytes, const uint16_t* selectors, int64_t 
 // ---------------------------------------------------------------------------------------------
 // The table of a block.
 
-// Transposes the 64 x 64 bits in every 64-bit lane of 64 words: bit j of lane l of word i goes
-// to bit i of lane l of word j. Squares of half the size change places, then those within them.
+// Transposes the 64 x 64 bits in every 64-bit lane of 64 words: bit j of lane l of word i goes to bit i
+// of lane l of word j. Recursively swaps off-diagonal squares, from 32 x 32 bits down to single bits.
 TFHASH_INLINE void Transpose(Word (&words)[64]) {
-  uint64_t low = 0x00000000FFFFFFFF;  // The lower half of every square.
+  uint64_t low = 0x00000000FFFFFFFF;  // Marks the lower half of every square.
   for (int half = 32; half > 0; half /= 2, low ^= low << half) {
     const Word mask = Broadcast(low);
     for (int i = 0; i < 64; i = ((i | half) + 1) & ~half) {
@@ -311,12 +311,12 @@ TFHASH_INLINE void Transpose(Word (&words)[64]) {
   }
 }
 
-// Planes of the eight values a query can have in a group, from the group's own three planes.
+// Builds the pairs for the eight values of a query in a group from the three bit planes of the group.
 TFHASH_INLINE void BuildGroup(Word a, Word b, Word c, uint8_t* pairs) {
   const Word ones = Broadcast(~uint64_t{0});
   for (int value = 0; value < 8; ++value) {
     Word low, high;
-    FullAdd(value & 1 ? Xor(a, ones) : a, value & 2 ? Xor(b, ones) : b,
+    CarrySaveAdd(value & 1 ? Xor(a, ones) : a, value & 2 ? Xor(b, ones) : b,
             value & 4 ? Xor(c, ones) : c, low, high);
     Store(pairs + value * kPairBytes, low);
     Store(pairs + value * kPairBytes + sizeof(Word), high);
@@ -325,14 +325,14 @@ TFHASH_INLINE void BuildGroup(Word a, Word b, Word c, uint8_t* pairs) {
 
 void Build(const uint8_t* codes, int64_t count, int64_t bytes, void* table) {
   uint8_t* pairs = static_cast<uint8_t*>(table);
-  // Bits left over from one stretch of 64 bits to the next, so that groups may straddle them.
+  // Includes planes left over from the previous 64 bits, because a group may straddle the boundary.
   Word planes[66];
   int kept = 0;
   int64_t group = 0;
   for (int64_t first = 0; first < bytes; first += 8) {
     Word words[64];
     const int64_t length = bytes - first < 8 ? bytes - first : 8;
-    // Code i is to become bit i % 64 of lane i / 64.
+    // Code i goes to bit i % 64 of lane i / 64.
     uint64_t stretch[64 * (kBlock / 64)] = {};
     for (int64_t i = 0; i < count; ++i) {
       std::memcpy(&stretch[i % 64 * (kBlock / 64) + i / 64], codes + i * bytes + first, length);
@@ -349,7 +349,7 @@ void Build(const uint8_t* codes, int64_t count, int64_t bytes, void* table) {
     for (int i = 0; i < kept; ++i) planes[i] = planes[used + i];
   }
   if (kept > 0) {
-    // The last group lacks a bit or two: a query has zeros there, and so have the codes.
+    // Pads the last group with zero bits, which queries have there as well.
     for (int i = kept; i < 3; ++i) planes[i] = Broadcast(0);
     BuildGroup(planes[0], planes[1], planes[2], pairs + group * kGroupBytes);
   }

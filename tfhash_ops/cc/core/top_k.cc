@@ -10,17 +10,17 @@
 namespace tfhash {
 namespace {
 
-// Queries whose selections are alive at a time in one task: enough to make good use of a table.
+// Queries of a task: enough to amortize building a table.
 constexpr int64_t kMaxQueriesOfTask = 512;
-// Their memory, for each task.
+// Memory of their selections, for each task.
 constexpr int64_t kMaxSelectionBytes = int64_t{1} << 27;
 
-// Sorting the items into buckets costs about as much as comparing this many queries with them.
+// Sorting the items into buckets costs about as much as scanning them for this many queries.
 constexpr int64_t kMinBucketQueries = 64;
 
-// Items compared with each query before any is offered, for each of the k: the limit that they give
-// keeps out most of what would be taken in and dropped again later.
-constexpr int64_t kItemsBeforeOffers = 8;
+// The scan starts with a limit from the first kWarmUpItems * k items, which keeps out most candidates
+// that would be dropped again later.
+constexpr int64_t kWarmUpItems = 8;
 
 bool UseBuckets(const Codes& queries, const Codes& database, int64_t k) {
   return database.bytes <= Buckets::kMaxBytes && database.count < Buckets::kMaxItems &&
@@ -39,13 +39,13 @@ void TopKFromBuckets(const Codes& queries, const Codes& database, int64_t k, int
   });
 }
 
-// Starts each selection below the least limit that k of the first items are nearer than.
+// Starts each selection at the smallest limit that k of the first items are nearer than.
 void StartSelections(const Kernel& kernel, const Codes& queries, Range query_range,
                      const Codes& database, Range item_range, int64_t k,
                      std::vector<Selection>* selections) {
-  // As many as k rule nothing out.
+  // k items or fewer rule nothing out.
   if (item_range.size() <= k) return;
-  const int64_t count = std::min(kItemsBeforeOffers * k, item_range.size());
+  const int64_t count = std::min(kWarmUpItems * k, item_range.size());
   std::vector<int32_t> distances(count);
   std::vector<int64_t> counts(8 * database.bytes + 1);
   for (int64_t i = 0; i < query_range.size(); ++i) {
@@ -67,7 +67,7 @@ void TopKByScan(const Kernel& kernel, const Codes& queries, const Codes& databas
       MakeGrid(queries.count, database.count, executor.threads,
                std::clamp<int64_t>(kMaxSelectionBytes / selection_bytes, 1, kMaxQueriesOfTask));
 
-  // Only where the items are shared among tasks do selections outlive their task.
+  // Selections outlive their task only if the items are split among tasks.
   std::vector<std::vector<Selection>> parts(grid.item_parts > 1 ? grid.tasks() : 0);
   RunTasks(executor, grid.tasks(), [&](int64_t task) {
     const Range range = grid.query_range(task), items = grid.item_range(task);
@@ -77,7 +77,7 @@ void TopKByScan(const Kernel& kernel, const Codes& queries, const Codes& databas
         kernel, queries, range, database, items,
         [&](int64_t query) { return selections[query - range.begin].limit(); },
         [&](int64_t query, int32_t distance, int64_t index) {
-          selections[query - range.begin].Offer(distance, index);
+          selections[query - range.begin].Push(distance, index);
         });
     if (grid.item_parts > 1) {
       parts[task] = std::move(selections);
@@ -95,7 +95,7 @@ void TopKByScan(const Kernel& kernel, const Codes& queries, const Codes& databas
       const int64_t first = query_part * grid.item_parts;
       Selection& selection = parts[first][i];
       for (int64_t part = 1; part < grid.item_parts; ++part) {
-        selection.Absorb(parts[first + part][i]);
+        selection.Merge(parts[first + part][i]);
       }
       selection.Write(distances + (range.begin + i) * k, indices + (range.begin + i) * k);
     }

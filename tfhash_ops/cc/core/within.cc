@@ -22,7 +22,7 @@ Neighbors HammingWithin(const Kernel& kernel, const Codes& queries, const Codes&
   const int64_t limit = std::min(radius, 8 * database.bytes) + 1;
   const Grid grid = MakeGrid(queries.count, database.count, executor.threads, kMaxQueriesOfTask);
 
-  // rows[task][i]: what one task found for its i-th query.
+  // rows[task][i]: neighbors that a task found for its i-th query.
   std::vector<std::vector<std::vector<Neighbor>>> rows(grid.tasks());
   RunTasks(executor, grid.tasks(), [&](int64_t task) {
     const Range range = grid.query_range(task);
@@ -57,7 +57,7 @@ Neighbors HammingWithin(const Kernel& kernel, const Codes& queries, const Codes&
         row.insert(row.end(), later.begin(), later.end());
         later = std::vector<Neighbor>();
       }
-      // Indices ascend already.
+      // Already in ascending order of the index.
       std::stable_sort(row.begin(), row.end(), [](const Neighbor& a, const Neighbor& b) {
         return a.distance < b.distance;
       });
@@ -66,7 +66,7 @@ Neighbors HammingWithin(const Kernel& kernel, const Codes& queries, const Codes&
         neighbors.distances[begin + j] = row[j].distance;
         neighbors.indices[begin + j] = row[j].index;
       }
-      row = std::vector<Neighbor>();  // Unlike {}, this frees its memory.
+      row = std::vector<Neighbor>();  // Unlike {}, this frees the memory.
     }
   });
   return neighbors;

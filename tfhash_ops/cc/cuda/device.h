@@ -1,5 +1,5 @@
-// What the kernels use of CUDA. With TFHASH_EMULATE_CUDA it is an emulation on the CPU, so that
-// they are tested where there is no GPU.
+// The parts of CUDA that the kernels use. With TFHASH_EMULATE_CUDA these are emulated on the CPU, so
+// that the kernels can be tested without a GPU.
 
 #ifndef TFHASH_OPS_CC_CUDA_DEVICE_H_
 #define TFHASH_OPS_CC_CUDA_DEVICE_H_
@@ -19,26 +19,25 @@ constexpr unsigned kAllLanes = 0xFFFFFFFFu;
 constexpr int kWarpsOfBlock = 4;
 constexpr int kThreadsOfBlock = kWarpsOfBlock * kLanes;
 
-// Blocks of the kernels that compare codes that a multiprocessor is to run at a time; it bounds the
-// registers they may take.
+// Blocks of the comparison kernels that should fit on a multiprocessor; bounds their registers.
 constexpr int kBlocksOfMultiprocessor = 4;
 
-// Shared memory that a block may ask for; every device that the kernels are built for has more.
+// Largest dynamic shared memory of a block; all supported devices have more.
 constexpr int64_t kSharedBytes = 96 * 1024;
 
 __device__ inline int Lane() { return threadIdx.x % kLanes; }
 
 __device__ inline int WarpOfBlock() { return threadIdx.x / kLanes; }
 
-// Number of this warp among those of all blocks.
+// Index of this warp in the grid.
 __device__ inline int64_t Warp() {
   return int64_t{blockIdx.x} * kWarpsOfBlock + WarpOfBlock();
 }
 
-// How many lanes before this one are in `lanes`.
+// Number of lanes in `lanes` before this one.
 __device__ inline int RankIn(unsigned lanes) { return __popc(lanes & ((1u << Lane()) - 1)); }
 
-// What atomicAdd takes for a long count.
+// The 64-bit type that atomicAdd supports.
 using Counter = unsigned long long;
 
 template <typename T>
@@ -46,7 +45,7 @@ cudaError_t Clear(T* numbers, int64_t count, cudaStream_t stream) {
   return cudaMemsetAsync(numbers, 0, count * sizeof(T), stream);
 }
 
-// Memory that the warps of a block share, as much as the kernel was launched with.
+// The dynamic shared memory of the block.
 __device__ inline uint32_t* SharedMemory() {
 #if defined(TFHASH_EMULATE_CUDA)
   return emulation::SharedMemory().data();
@@ -56,7 +55,7 @@ __device__ inline uint32_t* SharedMemory() {
 #endif
 }
 
-// Runs `kernel` on at least so many warps, in blocks of kWarpsOfBlock that share so much memory.
+// Launches `kernel` on at least `warps` warps, in blocks of kWarpsOfBlock warps.
 template <typename... Parameters, typename... Arguments>
 cudaError_t LaunchSharing(int64_t shared_bytes, void (*kernel)(Parameters...), int64_t warps,
                           [[maybe_unused]] cudaStream_t stream,
@@ -69,7 +68,7 @@ cudaError_t LaunchSharing(int64_t shared_bytes, void (*kernel)(Parameters...), i
                         kThreadsOfBlock, shared_bytes);
 #else
   if (shared_bytes > 0) {
-    // Always the same number, for another thread may be about to launch this kernel.
+    // Always the same value, because another thread may be launching this kernel.
     const cudaError_t error = cudaFuncSetAttribute(
         kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(kSharedBytes));
     if (error != cudaSuccess) return error;

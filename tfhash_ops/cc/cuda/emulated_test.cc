@@ -1,7 +1,7 @@
-// The searches of the GPU, run in the emulation of emulation.h, against those of the core.
+// Compares the CUDA functions, run in the emulation of emulation.h, with the core.
 //
-// A program of its own, so that it runs under the sanitizers of a compiler. It ends with status
-// 1 after naming each claim that does not hold.
+// A standalone program, so that it can run under sanitizers. Prints each claim that does not hold, and
+// exits with status 1 if there is any.
 
 #include <algorithm>
 #include <cstdint>
@@ -31,7 +31,7 @@ enum class Layout { kRandom, kEqual, kFewDistinct, kNearerAndNearer };
 constexpr Layout kLayouts[] = {Layout::kRandom, Layout::kEqual, Layout::kFewDistinct,
                                Layout::kNearerAndNearer};
 
-// Packed codes, which need not begin at an aligned address.
+// Packed codes at an unaligned address.
 class OwnedCodes {
  public:
   OwnedCodes(int64_t count, int64_t bytes, Layout layout, std::mt19937& random)
@@ -47,7 +47,7 @@ class OwnedCodes {
     }
   }
 
-  // Makes the first `count` codes zero.
+  // Sets the first `count` codes to zero.
   void Clear(int64_t count) { std::fill_n(data_.begin() + 1, count * bytes_, 0); }
 
   operator Codes() const { return {data_.data() + 1, count_, bytes_}; }
@@ -58,7 +58,7 @@ class OwnedCodes {
   int64_t bytes_;
 };
 
-// A device of `warps` warps, whose memory is taken from the heap for as long as it lives, poisoned.
+// A device of `warps` warps. Its memory is poisoned heap memory that lives as long as it does.
 class Emulated {
  public:
   Emulated(int64_t warps, int64_t scratch_bytes) : warps_(warps), scratch_bytes_(scratch_bytes) {}
@@ -92,16 +92,16 @@ struct Case {
   }
 };
 
-void DistancesAreThoseOfTheCore(const Case& c, const Codes& queries, const Codes& database) {
+void DistancesEqualTheCore(const Case& c, const Codes& queries, const Codes& database) {
   std::vector<int32_t> distances(queries.count * database.count, -1), expected(distances);
   tfhash::HammingDistance(ScalarKernel(), queries, database, expected.data(), {});
   HammingDistance(Emulated(c.warps, c.scratch_bytes).device(), queries, database,
                   distances.data());
-  Expect(distances == expected, "distances are those of the core: " + c.Name());
+  Expect(distances == expected, "distances equal those of the core: " + c.Name());
 }
 
 template <typename Index>
-void TopKIsThatOfTheCore(const Case& c, const Codes& queries, const Codes& database, int64_t k) {
+void TopKEqualsTheCore(const Case& c, const Codes& queries, const Codes& database, int64_t k) {
   std::vector<int32_t> distances(queries.count * k, -1), expected_distances(distances);
   std::vector<int64_t> expected_indices(queries.count * k, -1);
   std::vector<Index> indices(queries.count * k, -1);
@@ -111,11 +111,11 @@ void TopKIsThatOfTheCore(const Case& c, const Codes& queries, const Codes& datab
               indices.data());
   Expect(distances == expected_distances &&
              std::equal(indices.begin(), indices.end(), expected_indices.begin()),
-         "top k is that of the core, k = " + std::to_string(k) + ": " + c.Name());
+         "top k equals that of the core, k = " + std::to_string(k) + ": " + c.Name());
 }
 
 template <typename Index>
-void WithinIsThatOfTheCore(const Case& c, const Codes& queries, const Codes& database,
+void WithinEqualsTheCore(const Case& c, const Codes& queries, const Codes& database,
                            int64_t radius) {
   const Neighbors expected = tfhash::HammingWithin(ScalarKernel(), queries, database, radius, {});
   const int64_t found = expected.row_splits.back();
@@ -131,13 +131,13 @@ void WithinIsThatOfTheCore(const Case& c, const Codes& queries, const Codes& dat
       holds &= distances[i] == (i < found ? expected.distances[i] : -1);
       holds &= indices[i] == (i < found ? expected.indices[i] : -1);
     }
-    Expect(holds, "within is that of the core, radius " + std::to_string(radius) + ", room for " +
+    Expect(holds, "within equals that of the core, radius " + std::to_string(radius) + ", space for " +
                       std::to_string(size) + ": " + c.Name());
   }
 }
 
 template <typename Index, typename Label>
-void HistogramIsThatOfTheCore(const Case& c, const Codes& queries, const Codes& database,
+void HistogramEqualsTheCore(const Case& c, const Codes& queries, const Codes& database,
                               std::mt19937& random) {
   std::vector<int64_t> query_labels(queries.count), database_labels(database.count);
   for (int64_t& label : query_labels) label = random() % 5 - 1;
@@ -161,35 +161,35 @@ void HistogramIsThatOfTheCore(const Case& c, const Codes& queries, const Codes& 
   HammingHistogram(Emulated(c.warps, c.scratch_bytes).device(), queries, database,
                    narrow_query_labels.data(), narrow_labels.data(), bits, items.data(),
                    relevant.data());
-  Expect(equal(), "histogram is that of the core: " + c.Name());
+  Expect(equal(), "histogram equals that of the core: " + c.Name());
 
   tfhash::HammingHistogram(ScalarKernel(), queries, database, query_tags, tags, bits,
                            expected.data(), expected_relevant.data(), {});
   HammingHistogram(Emulated(c.warps, c.scratch_bytes).device(), queries, database,
                    static_cast<Codes>(query_tags), static_cast<Codes>(tags), bits, items.data(),
                    relevant.data());
-  Expect(equal(), "histogram of tags is that of the core: " + c.Name());
+  Expect(equal(), "multi-hot histogram equals that of the core: " + c.Name());
 }
 
 void CheckCase(const Case& c, std::mt19937& random) {
   const OwnedCodes database(c.items, c.bytes, c.layout, random);
   const OwnedCodes queries(c.queries, c.bytes, Layout::kFewDistinct, random);
-  DistancesAreThoseOfTheCore(c, queries, database);
+  DistancesEqualTheCore(c, queries, database);
   for (int64_t k : {int64_t{1}, c.items / 17, c.items}) {
     if (k < 1 || k > c.items) continue;
-    TopKIsThatOfTheCore<int32_t>(c, queries, database, k);
-    TopKIsThatOfTheCore<int64_t>(c, queries, database, k);
+    TopKEqualsTheCore<int32_t>(c, queries, database, k);
+    TopKEqualsTheCore<int64_t>(c, queries, database, k);
   }
   for (int64_t radius : {int64_t{0}, 3 * c.bytes, int64_t{1} << 40}) {
-    WithinIsThatOfTheCore<int32_t>(c, queries, database, radius);
-    WithinIsThatOfTheCore<int64_t>(c, queries, database, radius);
+    WithinEqualsTheCore<int32_t>(c, queries, database, radius);
+    WithinEqualsTheCore<int64_t>(c, queries, database, radius);
   }
-  HistogramIsThatOfTheCore<int32_t, int32_t>(c, queries, database, random);
-  HistogramIsThatOfTheCore<int64_t, int64_t>(c, queries, database, random);
+  HistogramEqualsTheCore<int32_t, int32_t>(c, queries, database, random);
+  HistogramEqualsTheCore<int64_t, int64_t>(c, queries, database, random);
 }
 
-// Offers candidates to a selection while, between any two steps, another one lowers the limit to what
-// it has found: warps that run at the same time do so.
+// Pushes candidates to a selection whose limit is lowered from outside between steps, as concurrent
+// warps do.
 __global__ void SelectBeside(const int32_t* distances, int steps, int k, const int32_t* limits,
                              Candidate* candidates, int* count) {
   int32_t limit = INT32_MAX;
@@ -197,7 +197,7 @@ __global__ void SelectBeside(const int32_t* distances, int steps, int k, const i
   for (int step = 0; step < steps; ++step) {
     limit = std::min(limit, limits[step]);
     const int i = step * kLanes + Lane();
-    Offer(candidates, &found, &limit, k, {distances[i], static_cast<uint32_t>(i)});
+    Push(candidates, &found, &limit, k, {distances[i], static_cast<uint32_t>(i)});
   }
   if (found > k) {
     KeepNearest(candidates, found, k);
@@ -206,11 +206,10 @@ __global__ void SelectBeside(const int32_t* distances, int steps, int k, const i
   if (Lane() == 0) *count = found;
 }
 
-// The candidates below all limits are those that count: they are kept, as far as they are among the k
-// nearest, and nothing is kept twice.
-void ASelectionStandsALimitThatIsLoweredFromOutside(std::mt19937& random) {
+// Candidates below all limits must be kept if they are among the k nearest, and none may be kept twice.
+void ASelectionAllowsItsLimitToBeLowered(std::mt19937& random) {
   for (int trial = 0; trial < 200; ++trial) {
-    // The limit falls at once, when there are many candidates from before that are farther.
+    // The limit drops in one step, when there are already many farther candidates.
     const int steps = 1 + random() % 40, k = 1 + random() % 70, lowest = 8, fall = random() % 5;
     std::vector<int32_t> distances(steps * kLanes), limits(steps);
     for (int32_t& distance : distances) distance = random() % 60;
@@ -234,7 +233,7 @@ void ASelectionStandsALimitThatIsLoweredFromOutside(std::mt19937& random) {
     std::sort(kept.begin(), kept.end());
     holds &= kept.size() >= expected.size() &&
              std::equal(expected.begin(), expected.end(), kept.begin());
-    Expect(holds, "a selection stands a limit that is lowered from outside, trial " +
+    Expect(holds, "a selection allows its limit to be lowered from outside, trial " +
                       std::to_string(trial));
   }
 }
@@ -263,18 +262,18 @@ int Main() {
     }
   }
   PaddingBitsAreFound(random);
-  ASelectionStandsALimitThatIsLoweredFromOutside(random);
+  ASelectionAllowsItsLimitToBeLowered(random);
   // Several slices; and too little memory for all queries, or for more than one slice.
   for (Layout layout : kLayouts) {
     for (int64_t scratch_bytes : {1 << 24, 1 << 18, 1}) {
       CheckCase({33, 9000, 3, layout, 40, scratch_bytes}, random);
     }
   }
-  // So many slices that they are merged in two rounds.
+  // Enough slices to be merged in two rounds.
   for (Layout layout : kLayouts) {
     const OwnedCodes database(40 * 16 * 256, 1, layout, random);
     const OwnedCodes queries(2, 1, Layout::kFewDistinct, random);
-    TopKIsThatOfTheCore<int64_t>({2, 40 * 16 * 256, 1, layout, 64}, queries, database, 7);
+    TopKEqualsTheCore<int64_t>({2, 40 * 16 * 256, 1, layout, 64}, queries, database, 7);
   }
   if (failures == 0) std::printf("all claims hold\n");
   return failures == 0 ? 0 : 1;

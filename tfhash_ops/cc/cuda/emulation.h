@@ -1,8 +1,8 @@
-// Enough of CUDA to run kernels on a CPU, one warp after another. The lanes of a warp take turns:
-// each runs up to its next collective operation, where it waits for the others. Lanes that come to
-// different operations end the program, for on a GPU that would be undefined.
+// Emulates enough of CUDA to run kernels on a CPU, one warp after another. Each lane of a warp runs up
+// to its next collective operation and waits there for the others. The program aborts if lanes reach
+// different operations, which would be undefined on a GPU.
 //
-// It shows what kernels compute. It does not show races between warps.
+// This tests the results of kernels, but does not find races between warps.
 
 #ifndef TFHASH_OPS_CC_CUDA_EMULATION_H_
 #define TFHASH_OPS_CC_CUDA_EMULATION_H_
@@ -84,11 +84,11 @@ class Warp {
     if (_setjmp(outside_) == 0) Continue(0);
   }
 
-  // Leaves a value, waits for all lanes, and gives what they left.
+  // Publishes a value, waits for all lanes, and returns the values of all.
   const Deposit* Exchange(const char* operation, int64_t value) {
     const int lane = lane_;
     const int64_t count = counts_[lane]++;
-    // Whoever is ahead writes to the other half while those behind still read this one.
+    // Double buffering: lanes that are ahead write to the other half while others still read this one.
     Deposit* deposits = deposits_[count % 2];
     deposits[lane] = {operation, count, value};
     if (_setjmp(waiting_[lane]) == 0) Continue((lane + 1) % kLanes);
@@ -108,11 +108,11 @@ class Warp {
     Warp& warp = Current();
     (*warp.kernel_)();
     if (--warp.running_ == 0) _longjmp(warp.outside_, 1);
-    // The next lane is at the same point, or ends the program by not being there.
+    // The next lane must finish, too: if it waits at an operation, it aborts.
     warp.Continue((warp.lane_ + 1) % kLanes);
   }
 
-  // Jumps, for unlike the switch of a context that needs no system call.
+  // Long jumps, because they need no system call, unlike swapcontext.
   [[noreturn]] void Continue(int lane) {
     lane_ = lane;
     threadIdx.x = first_thread_ + lane;

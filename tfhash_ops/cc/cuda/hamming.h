@@ -1,5 +1,5 @@
-// The searches of core/hamming.h on a GPU: codes, labels and results lie in its memory. The results
-// are the same ones.
+// The functions of core/hamming.h on a GPU, with the same results. Codes, labels and results are in
+// device memory.
 
 #ifndef TFHASH_OPS_CC_CUDA_HAMMING_H_
 #define TFHASH_OPS_CC_CUDA_HAMMING_H_
@@ -20,9 +20,9 @@ struct Device {
   cudaStream_t stream;
   // Warps that can run at the same time.
   int64_t warps;
-  // Memory that a search may take beside its results, as far as it can do with less.
+  // Scratch memory that a search should not exceed.
   int64_t scratch_bytes;
-  // Memory that is ours until the stream has done what it was given; null where there is none left.
+  // Allocates memory that is valid until the work queued on the stream is done; null if out of memory.
   std::function<void*(int64_t bytes)> allocate;
 
   template <typename T>
@@ -33,44 +33,41 @@ struct Device {
   }
 };
 
-// Most neighbors of a query that a search can be asked for.
+// Largest k.
 constexpr int64_t kMaxK = int64_t{1} << 29;
 
-// Most items that the nearest are sought among.
+// Largest database of a top-k search.
 constexpr int64_t kMaxItems = int64_t{0xFFFFFFFF};
 
-// Throws `std::runtime_error` unless all is well.
+// Throws `std::bad_alloc` or `std::runtime_error` on failure.
 void Check(cudaError_t error);
 
-// All searches throw `std::bad_alloc` where memory does not suffice. As tfhash::HammingDistance:
-//
-// REQUIRES: as there
+// All functions throw `std::bad_alloc` if memory does not suffice, and require what those of the core
+// require.
+
+// As tfhash::HammingDistance.
 void HammingDistance(const Device& device, const Codes& queries, const Codes& database,
                      int32_t* distances);
 
 // As tfhash::HammingTopK.
 //
-// REQUIRES: as there; k <= kMaxK; database.count <= kMaxItems
+// REQUIRES: k <= kMaxK; database.count <= kMaxItems
 template <typename Index>
 void HammingTopK(const Device& device, const Codes& queries, const Codes& database, int64_t k,
                  int32_t* distances, Index* indices);
 
-// As tfhash::HammingWithin, with room for `size` neighbors; what is beyond is left out, though
-// row_splits counts it. Waits for the stream, and returns how many there are.
-//
-// REQUIRES: as there
+// As tfhash::HammingWithin, with space for `size` neighbors. Further neighbors are dropped but counted
+// in row_splits. Synchronizes the stream and returns the total number of neighbors.
 template <typename Index>
 int64_t HammingWithin(const Device& device, const Codes& queries, const Codes& database,
                       int64_t radius, int64_t size, Index* row_splits, int32_t* distances,
                       Index* indices);
 
-// Writes -1 from `begin` up to `end`.
+// Writes -1 to places [begin, end).
 template <typename Index>
 void FillUp(const Device& device, int64_t begin, int64_t end, int32_t* distances, Index* indices);
 
 // As tfhash::HammingHistogram.
-//
-// REQUIRES: as there
 template <typename Index, typename Label>
 void HammingHistogram(const Device& device, const Codes& queries, const Codes& database,
                       const Label* query_labels, const Label* database_labels, int64_t bits,
@@ -81,7 +78,7 @@ void HammingHistogram(const Device& device, const Codes& queries, const Codes& d
                       const Codes& query_labels, const Codes& database_labels, int64_t bits,
                       Index* items, Index* relevant);
 
-// As tfhash::FindPaddingBits; waits for the stream.
+// As tfhash::FindPaddingBits. Synchronizes the stream.
 int64_t FindPaddingBits(const Device& device, const Codes& codes, int64_t bits);
 
 }  // namespace tfhash::cuda

@@ -1,5 +1,5 @@
-// The searches as typed-FFI handlers of XLA, for platform "CUDA": those of ffi/handlers.cc, with the
-// same arguments and results, on buffers in the memory of a GPU.
+// The ops as typed-FFI handlers of XLA, for platform "CUDA". Arguments and results are those of
+// ffi/handlers.cc, in device memory.
 
 #include "cuda/handlers.h"
 
@@ -17,13 +17,13 @@ namespace {
 
 using Stream = ffi::PlatformStream<cudaStream_t>;
 
-// Warps of our kernels that a multiprocessor runs at a time.
+// Warps of these kernels that a multiprocessor runs at a time.
 constexpr int64_t kWarpsOfMultiprocessor = kBlocksOfMultiprocessor * kWarpsOfBlock;
 
-// Of what XLA gives, at most; a piece of a code needs as much.
+// Largest alignment that XLA guarantees, and what a piece of a code needs.
 constexpr size_t kAlignment = 16;
 
-// What a search may take from XLA's memory beside its results.
+// Scratch memory of a search.
 constexpr int64_t kScratchBytes = int64_t{1} << 28;
 
 Device DeviceOf(cudaStream_t stream, ffi::ScratchAllocator& scratch) {
@@ -34,7 +34,7 @@ Device DeviceOf(cudaStream_t stream, ffi::ScratchAllocator& scratch) {
           [&scratch](int64_t bytes) { return scratch.Allocate(bytes, kAlignment).value_or(nullptr); }};
 }
 
-// Calls run with a pointer to the integers of a result that may hold numbers up to `largest`.
+// Calls run with a typed pointer to an integer result whose values are at most `largest`.
 template <typename Run>
 void WithIntegers(ffi::Result<ffi::AnyBuffer> result, int64_t largest, const Run& run) {
   if (result->element_type() == ffi::S64) {
@@ -43,15 +43,15 @@ void WithIntegers(ffi::Result<ffi::AnyBuffer> result, int64_t largest, const Run
     run(static_cast<int32_t*>(result->untyped_data()));
   } else {
     throw InvalidArgument{"indices and counts up to " + std::to_string(largest) +
-                          " need a result of int64, or of int32 where that is enough"};
+                          " need an int64 result, or int32 where that is enough"};
   }
 }
 
-// The other result, which has the same type as the one that `integers` are of.
+// A typed pointer to another integer result, which must have the same type as `integers`.
 template <typename Index>
 Index* AsThose(Index*, ffi::Result<ffi::AnyBuffer> other) {
   if (other->size_bytes() != other->element_count() * sizeof(Index)) {
-    throw InvalidArgument{"results of integers must all be int64 or all be int32"};
+    throw InvalidArgument{"integer results must all be int64 or all be int32"};
   }
   return static_cast<Index*>(other->untyped_data());
 }

@@ -1,7 +1,7 @@
-// Every warp compares one or two queries with a slice of the items, and counts in shared memory, items
-// in the low half of a word and relevant ones in the high half. There are as many copies of the
-// counters as there is room for, so that lanes seldom meet; at the end they are added up. Sums of
-// integers do not depend on their order.
+// Every warp compares one or two queries with a slice of the items and counts in shared memory: items in
+// the low half of a word, relevant items in the high half. There are as many copies of the counters as
+// fit, to avoid conflicts between lanes; they are summed at the end. Integer sums do not depend on the
+// order.
 
 #include <algorithm>
 #include <type_traits>
@@ -16,7 +16,7 @@ namespace {
 
 constexpr int64_t kTasksOfWarp = 4;
 
-// What the half of a word can count.
+// Largest count in half a word.
 constexpr int64_t kMaxCount = 0xFFFF;
 
 template <typename Result>
@@ -25,8 +25,8 @@ struct Count {
   WordCodes items;
   int64_t bits;
   int64_t slices;
-  // Of the counters in shared memory, for each warp: a power of 2, up to the number of lanes; 0 where
-  // there is no room for any.
+  // Copies of the counters in shared memory per warp: a power of 2, at most the number of lanes; 0 if
+  // not even one fits.
   int copies;
   Result* found;
   Result* relevant;
@@ -42,7 +42,7 @@ struct SameLabel {
   }
 };
 
-// Of packed multi-hot rows.
+// Labels are packed multi-hot rows.
 struct SharedTag {
   const uint32_t* queries;
   const uint32_t* items;
@@ -108,7 +108,7 @@ __global__ void __launch_bounds__(kThreadsOfBlock, kBlocksOfMultiprocessor)
 template <typename Index, typename IsRelevant>
 void Histogram(const Device& device, const Codes& queries, const Codes& database,
                const IsRelevant& is_relevant, int64_t bits, Index* items, Index* relevant) {
-  // What atomicAdd takes.
+  // The type that atomicAdd supports.
   using Result = std::conditional_t<sizeof(Index) == 4, unsigned, Counter>;
   const int64_t size = queries.count * (bits + 1);
   Check(Clear(items, size, device.stream));
@@ -125,7 +125,7 @@ void Histogram(const Device& device, const Codes& queries, const Codes& database
   const auto shared_bytes = [&](int queries_of_warp, int copies) {
     return int64_t{sizeof(uint32_t)} * kWarpsOfBlock * queries_of_warp * (bits + 1) * copies;
   };
-  // Two queries at a time where that leaves every lane its own counters.
+  // Two queries at a time if every lane still gets its own copy of the counters.
   const int queries_of_warp = shared_bytes(2, kLanes) <= kSharedBytes ? 2 : 1;
   for (int copies = kLanes; copies > 0 && count.copies == 0; copies /= 2) {
     if (shared_bytes(queries_of_warp, copies) <= kSharedBytes) count.copies = copies;
@@ -133,7 +133,7 @@ void Histogram(const Device& device, const Codes& queries, const Codes& database
 
   const int64_t groups = (queries.count + queries_of_warp - 1) / queries_of_warp;
   const int64_t steps = StepsOf(database.count);
-  // Lanes that share a copy add up to kItemsOfLane each to a counter in a step.
+  // In a step, each lane that shares a copy adds at most kItemsOfLane to a counter.
   const int64_t max_steps = kMaxCount * std::max(1, count.copies) / kItemsOfStep;
   count.slices = std::max((steps + max_steps - 1) / max_steps,
                           std::min((kTasksOfWarp * device.warps + groups - 1) / groups,

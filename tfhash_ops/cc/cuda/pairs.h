@@ -1,4 +1,4 @@
-// Distances of many pairs at a time: the innermost loop of every search.
+// Distances of many pairs at a time: the inner loop of every kernel.
 
 #ifndef TFHASH_OPS_CC_CUDA_PAIRS_H_
 #define TFHASH_OPS_CC_CUDA_PAIRS_H_
@@ -10,8 +10,8 @@
 
 namespace tfhash::cuda {
 
-// Codes as rows of `pieces` pieces of as many words as the kernel is made for; bits beyond the end
-// of a code are zero.
+// Codes as rows of `pieces` pieces; a piece has as many words as the kernel is compiled for. Bits beyond
+// the end of a code are zero.
 struct WordCodes {
   const uint32_t* data;
   int64_t count;
@@ -23,29 +23,29 @@ struct Range {
   int64_t end;
 };
 
-// Part i of `parts` equal ones, but for rounding up to multiples of `unit`.
+// The i-th of `parts` ranges of equal size, rounded up to a multiple of `unit`.
 __host__ __device__ inline Range Part(int64_t count, int64_t parts, int64_t i, int64_t unit) {
   const int64_t units = (count + unit - 1) / unit;
   const int64_t begin = units * i / parts * unit, end = units * (i + 1) / parts * unit;
   return {begin < count ? begin : count, end < count ? end : count};
 }
 
-// Loaded by a single instruction.
+// Loaded by one instruction.
 template <int kWords>
 struct alignas(4 * kWords) Piece {
   uint32_t words[kWords];
 };
 
-// Items that each lane compares with kQueries queries at a time.
+// Items that each lane compares with all queries of a step.
 constexpr int kItemsOfLane = 8;
 constexpr int kItemsOfStep = kItemsOfLane * kLanes;
 
-// Compares a range of items with a range of queries, kItemsOfStep items and kQueries queries at a
-// time, and hands visit(query, item, distances) what it finds: distances[i][j] is that of query
-// query + j and item item + i * kLanes + Lane(). Beyond the ends of the ranges it repeats the last
-// query and item.
+// Compares a range of items with a range of queries in steps of kItemsOfStep items and kQueries queries,
+// and calls visit(query, item, distances) for each step: distances[i][j] is the distance between query
+// `query + j` and item `item + i * kLanes + Lane()`. Past the ends of the ranges, the last query and the
+// last item are repeated.
 //
-// REQUIRES: no range is empty; a whole warp calls it
+// REQUIRES: no range is empty; all lanes of the warp call it
 template <int kWords, int kQueries, typename Visit>
 __device__ void ForEachStep(const WordCodes& queries, Range query_range, const WordCodes& items,
                             Range item_range, const Visit& visit) {
@@ -64,7 +64,7 @@ __device__ void ForEachStep(const WordCodes& queries, Range query_range, const W
     for (int64_t query = query_range.begin; query < query_range.end; query += kQueries) {
       int32_t distances[kItemsOfLane][kQueries] = {};
       for (int piece = 0; piece < pieces; ++piece) {
-        // Short codes stay in registers for all queries.
+        // Items with short codes stay in registers for all queries.
         if (pieces > 1) {
 #pragma unroll
           for (int i = 0; i < kItemsOfLane; ++i) own[i] = item_data[rows[i] + piece];
@@ -87,8 +87,8 @@ __device__ void ForEachStep(const WordCodes& queries, Range query_range, const W
   }
 }
 
-// Distances of a step, put where what is known at run time alone can index them: registers cannot
-// be. Each lane sees its own.
+// Shared-memory copy of the distances of a step, because registers cannot be indexed at run time. Each
+// lane accesses its own distances.
 template <int kQueries>
 struct StagedDistances {
   int32_t of_lanes[kItemsOfLane][kQueries][kLanes];

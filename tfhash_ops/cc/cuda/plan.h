@@ -1,4 +1,4 @@
-// How a search is shared among warps: each compares a group of queries with a slice of the items.
+// Partition of a search among warps: each compares a group of queries with a slice of the items.
 
 #ifndef TFHASH_OPS_CC_CUDA_PLAN_H_
 #define TFHASH_OPS_CC_CUDA_PLAN_H_
@@ -11,10 +11,10 @@
 
 namespace tfhash::cuda {
 
-// Queries of a group: as many as there are lanes, for each may mind one of them.
+// Queries of a group: one per lane, because a lane may keep the state of one query.
 constexpr int kQueriesOfWarp = kLanes;
 
-// Steps that a slice has at least, so that what a warp does once for it is worth while.
+// Least number of steps in a slice, to amortize the fixed cost per slice.
 constexpr int64_t kMinStepsOfSlice = 16;
 
 __host__ __device__ inline int64_t GroupsOf(int64_t queries) {
@@ -24,16 +24,15 @@ __host__ __device__ inline int64_t GroupsOf(int64_t queries) {
 inline int64_t StepsOf(int64_t items) { return (items + kItemsOfStep - 1) / kItemsOfStep; }
 
 struct Plan {
-  // Slices of a search for each warp that can run at the same time: several, so that none has to
-  // wait long for the last one.
+  // Slices per concurrent warp: several, for load balance at the end of a search.
   static constexpr int64_t kTasksOfWarp = 2;
 
   int64_t queries_at_a_time;
   int64_t slices;
 };
 
-// As many queries at a time as there is memory for, in whole groups; then as many slices. Each query
-// takes `bytes` for each slice.
+// Chooses as many queries at a time as memory allows, in whole groups, then as many slices. A query
+// takes `bytes` bytes for each slice.
 inline Plan MakePlan(const Device& device, int64_t queries, int64_t items, int64_t bytes) {
   const int64_t affordable = std::max<int64_t>(1, device.scratch_bytes / bytes);
   const int64_t at_a_time = std::clamp<int64_t>(

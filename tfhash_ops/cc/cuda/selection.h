@@ -1,4 +1,4 @@
-// The k nearest of the candidates that a warp meets for one query.
+// Selects the k nearest of the candidates that a warp finds for one query.
 
 #ifndef TFHASH_OPS_CC_CUDA_SELECTION_H_
 #define TFHASH_OPS_CC_CUDA_SELECTION_H_
@@ -9,28 +9,28 @@
 
 namespace tfhash::cuda {
 
-// Loaded and stored whole.
+// Loaded and stored by one instruction.
 struct alignas(8) Candidate {
   int32_t distance;
   uint32_t index;
 };
 
-// Candidates there must be room for: those of one step may come on top of 2k - 1.
+// Capacity of a selection: 2k - 1 candidates and those of one step.
 __host__ __device__ inline int64_t RoomOfSelection(int64_t k) { return 2 * k + kLanes; }
 
-// How many of `count` candidates are at most at this distance.
+// Number of the `count` candidates at this distance or nearer.
 __device__ inline int CountUpTo(const Candidate* candidates, int count, int32_t distance) {
   int found = 0;
   for (int i = Lane(); i < count; i += kLanes) found += candidates[i].distance <= distance;
   return static_cast<int>(__reduce_add_sync(kAllLanes, static_cast<unsigned>(found)));
 }
 
-// Keeps the k nearest of `count` candidates, in their order; of those that are as far as the last
-// of them, the first. Returns its distance.
+// Keeps the k nearest of `count` candidates, without changing their order; ties at the k-th distance go
+// to the first. Returns the k-th distance.
 //
-// REQUIRES: 1 <= k <= count; a whole warp calls it
+// REQUIRES: 1 <= k <= count; all lanes of the warp call it
 __device__ inline int32_t KeepNearest(Candidate* candidates, int count, int k) {
-  // The least distance that k candidates do not exceed.
+  // Binary search for the k-th smallest distance.
   int32_t low = 0, high = 0;
   for (int i = Lane(); i < count; i += kLanes) high = max(high, candidates[i].distance);
   high = __reduce_max_sync(kAllLanes, high);
@@ -51,7 +51,7 @@ __device__ inline int32_t KeepNearest(Candidate* candidates, int count, int k) {
     const bool stays =
         candidate.distance < low || (candidate.distance == low && RankIn(tied) < ties);
     const unsigned staying = __ballot_sync(kAllLanes, stays);
-    // What is now written over has been read, for what is still to be read lies further on.
+    // Compacting in place: only candidates that were already read are overwritten.
     __syncwarp();
     if (stays) candidates[kept + RankIn(staying)] = candidate;
     ties -= __popc(tied);
@@ -61,12 +61,12 @@ __device__ inline int32_t KeepNearest(Candidate* candidates, int count, int k) {
   return low;
 }
 
-// Takes in one candidate of every lane, in the order of the lanes, where it is nearer than `limit`,
-// and lowers the limit once there are 2k. The caller may lower it, too, at any time.
+// Pushes one candidate from every lane, in the order of the lanes, if it is nearer than `limit`. Lowers
+// the limit when there are 2k candidates. The caller may lower the limit at any time as well.
 //
-// REQUIRES: a whole warp calls it, with the same `count`, which is below 2k, and `limit`
-__device__ inline void Offer(Candidate* candidates, int* count, int32_t* limit, int k,
-                             const Candidate& candidate) {
+// REQUIRES: all lanes of the warp call it with the same `count` < 2k and the same `limit`
+__device__ inline void Push(Candidate* candidates, int* count, int32_t* limit, int k,
+                            const Candidate& candidate) {
   const bool is_near = candidate.distance < *limit;
   const unsigned near = __ballot_sync(kAllLanes, is_near);
   if (near == 0) return;

@@ -1,6 +1,6 @@
-// Every warp compares some queries with a slice of the items, and keeps for each of them the nearest
-// that it meets; then what slices side by side kept is merged, until there is one. Distances never go
-// to memory, and what is kept is always in the order of the items.
+// Every warp compares a group of queries with a slice of the items and keeps the nearest candidates of
+// each query. The candidates of adjacent slices are then merged until one slice is left. Distances are
+// never written to global memory, and candidates stay in the order of the items.
 
 #include <algorithm>
 
@@ -13,9 +13,9 @@
 namespace tfhash::cuda {
 namespace {
 
-constexpr int kQueriesOfStep = 4;  // named one by one where their signs are tested
+constexpr int kQueriesOfStep = 4;  // listed one by one where their signs are tested
 
-// Slices that are merged at a time.
+// Slices merged at a time.
 constexpr int64_t kSlicesOfMerge = 32;
 
 struct Search {
@@ -24,10 +24,10 @@ struct Search {
   int k;
   int32_t limit;  // above all distances
   int64_t slices;
-  // For each slice, for each query: RoomOfSelection(k) candidates, and how many there are.
+  // For each slice and query: RoomOfSelection(k) candidates, and their number.
   Candidate* candidates;
   int32_t* counts;
-  // For each query, a distance that at least k items do not exceed.
+  // For each query, an upper bound on the distance of its k-th nearest item.
   int32_t* bounds;
 
   __host__ __device__ int64_t groups() const { return GroupsOf(queries.count); }
@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(kThreadsOfBlock, kBlocksOfMultiprocessor) Sele
   const Range queries = {first, min(first + kQueriesOfWarp, search.queries.count)};
   const Range items = Part(search.items.count, search.slices, slice, kItemsOfStep);
 
-  // Each lane minds the selection of query first + lane.
+  // Lane i keeps the state of the selection of query first + i.
   const bool is_query = first + lane < queries.end;
   int count = 0;
   int32_t limit = is_query ? search.limit : 0;
@@ -65,11 +65,11 @@ __global__ void __launch_bounds__(kThreadsOfBlock, kBlocksOfMultiprocessor) Sele
       [&](int64_t query, int64_t item, const int32_t (&distances)[kItemsOfLane][kQueriesOfStep]) {
         const int owner = static_cast<int>(query - first);
         if (owner == 0 && is_query) {
-          // What other slices have found rules out what is farther, whatever its index.
+          // The bound from other slices rules out farther items, whatever their index.
           const auto* bound = static_cast<volatile const int32_t*>(search.bounds + first + lane);
           limit = min(limit, *bound + 1);
         }
-        // Below 0 where a distance is below the limit.
+        // Negative if any distance is below the limit.
         int32_t nearest[kQueriesOfStep] = {};
 #pragma unroll
         for (int j = 0; j < kQueriesOfStep; ++j) {
@@ -88,8 +88,8 @@ __global__ void __launch_bounds__(kThreadsOfBlock, kBlocksOfMultiprocessor) Sele
           int32_t below = before;
           for (int i = 0; i < kItemsOfLane; ++i) {
             const int64_t index = item + i * kLanes + lane;
-            Offer(search.Selected(slice, query + j), &found, &below, search.k,
-                  {index < items.end ? staged(i, j) : search.limit,
+            Push(search.Selected(slice, query + j), &found, &below, search.k,
+                 {index < items.end ? staged(i, j) : search.limit,
                    static_cast<uint32_t>(index)});
           }
           if (lane == owner + j) {
@@ -111,7 +111,7 @@ __global__ void __launch_bounds__(kThreadsOfBlock, kBlocksOfMultiprocessor) Sele
   }
 }
 
-// Merges what every stride-th slice has found into the first of kSlicesOfMerge such slices.
+// Merges the candidates of kSlicesOfMerge slices, `stride` apart, into the first of them.
 __global__ void Merge(Search search, int64_t stride) {
   const int64_t query = Warp() % search.queries.count;
   const int64_t first = Warp() / search.queries.count * kSlicesOfMerge * stride;
@@ -124,8 +124,8 @@ __global__ void Merge(Search search, int64_t stride) {
     const Candidate* selected = search.Selected(slice, query);
     const int found = search.Count(slice, query);
     for (int i = Lane(); i - Lane() < found; i += kLanes) {
-      Offer(nearest, &count, &limit, search.k,
-            i < found ? selected[i] : Candidate{search.limit, 0});
+      Push(nearest, &count, &limit, search.k,
+           i < found ? selected[i] : Candidate{search.limit, 0});
     }
   }
   if (count > search.k) {
@@ -135,8 +135,8 @@ __global__ void Merge(Search search, int64_t stride) {
   if (Lane() == 0) search.Count(first, query) = count;
 }
 
-// Writes the k nearest items, which the first slice has and in their order, one distance after
-// another.
+// Writes the k nearest items, which the first slice holds in the order of the items, in ascending order
+// of the distance.
 template <typename Index>
 __global__ void WriteNearest(Search search, int32_t* distances, Index* indices) {
   const int64_t query = Warp();

@@ -1,6 +1,7 @@
-// Counted first, written then: every warp compares some queries with a slice of the items, and counts
-// those at each distance up to the radius. A running sum over queries, distances and slices, in that
-// order, is where each of these lots goes, and a second pass puts its items there in their order.
+// Two passes. In the first, every warp compares a group of queries with a slice of the items and counts
+// the items at each distance up to the radius. A prefix sum over queries, distances and slices, in that
+// order, gives the position of each bucket in the results. The second pass writes the items there in
+// order.
 
 #include <algorithm>
 
@@ -23,15 +24,15 @@ struct Search {
   WordCodes items;
   int32_t radius;
   int64_t slices;
-  // For each query, distance and slice a lot: its size, then the place of its next item.
-  Counter* lots;
+  // One bucket for each query, distance and slice: first its size, then the position of its next item.
+  Counter* buckets;
 
-  __host__ __device__ int64_t lots_of_query() const { return (radius + int64_t{1}) * slices; }
+  __host__ __device__ int64_t buckets_of_query() const { return (radius + int64_t{1}) * slices; }
   __host__ __device__ int64_t groups() const { return GroupsOf(queries.count); }
 };
 
-// Calls visit(query, index, distance, lot) for a candidate of every lane, in the order of the items;
-// lot is null where the lane has none.
+// Calls visit(query, index, distance, bucket) with a candidate of every lane, in the order of the items;
+// `bucket` is null if the lane has none.
 template <int kWords, typename Visit>
 __device__ void ForEachNear(const Search& search, const Visit& visit) {
   __shared__ StagedDistances<kQueriesOfStep> of_warps[kWarpsOfBlock];
@@ -57,7 +58,7 @@ __device__ void ForEachNear(const Search& search, const Visit& visit) {
             const int32_t distance = staged(i, j);
             const bool is_near = index < items.end && distance <= search.radius;
             visit(query + j, index, distance,
-                  is_near ? search.lots + (query + j) * search.lots_of_query() +
+                  is_near ? search.buckets + (query + j) * search.buckets_of_query() +
                                 distance * search.slices + slice
                           : nullptr);
           }
@@ -66,32 +67,33 @@ __device__ void ForEachNear(const Search& search, const Visit& visit) {
 }
 
 template <int kWords>
-__global__ void __launch_bounds__(kThreadsOfBlock, kBlocksOfMultiprocessor) CountLots(Search search) {
-  ForEachNear<kWords>(search, [&](int64_t, int64_t, int32_t, Counter* lot) {
-    if (lot != nullptr) atomicAdd(lot, Counter{1});
+__global__ void __launch_bounds__(kThreadsOfBlock, kBlocksOfMultiprocessor) CountBuckets(Search search) {
+  ForEachNear<kWords>(search, [&](int64_t, int64_t, int32_t, Counter* bucket) {
+    if (bucket != nullptr) atomicAdd(bucket, Counter{1});
   });
 }
 
 template <typename Index>
 __global__ void WriteSplits(Search search, int64_t first_query, Index* row_splits) {
   const int64_t query = Warp() * kLanes + Lane();
-  // The end of the last row, too, which the next queries or none will write again.
+  // Includes the end of the last row; the next group of queries, if any, writes it again.
   if (query > search.queries.count) return;
-  row_splits[first_query + query] = static_cast<Index>(search.lots[query * search.lots_of_query()]);
+  row_splits[first_query + query] =
+      static_cast<Index>(search.buckets[query * search.buckets_of_query()]);
 }
 
 template <int kWords, typename Index>
 __global__ void __launch_bounds__(kThreadsOfBlock, kBlocksOfMultiprocessor)
-    WriteLots(Search search, int64_t size, int32_t* distances, Index* indices) {
-  ForEachNear<kWords>(search, [&](int64_t, int64_t index, int32_t distance, Counter* lot) {
-    // What another lane wrote for the items before is to be read now.
+    WriteBuckets(Search search, int64_t size, int32_t* distances, Index* indices) {
+  ForEachNear<kWords>(search, [&](int64_t, int64_t index, int32_t distance, Counter* bucket) {
+    // Makes the positions that other lanes wrote for earlier items visible.
     __syncwarp();
-    const unsigned peers = __match_any_sync(kAllLanes, lot == nullptr ? -1 : distance);
+    const unsigned peers = __match_any_sync(kAllLanes, bucket == nullptr ? -1 : distance);
     Counter place = 0;
-    if (lot != nullptr) place = *lot + RankIn(peers);
+    if (bucket != nullptr) place = *bucket + RankIn(peers);
     __syncwarp();
-    if (lot == nullptr) return;
-    if (RankIn(peers) == 0) *lot += __popc(peers);
+    if (bucket == nullptr) return;
+    if (RankIn(peers) == 0) *bucket += __popc(peers);
     if (place < static_cast<Counter>(size)) {
       distances[place] = distance;
       indices[place] = static_cast<Index>(index);
@@ -107,9 +109,9 @@ __global__ void Fill(int64_t begin, int64_t end, int32_t* distances, Index* indi
   indices[i] = -1;
 }
 
-// Makes a running sum of `count` numbers of them. Called without memory it does nothing but set how
-// many bytes of it there must be.
-void SumUp(void* memory, size_t* bytes, Counter* numbers, int64_t count,
+// Replaces `count` numbers by their inclusive prefix sum. If `memory` is null, only sets `bytes` to the
+// scratch memory needed.
+void PrefixSum(void* memory, size_t* bytes, Counter* numbers, int64_t count,
            [[maybe_unused]] cudaStream_t stream) {
 #if defined(TFHASH_EMULATE_CUDA)
   *bytes = 1;
@@ -133,34 +135,34 @@ int64_t HammingWithin(const Device& device, const Codes& queries, const Codes& d
   const int64_t at_a_time = plan.queries_at_a_time;
   search.slices = plan.slices;
 
-  // The sum begins with a number that says where the first lot goes, and ends with where the first
-  // one of the queries that follow goes.
-  const int64_t lots = at_a_time * search.lots_of_query();
-  search.lots = device.Allocate<Counter>(lots + 1);
-  Check(Clear(search.lots, 1, device.stream));
-  size_t bytes_of_sum = 0;
-  SumUp(nullptr, &bytes_of_sum, search.lots, lots + 1, device.stream);
-  void* const memory_of_sum = device.Allocate<char>(bytes_of_sum);
+  // The prefix sum starts with the position of the first bucket and ends with the position of the first
+  // bucket of the next group of queries.
+  const int64_t buckets = at_a_time * search.buckets_of_query();
+  search.buckets = device.Allocate<Counter>(buckets + 1);
+  Check(Clear(search.buckets, 1, device.stream));
+  size_t sum_bytes = 0;
+  PrefixSum(nullptr, &sum_bytes, search.buckets, buckets + 1, device.stream);
+  void* const sum_memory = device.Allocate<char>(sum_bytes);
   Counter found = 0;
   WithWords(queries.bytes, [&](auto words) {
-    // Once without any queries, too: there is always a first split.
+    // Runs once even without queries, because there is always a first split.
     for (int64_t first = 0; first == 0 || first < queries.count; first += at_a_time) {
       search.queries.data = asked.data + first * asked.pieces * words;
       search.queries.count = std::min(at_a_time, queries.count - first);
-      const int64_t lots_of_queries = search.queries.count * search.lots_of_query();
+      const int64_t buckets_of_queries = search.queries.count * search.buckets_of_query();
       const int64_t warps = search.groups() * search.slices;
       Search counting = search;
-      ++counting.lots;
-      Check(Clear(counting.lots, lots_of_queries, device.stream));
-      Check(Launch(CountLots<words>, warps, device.stream, counting));
-      SumUp(memory_of_sum, &bytes_of_sum, search.lots, lots_of_queries + 1, device.stream);
+      ++counting.buckets;
+      Check(Clear(counting.buckets, buckets_of_queries, device.stream));
+      Check(Launch(CountBuckets<words>, warps, device.stream, counting));
+      PrefixSum(sum_memory, &sum_bytes, search.buckets, buckets_of_queries + 1, device.stream);
       Check(Launch(WriteSplits<Index>, search.groups() + 1, device.stream, search, first,
                    row_splits));
-      const Counter* end = search.lots + lots_of_queries;
+      const Counter* end = search.buckets + buckets_of_queries;
       Check(cudaMemcpyAsync(&found, end, sizeof(Counter), cudaMemcpyDeviceToHost, device.stream));
-      Check(Launch(WriteLots<words, Index>, warps, device.stream, search, size, distances,
+      Check(Launch(WriteBuckets<words, Index>, warps, device.stream, search, size, distances,
                    indices));
-      Check(cudaMemcpyAsync(search.lots, end, sizeof(Counter), cudaMemcpyDeviceToDevice,
+      Check(cudaMemcpyAsync(search.buckets, end, sizeof(Counter), cudaMemcpyDeviceToDevice,
                             device.stream));
     }
   });

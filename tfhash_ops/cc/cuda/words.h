@@ -1,4 +1,4 @@
-// Packed codes as rows of words, which is how the kernels read them.
+// Converts packed codes to rows of words, the layout that the kernels read.
 
 #ifndef TFHASH_OPS_CC_CUDA_WORDS_H_
 #define TFHASH_OPS_CC_CUDA_WORDS_H_
@@ -12,14 +12,14 @@
 
 namespace tfhash::cuda {
 
-// Words that a lane loads at a time from codes of so many bytes: as many of 1, 2 or 4 as go into
-// their words.
+// Words that a lane loads at a time from codes of `bytes` bytes: the largest of 1, 2 and 4 that divides
+// their number of words.
 int WordsOfPiece(int64_t bytes);
 
-// The codes themselves where they are whole aligned pieces, else a copy.
+// The codes themselves if they consist of aligned whole pieces, otherwise a padded copy.
 WordCodes ToWords(const Device& device, const Codes& codes);
 
-// Calls run with WordsOfPiece(bytes) as a constant.
+// Calls run(WordsOfPiece(bytes)) with a compile-time constant.
 template <typename Run>
 void WithWords(int64_t bytes, const Run& run) {
   switch (WordsOfPiece(bytes)) {

@@ -1,17 +1,17 @@
-// What the library tells about itself, in C, for Python to ask.
+// Properties of the library, as C functions for Python.
 
 #ifndef TFHASH_OPS_CC_FFI_ABOUT_H_
 #define TFHASH_OPS_CC_FFI_ABOUT_H_
 
 extern "C" {
 
-// The TensorFlow it was compiled against; empty if against none.
+// The TensorFlow version it was compiled against; empty if compiled without TensorFlow.
 const char* TfhashTensorflowVersion();
 
-// The kernel it runs on this CPU; null where TFHASH_CPU_KERNEL names none it can run.
+// The CPU kernel in use; null if TFHASH_CPU_KERNEL names one that this CPU cannot run.
 const char* TfhashCpuKernel();
 
-// All kernels this CPU can run, the fastest first, separated by spaces.
+// All kernels that this CPU can run, fastest first, separated by spaces.
 const char* TfhashSupportedCpuKernels();
 }
 

@@ -1,4 +1,4 @@
-// What the handlers of all devices do with their arguments.
+// Argument handling shared by the FFI handlers of all devices.
 
 #ifndef TFHASH_OPS_CC_FFI_ARGUMENTS_H_
 #define TFHASH_OPS_CC_FFI_ARGUMENTS_H_
@@ -16,7 +16,7 @@ namespace tfhash {
 
 namespace ffi = xla::ffi;
 
-// Thrown with a message for the user.
+// Reported to the user as an invalid argument.
 struct InvalidArgument {
   std::string message;
 };
@@ -35,13 +35,13 @@ inline void Require(const std::string& error) {
   if (!error.empty()) throw InvalidArgument{error};
 }
 
-// Whoever calls a handler chooses the shapes of its results, and nothing may be written beyond.
+// The caller of a handler chooses the shapes of the results; nothing may be written beyond them.
 template <typename Buffer>
 void RequireShape(ffi::Result<Buffer> result, const Dims& expected) {
   const Dims dims = {result->dimensions().begin(), result->dimensions().end()};
   if (dims != expected) {
-    throw InvalidArgument{"a result of shape " + ToString(expected) +
-                          " needs a buffer of that shape. Received: " + ToString(dims)};
+    throw InvalidArgument{"a result buffer must have the shape " + ToString(expected) +
+                          ". Received: " + ToString(dims)};
   }
 }
 
@@ -53,7 +53,7 @@ ffi::Error Guarded(const Run& run) {
   } catch (const InvalidArgument& error) {
     return ffi::Error::InvalidArgument(error.message);
   } catch (const std::bad_alloc&) {
-    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "no memory left for a Hamming search");
+    return ffi::Error(ffi::ErrorCode::kResourceExhausted, "out of memory in a Hamming search");
   } catch (const std::exception& error) {
     return ffi::Error::Internal(error.what());
   }

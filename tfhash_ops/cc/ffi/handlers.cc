@@ -1,8 +1,8 @@
-// The searches as typed-FFI handlers of XLA, for platform "Host". No TensorFlow here: the same
-// symbols serve TensorFlow's XLA and JAX.
+// The ops as typed-FFI handlers of XLA, for platform "Host", without TensorFlow: the same symbols serve
+// TensorFlow's XLA and JAX.
 //
-// Sizes come with the buffers: k and bits are read off the shapes of the results. Indices and
-// counts may be int64 or int32, for JAX has no int64 unless asked for it.
+// k and bits are taken from the shapes of the result buffers. Indices and counts may be int64 or int32,
+// because JAX has no int64 by default.
 
 #include "ffi/handlers.h"
 
@@ -29,15 +29,15 @@ const Kernel& RequireKernel() {
   return *kernel;
 }
 
-// A result of integers, written as int64 and handed over as what the caller asked for.
+// An integer result that is written as int64 and converted to the type that the caller wants.
 class IntegerResult {
  public:
-  // REQUIRES: nothing written will be above `largest`
+  // REQUIRES: no value written is above `largest`
   IntegerResult(ffi::Result<ffi::AnyBuffer> buffer, int64_t largest) : buffer_(buffer) {
     if (buffer->element_type() == ffi::S64) return;
     if (buffer->element_type() != ffi::S32 || largest > std::numeric_limits<int32_t>::max()) {
       throw InvalidArgument{"indices and counts up to " + std::to_string(largest) +
-                            " need a result of int64, or of int32 where that is enough"};
+                            " need an int64 result, or int32 where that is enough"};
     }
     wide_.resize(buffer->element_count());
   }
@@ -97,13 +97,14 @@ ffi::Error TopK(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer 
   });
 }
 
-// Pairs of a query and an item compared by one search within a radius: all may be neighbors, and
-// be held in memory, where results have a place for few. But the search is fast for many queries.
+// Pairs of queries and items compared by one search within a radius. All of them may be neighbors that
+// take memory, even if the results have space for few; on the other hand, the search is faster for many
+// queries at a time.
 constexpr int64_t kPairsAtOnce = int64_t{1} << 26;
 constexpr int64_t kLeastQueriesAtOnce = 64;
 
-// Results have a place for `size` neighbors; those that find none are left out, though
-// row_splits counts them, and what is left over holds -1.
+// The results have space for `size` neighbors. Further neighbors are dropped but counted in row_splits.
+// With `fill`, unused places are set to -1.
 ffi::Error Within(ffi::ThreadPool threads, ffi::AnyBuffer queries, ffi::AnyBuffer database,
                   ffi::AnyBuffer radius, ffi::Result<ffi::AnyBuffer> row_splits,
                   ffi::Result<ffi::BufferR1<ffi::S32>> distances,

@@ -1,4 +1,4 @@
-// The ops on the CPU: check the input, make room for the results, search.
+// CPU kernels of the ops: validate the input, allocate the results, call the core.
 
 #include <algorithm>
 #include <exception>
@@ -35,14 +35,14 @@ Codes CodesOf(const Tensor& tensor) {
   return {tensor.flat<uint8_t>().data(), tensor.dim_size(0), tensor.dim_size(1)};
 }
 
-// TensorFlow's own threads for the inside of an op.
+// TensorFlow's intra-op threads.
 Executor ExecutorOf(OpKernelContext* context) {
   const auto* workers = context->device()->tensorflow_cpu_worker_threads();
   return {std::max(1, workers->num_threads),
           [pool = workers->workers](std::function<void()> run) { pool->Schedule(std::move(run)); }};
 }
 
-// What the ops have in common: codes as the first two inputs, and a kernel that compares them.
+// Base class: the first two inputs are codes, compared by a CPU kernel.
 class HammingOp : public OpKernel {
  public:
   using OpKernel::OpKernel;

@@ -1,4 +1,4 @@
-// Makes the handlers known to TensorFlow's XLA.
+// Registers the FFI handlers with TensorFlow's XLA.
 
 #include "ffi/handlers.h"
 #include "xla/ffi/api/ffi.h"

@@ -16,22 +16,22 @@ namespace {
 using xla::XlaBuilder;
 using xla::XlaOp;
 
-// Items met at a time by the search for the nearest, where queries are not too many.
+// Items in a chunk of the top-k search, unless there are very many queries.
 constexpr int64_t kChunk = 16384;
 
-// Elements of a tensor of all pairs of queries and items met at a time (for a histogram, of their
-// comparisons with its bins): what a compiler that does not fuse them holds in memory.
+// Upper bound on the elements of a tensor of all pairs of queries and items of a chunk (for a histogram,
+// times its bins), which takes memory if the compiler does not fuse it away.
 constexpr int64_t kMaxElements = int64_t{1} << 26;
 
-// Float32 holds all integers up to here.
+// Float32 represents all integers up to this one exactly.
 constexpr int64_t kExactFloat = int64_t{1} << 24;
 
-// Indices are narrow where they can be: 64-bit arithmetic is slow on a GPU.
+// Indices are 32-bit where possible, because 64-bit arithmetic is slow on GPUs.
 xla::PrimitiveType IndexType(int64_t items) {
   return items <= std::numeric_limits<int32_t>::max() ? xla::S32 : xla::S64;
 }
 
-// Items cut into `count` chunks of one size, so that few are padded.
+// Items divided into `count` chunks of equal size, with little padding.
 struct Chunks {
   int64_t size;
   int64_t count;
@@ -48,7 +48,7 @@ XlaOp Sum(XlaOp operand, xla::PrimitiveType type, int64_t dimension) {
                      xla::CreateScalarAddComputation(type, operand.builder()), {dimension});
 }
 
-// Codes as 32-bit words with zeros behind, u32 [count, words].
+// Codes as 32-bit words, zero-padded, u32 [count, words].
 XlaOp Words(const Codes& codes) {
   const int64_t words = (codes.bytes + 3) / 4;
   const XlaOp padded = xla::PadInDim(codes.data, xla::Zero(codes.data.builder(), xla::U8), 1, 0,
@@ -56,7 +56,7 @@ XlaOp Words(const Codes& codes) {
   return xla::BitcastConvertType(xla::Reshape(padded, {codes.count, words, 4}), xla::U32);
 }
 
-// Both sides of every pair, [q, n, width].
+// Both sides broadcast to every pair, [q, n, width].
 struct Pairs {
   XlaOp left;
   XlaOp right;
@@ -74,13 +74,13 @@ XlaOp DistanceOfWords(XlaOp query_words, XlaOp item_words, int64_t queries, int6
   return Sum(xla::ConvertElementType(counts, xla::S32), xla::S32, 2);
 }
 
-// Positions of the k smallest values of each row [q, width], equal values by position.
+// Positions of the k smallest values of each row [q, width]; equal values in order of position.
 XlaOp PositionsOfSmallest(XlaOp values, int64_t rows, int64_t width, int64_t k, int64_t largest) {
   XlaBuilder* builder = values.builder();
   const XlaOp positions =
       xla::Iota(builder, xla::ShapeUtil::MakeShape(xla::S32, {rows, width}), 1);
   if ((largest + 1) * width <= kExactFloat) {
-    // One number that orders by (value, position); top-k is fast for floats alone.
+    // One float that sorts by (value, position), because top-k is only fast for floats.
     const XlaOp key = xla::ConvertElementType(
         xla::Add(xla::Mul(values, xla::ConstantR0<int32_t>(builder, width)), positions), xla::F32);
     return xla::GetTupleElement(xla::TopK(xla::Neg(key), k, /*largest=*/true), 1);
@@ -111,8 +111,8 @@ XlaOp Distance(const Codes& queries, const Codes& database) {
                          (queries.bytes + 3) / 4);
 }
 
-// Keeps the k nearest so far and meets the items in chunks: the nearest so far come first in
-// what is compared, so that position decides among equal distances as the index would.
+// Processes the items in chunks and keeps the k nearest so far. These are placed before the chunk, so
+// that ties resolve by position just as they would by index.
 TopKResult TopK(const Codes& queries, const Codes& database, int64_t k) {
   XlaBuilder* builder = queries.data.builder();
   const int64_t q = queries.count, n = database.count, words = (queries.bytes + 3) / 4;
@@ -120,12 +120,12 @@ TopKResult TopK(const Codes& queries, const Codes& database, int64_t k) {
     return {xla::Broadcast(xla::Zero(builder, xla::S32), {0, k}),
             xla::Broadcast(xla::Zero(builder, xla::S64), {0, k})};
   }
-  // Farther than any item.
+  // Initially farther than any item.
   const int64_t nowhere = 8 * queries.bytes + 1;
   const int64_t exact_width = kExactFloat / (nowhere + 1);
   const int64_t most = std::clamp<int64_t>(kMaxElements / (q * words), 1, kChunk);
   int64_t largest = std::min(n, std::max(k, most));
-  // Somewhat narrower chunks stay within what floats hold; much narrower ones would be too many.
+  // Smaller chunks keep the combined values exact in float32; far smaller ones would be too many.
   if (exact_width - k >= largest / 4) largest = std::min(largest, exact_width - k);
   const auto chunks = CutEvenly(n, largest);
   const int64_t chunk = chunks.size, padded = chunks.size * chunks.count;
@@ -163,8 +163,8 @@ TopKResult TopK(const Codes& queries, const Codes& database, int64_t k) {
   return {(*end)[0], xla::ConvertElementType((*end)[1], xla::S64)};
 }
 
-// One query at a time: its items are sorted and written behind those of the query before it;
-// what lies beyond its radius is overwritten by the next.
+// One query at a time: its items are sorted by distance and written after those of the previous query.
+// Items beyond the radius are overwritten by the next query.
 WithinResult Within(const Codes& queries, const Codes& database, XlaOp radius) {
   XlaBuilder* builder = queries.data.builder();
   const int64_t q = queries.count, n = database.count, words = (queries.bytes + 3) / 4;
@@ -196,7 +196,7 @@ WithinResult Within(const Codes& queries, const Codes& database, XlaOp radius) {
         xla::DynamicUpdateSlice(state[2], xla::GetTupleElement(sorted, 1), {state[3]}),
         end, state[4], state[5], state[6]};
   };
-  // Every row is written in full, hence a row's room behind the last.
+  // Every row is written in full, so the buffer has space for one row after the last.
   const XlaOp zero = xla::Zero(builder, xla::S32);
   const std::vector<XlaOp> start = {xla::Broadcast(zero, {q + 1}),
                                     xla::Broadcast(zero, {q * n + n}),
@@ -220,7 +220,7 @@ WithinResult Within(const Codes& queries, const Codes& database, XlaOp radius) {
 
 XlaOp Shortened(XlaOp vector, XlaOp size) { return xla::SetDimensionSize(vector, size, 0); }
 
-// Meets the items in chunks, and compares every distance with every bin.
+// Processes the items in chunks and compares every distance with every bin.
 HistogramResult Histogram(const Codes& queries, const Codes& database, const Labels& labels,
                           int64_t bits) {
   XlaBuilder* builder = queries.data.builder();
@@ -255,7 +255,7 @@ HistogramResult Histogram(const Codes& queries, const Codes& database, const Lab
                                  labels.are_multi_hot, labels.bytes};
     const XlaOp indices = xla::Add(
         xla::Iota(body, xla::ShapeUtil::MakeShape(index_type, {q, chunk}), 1), first);
-    // What is behind the last item falls into no bin.
+    // Padding after the last item must fall into no bin.
     const XlaOp distances = xla::Select(
         xla::Lt(indices, xla::ConstantR0WithType(body, index_type, n)),
         DistanceOfWords(state[2], rows_of_chunk(state[3], words), q, chunk, words),

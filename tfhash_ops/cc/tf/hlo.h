@@ -1,4 +1,4 @@
-// The searches in plain HLO, for platforms without handlers of our own.
+// The ops in plain HLO, for platforms without FFI handlers.
 
 #ifndef TFHASH_OPS_CC_TF_HLO_H_
 #define TFHASH_OPS_CC_TF_HLO_H_
@@ -24,7 +24,7 @@ struct TopKResult {
   xla::XlaOp indices;    // s64 [q, k]
 };
 
-// Ascending by (distance, index). REQUIRES: 1 <= k <= n
+// In ascending order of (distance, index). REQUIRES: 1 <= k <= n
 TopKResult TopK(const Codes& queries, const Codes& database, int64_t k);
 
 struct WithinResult {
@@ -36,7 +36,7 @@ struct WithinResult {
 // radius: s64 []. REQUIRES: q * n < 2^31, the largest dynamic dimension.
 WithinResult Within(const Codes& queries, const Codes& database, xla::XlaOp radius);
 
-// Leaves the first `size` values, s32 [], of a vector.
+// The first `size` values of a vector; size: s32 [].
 xla::XlaOp Shortened(xla::XlaOp vector, xla::XlaOp size);
 
 struct HistogramResult {

@@ -1,4 +1,4 @@
-// The ops as TensorFlow knows them: signatures, documentation and shapes.
+// Op registrations: signatures, documentation and shape functions.
 
 #include <limits>
 #include <string>
@@ -14,7 +14,7 @@ using tensorflow::shape_inference::DimensionHandle;
 using tensorflow::shape_inference::InferenceContext;
 using tensorflow::shape_inference::ShapeHandle;
 
-// Checks the codes, inputs 0 and 1, and gives their numbers.
+// Validates the codes, inputs 0 and 1, and returns their counts.
 absl::Status CodesShape(InferenceContext* c, DimensionHandle* queries, DimensionHandle* items) {
   ShapeHandle query_codes, item_codes;
   TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 2, &query_codes));
@@ -86,7 +86,7 @@ REGISTER_OP("TfhashHammingDistance")
     .Output("distances: int32")
     .SetShapeFn(DistanceShape)
     .Doc(R"doc(
-Number of bits in which each query differs from each item.
+Hamming distance of each query to each database item.
 
 queries: Packed codes, [q, bytes], bytes >= 1.
 database: Packed codes, [n, bytes].

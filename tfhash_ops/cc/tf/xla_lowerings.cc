@@ -1,6 +1,5 @@
-// The ops under XLA. The distance is plain HLO everywhere. The searches call typed-FFI handlers
-// where there are any: on the CPU those of the core, on NVIDIA GPUs those of the kernels for them, if
-// they were built. Elsewhere they are plain HLO.
+// XLA lowerings of the ops. The distance is always plain HLO. The other ops call typed-FFI handlers on the
+// CPU, and on NVIDIA GPUs if the CUDA kernels were compiled; elsewhere they are plain HLO.
 
 #include <cstdlib>
 #include <limits>
@@ -28,7 +27,7 @@ constexpr bool kWithCuda = true;
 constexpr bool kWithCuda = false;
 #endif
 
-// TFHASH_XLA_HANDLERS=0 leaves the handlers out, so that the plain HLO can be tested on a CPU.
+// TFHASH_XLA_HANDLERS=0 disables the handlers, so that the plain HLO can be tested on a CPU.
 bool HasHandlers(XlaOpKernelContext* context) {
   const char* wanted = std::getenv("TFHASH_XLA_HANDLERS");
   if (wanted != nullptr && std::string(wanted) == "0") return false;
@@ -55,7 +54,7 @@ xla::Shape RowMajor(xla::PrimitiveType type, const Dims& dims) {
   return xla::ShapeUtil::MakeShapeWithDescendingLayout(type, dims);
 }
 
-// Calls a handler with all inputs from the first on, and gives its results.
+// Calls a handler and returns its results.
 std::vector<XlaOp> CallHandler(XlaOpKernelContext* context, const std::string& name,
                                const std::vector<XlaOp>& inputs,
                                const std::vector<xla::Shape>& results,
@@ -138,8 +137,8 @@ class WithinXlaOp : public HammingXlaOp {
     OP_REQUIRES(context, radius_dims.empty(),
                 absl::InvalidArgumentError("radius must be a scalar. Received: rank " +
                                            std::to_string(radius_dims.size())));
-    // The result is as long as it turns out, but XLA keeps room for the longest, and counts
-    // dynamic lengths in 32 bits.
+    // The length of the result is dynamic. XLA allocates the upper bound, and dynamic dimensions are
+    // 32-bit.
     constexpr int64_t kMaxPairs = std::numeric_limits<int32_t>::max();
     OP_REQUIRES(context, database.count == 0 || queries.count <= kMaxPairs / database.count,
                 absl::InvalidArgumentError(
@@ -205,9 +204,9 @@ REGISTER_XLA_OP(Name("TfhashHammingTopK").CompileTimeConstantInput("k"), TopKXla
 REGISTER_XLA_OP(Name("TfhashHammingWithin"), WithinXlaOp);
 REGISTER_XLA_OP(Name("TfhashHammingHistogram"), HistogramXlaOp);
 
-// TensorFlow makes kernels of the lowerings it knows of once, when it first looks for devices.
-// If that is over when this library is loaded, as in a notebook that has already computed
-// something, the kernels of ours are made here.
+// TensorFlow registers kernels for all known lowerings once, when it first enumerates devices. If this
+// library is loaded later, for example in a notebook that has already run an op, its kernels are
+// registered here.
 template <typename Op>
 void MakeKernels(const std::string& name) {
   for (const char* device : {tensorflow::DEVICE_CPU_XLA_JIT, tensorflow::DEVICE_GPU_XLA_JIT}) {
