@@ -35,16 +35,10 @@ def listed(batches, count=None):
 
 def test_batches_hold_all_items_in_order(numbered):
     batches = numbered.batches(8)
-<<<<<<< HEAD
-    assert [len(images) for images, _ in listed(batches)] == [8, 8, 8, 5] == 3 * [8] + [5]
-    assert [image for images, _ in listed(batches) for image in images] == list(range(28, -1, -1))
-    assert [label for _, labels in listed(batches) for label in labels] == numbered.labels.tolist()
-=======
     images, labels = zip(*listed(batches))
     assert [len(batch) for batch in images] == [8, 8, 8, 5]
     np.testing.assert_array_equal(np.concatenate(images), np.arange(29)[::-1])
     np.testing.assert_array_equal(np.concatenate(labels), numbered.labels)
->>>>>>> data
     assert len(batches) == 4
     assert len(list(numbered.take(0).batches())) == 0
 
