@@ -50,7 +50,7 @@ def gather(*tensors):
         return *tensors, lambda values: values
     import tensorflow as tf
 
-    tensors = [tf.convert_to_tensor(tensor) for tensor in tensors]
+    tensors = tuple(tf.convert_to_tensor(tensor) for tensor in tensors)
     counts = context.all_gather(tf.shape(tensors[0])[:1], axis=0)
     index = context.replica_id_in_sync_group
     begin = tf.reduce_sum(counts[:index])
