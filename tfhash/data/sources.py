@@ -34,7 +34,7 @@ class Source:
         self.names = list(names)
         self.labels = np.asarray(labels, "int64")
         self.is_read_once = is_read_once
-        self._decoded = weakref.WeakValueDictionary()
+        self._decoded: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
         if len(self.names) != len(self.labels):
             raise ValueError(
                 "each item must have a name and a label. "
