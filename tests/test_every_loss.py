@@ -270,7 +270,7 @@ def test_an_item_without_labels_is_pulled_to_no_center(rng, loss, gradient):
 
 @pytest.mark.parametrize("loss", EVERY_LOSS[5:], ids=lambda loss: loss.name)
 @pytest.mark.parametrize("label", [-1, 2**20])
-def test_a_label_that_no_class_has_is_no_number(rng, loss, label):
+def test_a_label_out_of_range_gives_nan(rng, loss, label):
     of_items = values_of(loss, np.array([1, label]), rng.uniform(-1, 1, (2, BITS)))
     np.testing.assert_array_equal(np.isnan(of_items), [False, True])
 
@@ -283,7 +283,7 @@ def test_samples_are_weighted(rng, loss):
 
 
 @pytest.mark.parametrize("make", [losses.CSQLoss, losses.OrthoHashLoss, losses.GreedyHashLoss])
-def test_numpy_integers_are_as_good_as_pythons(make):
+def test_numpy_integers_are_accepted(make):
     loss = make(np.int64(CLASSES), np.int32(BITS))
     assert json.dumps(loss.get_config()) == json.dumps(make(CLASSES, BITS).get_config())
 
@@ -333,7 +333,7 @@ def test_arguments_out_of_range_are_refused(make, message):
         make()
 
 
-def test_trains_the_hashing_layer_on_a_model_of_ones_own(rng, loss):
+def test_trains_a_hashing_layer_in_any_keras_model(rng, loss):
     labels = np.arange(64) % CLASSES
     features = (np.eye(CLASSES)[labels] * 3 + rng.normal(size=(64, CLASSES))).astype("float32")
     keras.utils.set_random_seed(0)

@@ -30,7 +30,7 @@ def test_relaxed_codes_are_tanh_of_a_standardized_projection(rng, lr_multiplier,
         )
 
 
-def test_the_gain_leaves_the_first_codes_and_multiplies_the_turn_of_a_step_of_adam(rng):
+def test_lr_multiplier_keeps_the_initial_codes_and_multiplies_the_steps_of_adam(rng):
     features = rng.uniform(-0.5, 0.5, (50, 3)).astype("float32")
     labels = rng.integers(0, 2, 50)
     first, turned = {}, {}
@@ -75,7 +75,7 @@ def test_a_frozen_layer_keeps_its_statistics(rng, reloaded):
 
 @pytest.mark.parametrize("argument", ["lr_multiplier", "slope"])
 @pytest.mark.parametrize("value", [0, -1, float("inf"), float("nan")])
-def test_a_gain_or_slope_that_is_no_number_above_0_is_refused(argument, value):
+def test_lr_multiplier_and_slope_must_be_above_0(argument, value):
     with pytest.raises(ValueError, match=f"`{argument}` must be a finite number above 0. Received"):
         HashingLayer(4, **{argument: value})
 

@@ -244,7 +244,7 @@ def test_labels_and_codes_that_do_not_fit_are_refused(labels, codes, message):
 
 
 @pytest.mark.parametrize("kind", ["integers", "column", "multi_hot"])
-def test_trains_the_hashing_layer_on_a_model_of_ones_own(rng, kind):
+def test_trains_a_hashing_layer_in_any_keras_model(rng, kind):
     labels = np.arange(64) % 4
     features = (np.eye(4)[labels] * 3 + 0.3 * rng.normal(size=(64, 4))).astype("float32")
     y = {"integers": labels, "column": labels[:, None], "multi_hot": np.eye(4)[labels]}[kind]

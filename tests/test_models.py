@@ -25,7 +25,7 @@ def test_predict_gives_relaxed_codes_and_encode_packs_them(make_model, striped):
     np.testing.assert_array_equal(model.encode(striped[0]), expected)
 
 
-def test_a_copy_keeps_gain_and_slope_of_the_hashing_head(rng):
+def test_a_copy_keeps_lr_multiplier_and_slope_of_the_hashing_head(rng):
     model = HashingModel(
         build_backbone("mlp", (8, 8, 1), 4), 9, 3, head_lr_multiplier=5.0, slope=0.5
     )
@@ -37,8 +37,8 @@ def test_a_copy_keeps_gain_and_slope_of_the_hashing_head(rng):
 
 
 @pytest.fixture
-def mirroring(rng):
-    """A mirroring model, a plain one with the same weights, and images."""
+def flipping(rng):
+    """A model with flip_tta, one without with the same weights, and images."""
     keras.utils.set_random_seed(0)
     models = [
         HashingModel(build_backbone("convnet", (8, 8, 1), 4), 9, 3, flip_tta=flip_tta)
@@ -50,8 +50,8 @@ def mirroring(rng):
     return *models, rng.integers(0, 256, (6, 8, 8, 1)).astype("uint8")
 
 
-def test_a_mirroring_model_gives_an_image_and_its_mirror_image_one_code(mirroring):
-    model, plain, images = mirroring
+def test_flip_tta_gives_an_image_and_its_mirror_image_one_code(flipping):
+    model, plain, images = flipping
     flipped = images[:, :, ::-1]
     for outputs in ("codes", "logits"):
         sides = [ops.convert_to_numpy(model(side)[outputs]) for side in (images, flipped)]
@@ -62,16 +62,16 @@ def test_a_mirroring_model_gives_an_image_and_its_mirror_image_one_code(mirrorin
     np.testing.assert_allclose(mean, (logits[0] + logits[1]) / 2, rtol=1e-4, atol=1e-6)
 
 
-def test_a_mirroring_model_trains_on_images_as_they_are(mirroring):
-    model, plain, images = mirroring
+def test_flip_tta_does_not_apply_in_training(flipping):
+    model, plain, images = flipping
     trained, expected = (
         ops.convert_to_numpy(each(images, training=True)["codes"]) for each in (model, plain)
     )
     np.testing.assert_allclose(trained, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_a_mirroring_model_classifies_and_restores_as_one(mirroring):
-    model, _, images = mirroring
+def test_flip_tta_applies_to_classes_and_is_restored(flipping):
+    model, _, images = flipping
     expected = np.argmax(ops.convert_to_numpy(model(images)["logits"]), axis=1)
     np.testing.assert_array_equal(model.classify(images), expected)
     copy = model.uncompiled_copy()
@@ -187,7 +187,7 @@ def test_trains_in_mixed_precision(striped, policy):
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
-def test_a_model_saved_in_a_stage_goes_on_in_it(make_model, striped, tmp_path, stage):
+def test_a_saved_model_continues_in_its_stage(make_model, striped, tmp_path, stage):
     model = make_model(bits=3, num_classes=2)
     schedule = keras.optimizers.schedules.CosineDecay(1e-2, 100)
     model.begin_stage(stage, learning_rate=schedule, freeze_backbone=stage == "finetune")

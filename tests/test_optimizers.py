@@ -83,7 +83,7 @@ def test_steps_of_kernels_are_of_the_size_of_adams(rng):
     assert np.sqrt(np.mean(numpy_of(kernel) ** 2)) == pytest.approx(0.2, rel=0.25)
 
 
-def test_a_saved_model_goes_on_with_its_momentum(rng, tmp_path):
+def test_a_saved_model_keeps_its_momentum(rng, tmp_path):
     images, targets = rng.normal(size=(16, 6, 6, 1)), rng.normal(size=(16, 4, 4, 2))
     model = keras.Sequential([keras.Input((6, 6, 1)), keras.layers.Conv2D(2, 3)])
     schedule = keras.optimizers.schedules.CosineDecay(0.1, 20)

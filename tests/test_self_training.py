@@ -1,4 +1,4 @@
-"""Images without labels serve pre-training by what the network takes them for."""
+"""Unlabeled images with pseudo-labels in pre-training."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ EPOCHS, FIRST_EPOCH, PRETRAIN_EPOCHS = 5, 2, 4
 
 
 class Watch(keras.callbacks.Callback):
-    """Notes, before each epoch, what labels there are and which are sure; may kill the run."""
+    """Records pseudo-labels and confident classes before each epoch; may kill the run."""
 
     def __init__(self, batches, confidence, kill_at=None):
         super().__init__()
@@ -57,7 +57,7 @@ def fit(model, batches, confidence=0.95, kill_at=None, **arguments):
     return watch, history.history
 
 
-def test_guesses_are_what_the_network_is_sure_of_before_an_epoch_of_pretraining(
+def test_pseudo_labels_are_the_confident_classes_before_each_epoch_of_pretraining(
     make_model, striped
 ):
     batches = partly_labeled(striped)
@@ -70,7 +70,7 @@ def test_guesses_are_what_the_network_is_sure_of_before_an_epoch_of_pretraining(
     assert history["stage"] == [1, 1, 1, 1, 2]
 
 
-def test_guesses_teach_the_network_something(make_model, striped):
+def test_pseudo_labels_change_what_the_network_learns(make_model, striped):
     alone, helped = make_model(), make_model()
     fit(alone, partly_labeled(striped), confidence=1.0)
     fit(helped, partly_labeled(striped))
@@ -104,7 +104,7 @@ def test_a_class_is_sure_from_the_confidence_on():
     assert confident_classes(logits[:0], 0.5).tolist() == []
 
 
-def test_where_all_images_have_labels_there_is_nothing_to_guess(make_model, striped):
+def test_without_unlabeled_images_there_are_no_pseudo_labels(make_model, striped):
     images, labels = striped
     batches = PartlyLabeledBatches(images, labels, batch_size=16, seed=0)
     _, history = fit(make_model(), batches)

@@ -33,17 +33,17 @@ class HashingModel(StagedModel):
             pooling="avg"`), or your own.
         bits: Length of the code, an integer >= 1.
         num_classes: Number of classes, an integer >= 2.
-        preprocessing: Layer from images as they come (`uint8`, 0 to 255, gray or RGB) to what
-            the backbone takes. By default `tfhash.layers.ImageScaling`, which scales to
-            [-1, 1] and repeats gray images where the backbone takes RGB; pass
-            `keras.layers.Identity()` for a backbone that scales by itself.
-        flip_tta: Whether the features of an image are the mean of its own and those of its mirror
-            image, left and right exchanged, outside of training. Codes retrieve better where
-            mirroring keeps the class, and take twice as long.
-        head_lr_multiplier: How many times as fast the hashing head learns as the backbone, for it starts from
-            nothing where the backbone is pre-trained. Made for Adam and its like: pass 1 with
-            plain gradient descent, see `tfhash.layers.HashingLayer`.
-        slope: How near the relaxed codes come to binary ones, see there.
+        preprocessing: Layer from raw images (`uint8`, 0 to 255, gray or RGB) to the input of the
+            backbone. By default `tfhash.layers.ImageScaling`, which scales to [-1, 1] and repeats
+            gray images for an RGB backbone; pass `keras.layers.Identity()` for a backbone that
+            scales its input.
+        flip_tta: Whether to average the features of an image and its horizontal flip outside of
+            training. It improves codes if flipped images have the same class, and takes twice as
+            long.
+        head_lr_multiplier: Factor by which the hashing head learns faster than the backbone, because
+            its weights start random and those of a backbone may be pre-trained. For Adam-like
+            optimizers; pass 1 with plain gradient descent, see `tfhash.layers.HashingLayer`.
+        slope: Slope of the hashing head, see there.
         class_names: Name of each class, `num_classes` distinct strings, to keep with the model.
         **kwargs: Arguments of `keras.Model` (`name`, `dtype`).
 
@@ -129,8 +129,8 @@ class HashingModel(StagedModel):
         """Adapts the backbone's `PatchWhitening` to images; other backbones stay as they are.
 
         Args:
-            images: Some thousands of those to be trained on, as they come: an array, or a
-                `tf.data.Dataset` of batches of images, with or without labels.
+            images: Some thousands of raw training images: an array, or a `tf.data.Dataset` of
+                batches of images, with or without labels.
         """
         for layer in self.backbone.layers:
             if isinstance(layer, PatchWhitening):
@@ -168,7 +168,7 @@ class HashingModel(StagedModel):
     def classify(self, images, batch_size=256, verbose=0):
         """The classes that the classifier head predicts.
 
-        Fine-tuning trains the hashing head and leaves the classifier behind: ask before it.
+        Fine-tuning changes the backbone without the classifier, so call it after pre-training.
 
         Args:
             images, batch_size, verbose: As in `encode`.
