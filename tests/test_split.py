@@ -194,3 +194,8 @@ def test_a_damaged_file_of_records_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match="x.tfrecord is damaged"):
         records._find_records(path)
+
+
+def test_elements_are_the_items_one_by_one(numbered):
+    found = [(int(image[0, 0, 0]), int(label)) for image, label in numbered.elements]
+    assert found == list(zip(numbered.images()[:, 0, 0, 0].tolist(), numbered.labels.tolist()))

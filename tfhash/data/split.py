@@ -66,6 +66,11 @@ class Split:
         cardinality = tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))
         return batches.apply(cardinality).prefetch(2)
 
+    @property
+    def elements(self):
+        """`tf.data.Dataset` of `(image, label)` in order, for a pipeline of your own."""
+        return self.batches().unbatch()
+
     def images(self, indices=None):
         """Images, NumPy `uint8 [*indices.shape, height, width, channels]`.
 
