@@ -48,6 +48,52 @@ def test_the_output_is_named_where_there_are_several(two_outputs, features):
         encode(two_outputs, 100 * features[0], output="scores")
 
 
+@pytest.mark.parametrize("model", ["sequential", "hashing"])
+def test_an_output_that_the_model_lacks_is_refused(sequential, make_model, striped, model):
+    if model == "sequential":
+        chosen, images, name, other = sequential, np.zeros((2, 7)), "head", "scores"
+    else:
+        chosen, images, name, other = make_model(), striped[0], "codes", "logits"
+    np.testing.assert_array_equal(encode(chosen, images, output=name), encode(chosen, images))
+    with pytest.raises(ValueError, match=f"one of {name}. Received: output='{other}'"):
+        encode(chosen, images, output=other)
+
+
+def test_an_output_that_is_no_code_is_named():
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(3, 3, name="maps")])
+    with pytest.raises(ValueError, match=r"float32 \[2, 6, 6, 3\], the output 'maps'"):
+        encode(model, np.zeros((2, 8, 8, 1)))
+
+
+def test_a_list_of_images_is_an_array_of_images(make_model, striped):
+    model = make_model()
+    found = encode(model, list(striped[0]), batch_size=4)
+    np.testing.assert_array_equal(found, encode(model, striped[0]))
+
+
+def test_an_empty_dataset_is_refused(make_model, striped):
+    tf = pytest.importorskip("tensorflow")
+    empty = tf.data.Dataset.from_tensor_slices(striped[0]).batch(8).take(0)
+    with pytest.raises(ValueError, match="at least one batch. Received: an empty dataset"):
+        make_model().encode(empty)
+
+
+@pytest.mark.parametrize("with_labels", [False, True])
+def test_a_dataset_of_images_scaled_to_one_is_warned_about(make_model, striped, with_labels):
+    tf = pytest.importorskip("tensorflow")
+    scaled = (striped[0] / 255).astype("float32")
+    data = (scaled, striped[1]) if with_labels else scaled
+    with pytest.warns(UserWarning, match="from 0 to 255. Received: float32 images"):
+        make_model().encode(tf.data.Dataset.from_tensor_slices(data).batch(8))
+
+
+@pytest.mark.filterwarnings("error:expected pixel values")
+def test_a_generator_is_read_once(make_model, striped):
+    model, images = make_model(), striped[0]
+    found = model.encode((images[i : i + 16],) for i in range(0, 64, 16))
+    np.testing.assert_array_equal(found, model.encode(images))
+
+
 def test_an_empty_array_has_no_codes(sequential, make_model):
     assert encode(sequential, np.zeros((0, 7))).shape == (0, 2)
     assert make_model(bits=9).encode(np.zeros((0, 8, 8, 1), "uint8")).shape == (0, 2)

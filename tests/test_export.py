@@ -97,6 +97,23 @@ def test_class_names_that_do_not_fit_the_classes_are_refused(names):
         HashingModel(build_backbone("mlp", (8, 8, 1), 4), 12, 2, class_names=names)
 
 
+@pytest.mark.parametrize("names", ["ab", [1, 2], ["a", ""], ["a", "b\nc"], ["a", None]])
+def test_class_names_that_are_not_strings_of_one_line_are_refused(names):
+    with pytest.raises(ValueError, match="`class_names` must be a list of strings"):
+        HashingModel(build_backbone("mlp", (8, 8, 1), 4), 12, 2, class_names=names)
+
+
+def test_outputs_that_are_no_codes_are_not_exported(make_model, tmp_path):
+    maps = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(3, 3)])
+    for model, output, message in (
+        (maps, None, "must be relaxed codes"),
+        (make_model(), "logits", "one of codes. Received: output='logits'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            export_saved_model(model, tmp_path, output=output)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_any_model_that_ends_in_codes_can_be_exported(tmp_path):
     inputs = keras.Input((7,))
     outputs = {"head": HashingLayer(bits=12)(inputs), "scores": keras.layers.Dense(3)(inputs)}

@@ -2,6 +2,7 @@
 
 import warnings
 
+import keras
 import numpy as np
 from keras import ops
 
@@ -79,8 +80,11 @@ def encode_with_labels(model, data, output=None, batch_size=256):
 
 def _predict(model, images, output=None, batch_size=256, verbose=0):
     """Relaxed codes of images, NumPy float `[n, bits]`."""
+    if isinstance(images, list):
+        images = np.asarray(images)  # Keras would take each image for one input of the model
     if not hasattr(images, "shape"):
         batch_size = None  # a dataset has its own
+        _check_dataset(model, images)
     else:
         check_images(model, images)
         if len(images) == 0:
@@ -91,6 +95,22 @@ def _predict(model, images, output=None, batch_size=256, verbose=0):
     with errors.translated():
         outputs = model.predict(images, batch_size=batch_size, verbose=verbose)
     return relaxed_codes(model, outputs, output)
+
+
+def _check_dataset(model, data):
+    """Checks what can be known of a dataset without using up its batches."""
+    if isinstance(data, tuple):
+        raise ValueError("images must be an array or a dataset. Received: a tuple")
+    is_empty = False
+    if hasattr(data, "element_spec"):
+        is_empty = int(data.cardinality()) == 0
+    elif isinstance(data, keras.utils.PyDataset):
+        is_empty = data.num_batches == 0
+    if is_empty:
+        raise ValueError("images must hold at least one batch. Received: an empty dataset")
+    if hasattr(model, "image_shape"):
+        with errors.translated():
+            pixels.check_first_batch(data)
 
 
 def _pack(relaxed):
@@ -140,11 +160,6 @@ def relaxed_codes(model, outputs, output=None):
         ValueError: If the output cannot be told, or is no relaxed codes.
     """
     relaxed = np.asarray(select_output(model, outputs, output))
-    if relaxed.ndim != 2 or (relaxed.dtype.kind != "f" and relaxed.dtype.name != "bfloat16"):
-        raise ValueError(
-            "the output must be relaxed codes, float [n, bits]: end the model in a "
-            f"`tfhash.layers.HashingLayer`. Received: {relaxed.dtype} {list(relaxed.shape)}"
-        )
     broken = np.flatnonzero(~np.isfinite(relaxed.astype("float32")).all(axis=1))
     if broken.size:
         raise ValueError(
@@ -161,22 +176,52 @@ def relaxed_codes(model, outputs, output=None):
 
 
 def select_output(model, outputs, output=None):
-    """The output of that name; by default the only one, or the one called `codes`."""
-    if isinstance(outputs, (list, tuple)):
-        names = getattr(model, "output_names", None) or map(str, range(len(outputs)))
-        outputs = dict(zip(names, outputs))
-    if not isinstance(outputs, dict):
-        outputs = {output or "output": outputs}
-    if output is None and len(outputs) == 1:
-        return next(iter(outputs.values()))
-    if output is None and "codes" in outputs:
-        output = "codes"
+    """The output of that name; by default the only one, or the one called `codes`.
+
+    Args:
+        model: The model.
+        outputs: Arrays or tensors: one, a list or a dictionary.
+        output: Name of the output, if there are several.
+
+    Returns:
+        Float `[n, bits]`.
+
+    Raises:
+        ValueError: If no output has that name, or it is not of that type and rank.
+    """
+    if hasattr(model, "image_shape"):  # a HashingModel, whose other output is no code
+        outputs = {"codes": outputs["codes"] if isinstance(outputs, dict) else outputs}
+    elif not isinstance(outputs, dict):
+        names = _output_names(model)
+        outputs = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+        outputs = dict(zip(names or map(str, range(len(outputs))), outputs))
+    names = ", ".join(map(str, outputs))
+    if output is None:
+        output = next(iter(outputs)) if len(outputs) == 1 else "codes"
+        asked = None
+    else:
+        asked = output
     if output not in outputs:
         raise ValueError(
-            "`output` must name the output that holds the codes, one of "
-            f"{', '.join(map(str, outputs))}. Received: output={output!r}"
+            f"`output` must name the output that holds the codes, one of {names}. "
+            f"Received: output={asked!r}"
         )
-    return outputs[output]
+    relaxed = outputs[output]
+    dtype = keras.backend.standardize_dtype(relaxed.dtype)
+    if len(relaxed.shape) != 2 or "float" not in dtype:
+        raise ValueError(
+            "the output must be relaxed codes, float [n, bits]: end the model in a "
+            f"`tfhash.layers.HashingLayer`. Received: {dtype} {list(relaxed.shape)}, the output "
+            f"{output!r} of {names}"
+        )
+    return relaxed
+
+
+def _output_names(model):
+    """Names of a model's outputs; `None` where it does not name them."""
+    if isinstance(model, keras.Sequential):
+        return [model.layers[-1].name]
+    return getattr(model, "output_names", None)
 
 
 def _fits(shape, wanted):

@@ -2,6 +2,7 @@
 
 import warnings
 
+import keras
 import numpy as np
 
 
@@ -33,3 +34,24 @@ def check_pixel_range(images):
             f"{low:g} to {high:g}, which are all nearly black. Multiply images in [0, 1] by 255",
             stacklevel=3,
         )
+
+
+def check_first_batch(data):
+    """As `check_pixel_range`, for the first batch of a dataset that can be read again.
+
+    It reads a batch, so it is for datasets whose order does not matter: one more reading moves the
+    order of a `tf.data.Dataset` that shuffles.
+
+    Args:
+        data: A `tf.data.Dataset` or a `keras.utils.PyDataset` of images, with or without labels.
+            Integer images are not read, and anything else is not looked at.
+    """
+    batch = None
+    if hasattr(data, "element_spec"):
+        spec = data.element_spec
+        spec = spec[0] if isinstance(spec, tuple) else spec
+        if getattr(getattr(spec, "dtype", None), "is_floating", False):
+            batch = next(iter(data.take(1)), None)
+    elif isinstance(data, keras.utils.PyDataset):
+        batch = data[0]
+    check_pixel_range(batch[0] if isinstance(batch, (tuple, list)) else batch)

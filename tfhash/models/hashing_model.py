@@ -44,7 +44,8 @@ class HashingModel(StagedModel):
             its weights start random and those of a backbone may be pre-trained. For Adam-like
             optimizers; pass 1 with plain gradient descent, see `tfhash.layers.HashingLayer`.
         slope: Slope of the hashing head, see there.
-        class_names: Name of each class, `num_classes` distinct strings, to keep with the model.
+        class_names: Name of each class, `num_classes` distinct strings of one line, to
+            keep with the model.
         **kwargs: Arguments of `keras.Model` (`name`, `dtype`).
 
     Call arguments:
@@ -238,6 +239,14 @@ def _check_class_names(names, num_classes):
     """Returns `names` as a list of strings, or raises `ValueError`."""
     if names is None:
         return None
+    are_names = not isinstance(names, str) and all(
+        isinstance(name, str) and len(name.splitlines()) == 1 for name in names
+    )
+    if not are_names:
+        raise ValueError(
+            "`class_names` must be a list of strings of one line each. "
+            f"Received: class_names={names!r}"
+        )
     names = [str(name) for name in names]
     if len(names) != num_classes or len(set(names)) != num_classes:
         raise ValueError(

@@ -223,7 +223,12 @@ class StagedModel(keras.Model):
             if shape is not None:
                 with self._in_scope():
                     self.build((None, *shape[1:]))
-        _check_pixel_range(x)
+        if isinstance(x, keras.utils.PyDataset):
+            pixels.check_first_batch(x)
+        elif not hasattr(
+            x, "element_spec"
+        ):  # reading a tf.data.Dataset once more may shuffle it anew
+            pixels.check_pixel_range(x)
         _arrange_callbacks(arguments)
         _balance_classes(arguments)
         return super().fit(**arguments)
@@ -279,19 +284,6 @@ class StagedModel(keras.Model):
         if y is None:
             raise ValueError("`fit` and `evaluate` need labels. Received: y=None")
         labels.check_num_classes(y, self.num_classes)
-
-
-def _check_pixel_range(x):
-    """Warns if the first images look scaled to [0, 1]; a generator is not read."""
-    if isinstance(x, keras.utils.PyDataset):
-        x = x[0][0]
-    elif hasattr(x, "element_spec"):
-        spec = x.element_spec[0] if isinstance(x.element_spec, tuple) else x.element_spec
-        if not getattr(spec, "dtype", None) or not spec.dtype.is_floating:
-            return
-        batch = next(iter(x.take(1)), None)
-        x = batch[0] if isinstance(batch, tuple) else batch
-    pixels.check_pixel_range(x)
 
 
 def _arrange_callbacks(arguments):
