@@ -13,6 +13,7 @@ from keras import ops
 from tfhash import labels, losses, pixels
 from tfhash.data import ArrayBatches, sampling
 from tfhash.keras_private import sublayers
+from tfhash.losses import replicas
 
 STAGES = ("pretrain", "finetune")
 
@@ -251,7 +252,8 @@ class StagedModel(keras.Model):
                 y = labels.distribution(y, self.num_classes)
             loss = classification_loss(y, y_pred["logits"], sample_weight)
         for penalty in self.losses:
-            loss = loss + ops.sum(ops.cast(penalty, loss.dtype))
+            # Each replica of a tf.distribute strategy adds its share; gradients are summed.
+            loss = loss + ops.sum(ops.cast(penalty, loss.dtype)) / replicas.num_replicas()
         return loss
 
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
