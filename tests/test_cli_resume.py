@@ -113,8 +113,12 @@ def test_a_finished_run_is_refused_and_left_alone_unless_overwritten(run_directo
 def test_a_kill_while_a_run_is_overwritten_leaves_no_backup_to_another_run(
     tmp_path, capsys, monkeypatch
 ):
-    def killed(path, **arguments):
-        raise Killed
+    rmtree = shutil.rmtree
+
+    def killed(path, *arguments, **options):
+        if path == tmp_path / "backup":
+            raise Killed
+        rmtree(path, *arguments, **options)
 
     (tmp_path / "backup").mkdir()
     (tmp_path / "backup" / "state.json").write_text("{}")
