@@ -18,6 +18,7 @@ CLASSES, BITS = 32, 12
 
 
 def data():
+    # In a batch of 64 each class has two items, one on each replica: none has a similar pair alone.
     rng = np.random.default_rng(0)
     labels = np.arange(128) % CLASSES
     images = rng.integers(0, 256, (CLASSES, 8, 8, 1))[labels] + rng.normal(0, 20, (128, 8, 8, 1))
@@ -27,7 +28,8 @@ def data():
 def make_model(loss=None):
     keras.utils.set_random_seed(0)
     # Without batch normalization, whose statistics are those of a replica.
-    backbone = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(24, "tanh")])
+    dense = keras.layers.Dense(24, "tanh", kernel_regularizer=keras.regularizers.L2(1e-3))
+    backbone = keras.Sequential([keras.layers.Flatten(), dense])
     model = HashingModel(backbone, BITS, CLASSES, head_lr_multiplier=1.0)
     model.compile(keras.optimizers.SGD(0.1), hashing_loss=loss)
     return model
@@ -52,6 +54,8 @@ def main():
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     every_loss = {
         "hashnet": losses.HashNetLoss,  # whose weights are counts of the whole batch
+        "dch": losses.DCHLoss,
+        "dpsh": losses.DPSHLoss,
         "dtsh": losses.DTSHLoss,  # whose gradient is its own
         "csq": lambda: losses.CSQLoss(CLASSES, BITS),
     }

@@ -44,3 +44,16 @@ def test_imports_go_down(path):
     assert room in RANK_OF, f"give {room} a rank"
     upwards = {name for name in rooms_imported_by(path) if RANK_OF[name] > RANK_OF[room]}
     assert not upwards
+
+
+def test_no_source_file_is_longer_than_400_lines():
+    folders = ("tfhash", "tfhash_ops", "tests", "benchmarks", "tools")
+    sources = [
+        path
+        for folder in folders
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".cc", ".h"}
+    ]
+    assert len(sources) > 100
+    lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in sources}
+    assert {name: count for name, count in lines.items() if count > 400} == {}

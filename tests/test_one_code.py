@@ -1,5 +1,6 @@
 """One image has one code, whatever runs the model: Keras, a saved and loaded one, a SavedModel."""
 
+import functools
 import pathlib
 import subprocess
 import sys
@@ -19,11 +20,15 @@ SHAPE = (32, 32, 3)
 # Networks of `keras.applications` that take 32x32 pixels and are traced in seconds.
 APPLICATIONS = (
     "ConvNeXtTiny",
+    "DenseNet121",
     "EfficientNetB0",
     "EfficientNetV2B0",
+    "MobileNet",
     "MobileNetV2",
     "MobileNetV3Large",
     "MobileNetV3Small",
+    "NASNetMobile",
+    "ResNet50",
     "ResNet50V2",
     "VGG16",
 )
@@ -90,23 +95,31 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def directory(tmp_path_factory):
-    return tmp_path_factory.mktemp("models")
+def save(images, tmp_path_factory):
+    """Saves the model of a case, once; gives the model, its codes, and the path of the file."""
+    directory = tmp_path_factory.mktemp("models")
+
+    @functools.cache
+    def save(backbone, dtype_policy):
+        model = model_of(backbone, dtype_policy, images)
+        codes = model.encode(images)
+        path = directory / f"{backbone}-{dtype_policy}.keras"
+        model.save(path)
+        np.save(path.with_suffix(".npy"), codes)
+        return model, codes, path
+
+    return save
 
 
 @pytest.mark.parametrize(("backbone", "dtype_policy"), CASES)
 def test_a_model_gives_one_code_saved_copied_and_exported(
-    images, directory, backbone, dtype_policy
+    images, save, tmp_path, backbone, dtype_policy
 ):
-    model = model_of(backbone, dtype_policy, images)
-    codes = model.encode(images)
+    model, codes, path = save(backbone, dtype_policy)
     assert len(np.unique(codes, axis=0)) > 1  # or the comparisons below show nothing
-    path = directory / f"{backbone}-{dtype_policy}.keras"
-    model.save(path)
-    np.save(path.with_suffix(".npy"), codes)
     np.testing.assert_array_equal(keras.saving.load_model(path).encode(images), codes)
     np.testing.assert_array_equal(model.uncompiled_copy().encode(images), codes)
-    exported = tf.saved_model.load(export_saved_model(model, directory / path.stem))
+    exported = tf.saved_model.load(export_saved_model(model, tmp_path / "saved_model"))
     served = exported.signatures["serving_default"](images=tf.constant(images))["codes"]
     np.testing.assert_array_equal(served.numpy(), codes)
 
@@ -124,12 +137,11 @@ for path in map(pathlib.Path, sys.argv[2:]):
 """
 
 
-def test_a_fresh_process_that_imports_tfhash_alone_gives_the_same_codes(images, directory):
-    paths = sorted(directory.glob("*.keras"))[:: max(1, len(CASES) // 5)]
-    assert paths, "the tests above save the models"
-    np.save(directory / "images.npy", images)
+def test_a_fresh_process_that_imports_tfhash_alone_gives_the_same_codes(images, save, tmp_path):
+    paths = [save(*case)[2] for case in CASES[:: len(CASES) // 4]]
+    np.save(tmp_path / "images.npy", images)
     subprocess.run(
-        [sys.executable, "-c", LOAD, str(directory / "images.npy"), *map(str, paths)],
+        [sys.executable, "-c", LOAD, str(tmp_path / "images.npy"), *map(str, paths)],
         check=True,
         cwd=pathlib.Path(__file__).parents[1],
     )

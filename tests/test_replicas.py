@@ -19,9 +19,9 @@ def results():
     return json.loads(finished.stdout.splitlines()[-1])
 
 
-# Pairs across replicas, weights that are counts of the whole batch, a gradient of its own, no pairs
-# at all; and both stages by the exponentiated loss.
-@pytest.mark.parametrize("training", ["hashnet", "dtsh", "csq", "stages"])
+# Pairs across replicas, weights that are counts of the whole batch, triplets with a custom gradient,
+# no pairs at all; and both stages by the exponentiated loss.
+@pytest.mark.parametrize("training", ["hashnet", "dch", "dpsh", "dtsh", "csq", "stages"])
 def test_two_replicas_train_as_one_device_on_the_whole_batch(results, training):
     mirrored, alone = results[training]
     np.testing.assert_allclose(mirrored["losses"], alone["losses"], rtol=5e-5)
