@@ -22,6 +22,7 @@ def load_digits(query_fraction, validation_fraction):
     return Splits.create(
         source="digits",
         classes=[str(digit) for digit in range(10)],
+        draws_queries=True,
         train=train,
         validation=validation,
         queries=queries,
@@ -79,6 +80,7 @@ def load_tfds(name, data_dir, image_size, query_fraction, validation_fraction):
         train=everything.take(train_count),
         validation=everything.pick(np.arange(train_count, database_count)),
         queries=everything.pick(np.flatnonzero(is_query)),
+        draws_queries=not known,
     )
 
 

@@ -48,6 +48,7 @@ def load_classes(path, image_shape, query_fraction, validation_fraction, skip_br
     return Splits.create(
         source=str(root),
         classes=classes,
+        draws_queries="queries" not in layout.folders,
         summary=dataclasses.replace(summary, notes=notes),
         **{part: Split(source, indices, image_shape) for part, indices in drawn.items()},
     )

@@ -24,6 +24,7 @@ class Splits:
         queries: Items to report on, never to choose by.
         database: Items that the queries search.
         protocol: How the items were divided; see `tfhash.data.load`.
+        draws_queries: Whether queries are a share of all items, for want of a test split.
         summary: `Summary` of what was taken from a folder and what was left out.
     """
 
@@ -34,15 +35,14 @@ class Splits:
     queries: Split
     database: Split
     protocol: str = "official"
+    draws_queries: bool = False
     summary: Summary = dataclasses.field(default_factory=Summary)
 
     @classmethod
-    def create(cls, source, classes, train, validation, queries, summary=None):
+    def create(cls, source, classes, train, validation, queries, **attributes):
         """Splits whose database is what can be trained on: `train`, then `validation`."""
         database = train.concatenate(validation)
-        return cls(
-            source, classes, train, validation, queries, database, summary=summary or Summary()
-        )
+        return cls(source, classes, train, validation, queries, database, **attributes)
 
     def __repr__(self):
         lines = [

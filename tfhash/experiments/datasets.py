@@ -31,10 +31,11 @@ def load_splits(source, division, image_size, progress):
     )
     say_summary(splits.summary, progress)
     height, width, channels = splits.image_shape
+    drawn = ", a share of all items," if splits.draws_queries else ""
     progress.say(
         f"{printable(splits.source, 200)}, {splits.protocol}: {classes_in_words(splits.classes)}\n"
         f"{height}x{width}x{channels}; {len(splits.train):,} to train, "
-        f"{len(splits.validation):,} to validate, {len(splits.queries):,} queries against "
+        f"{len(splits.validation):,} to validate, {len(splits.queries):,} queries{drawn} against "
         f"{len(splits.database):,}"
     )
     return splits

@@ -238,6 +238,9 @@ class _Training:
             pretrained_weights=self.files.backup / "pretrained.weights.h5",
             backup_dir=self.files.backup,
         )
+        epochs_done = stages.epochs_done()
+        if epochs_done:
+            self.progress.say(f"Resuming after {epochs_done:,} of {recipe.epochs():,} epochs")
         callbacks = [*_validation(recipe, self.splits), stages, TimeEstimate()]
         if len(self.unlabeled):
             batches = partly_labeled_batches(train, self.unlabeled, recipe, seed)
@@ -249,7 +252,7 @@ class _Training:
             batches = train.shuffled_batches(
                 recipe.batch_size,
                 seed,
-                stages.epochs_done(),
+                epochs_done,
                 recipe.augmentation(),
                 recipe.augmented_epochs(),
                 recipe.items_per_class or None,
