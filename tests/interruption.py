@@ -1,4 +1,4 @@
-"""What ends a run in the middle, for tests of how it goes on."""
+"""An interruption in the middle of a run, for tests of resuming."""
 
 
 class Killed(BaseException):

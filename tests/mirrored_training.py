@@ -1,4 +1,4 @@
-"""Trains on two replicas and on one device, in a process of its own; prints what each gives as JSON."""
+"""Trains on two replicas and on one device, in a separate process; prints the results as JSON."""
 
 import json
 import os

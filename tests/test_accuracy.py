@@ -1,4 +1,4 @@
-"""The comparison of losses goes on where it was stopped, and every arm has the same budget."""
+"""The comparison of losses resumes where it stopped, and every arm has the same budget."""
 
 import dataclasses
 import json

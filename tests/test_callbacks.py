@@ -219,7 +219,7 @@ def test_a_finished_run_has_nothing_left_to_train(make_model, striped, tmp_path)
     assert stages.epochs_done() == 5
     assert history.history["stage"] == [1, 1, 2, 2, 2]
     np.testing.assert_array_equal(again.encode(striped[0]), model.encode(striped[0]))
-    # A later fit is a training of its own.
+    # A later fit is another training.
     assert len(again.fit(*striped, epochs=3, verbose=0).history["loss"]) == 3
 
 

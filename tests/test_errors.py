@@ -51,7 +51,7 @@ def test_a_missing_file_is_a_file_not_found_error_that_names_it(place, tmp_path)
 def test_bad_contents_are_a_value_error_with_the_reason_alone(place, tmp_path):
     path = tmp_path / "page.png"
     path.write_bytes(b"<html>404</html>")
-    reason = "^Unknown image file format. One of JPEG.*required.$"
+    reason = "^Unknown image file format. One of JPEG.*required$"
     with pytest.raises(ValueError, match=reason), translated():
         place(path)
 

@@ -1,4 +1,4 @@
-"""Folders of images: what is read, how it is divided, and what people are told."""
+"""Folders of images: what is read, how it is divided, and what is printed."""
 
 import os
 import shutil

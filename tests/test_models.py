@@ -120,7 +120,7 @@ def test_saved_model_gives_the_same_codes_bit_for_bit(make_model, striped, tmp_p
         restored.predict(striped[0], verbose=0), model.predict(striped[0], verbose=0)
     )
     np.testing.assert_array_equal(restored.encode(striped[0]), model.encode(striped[0]))
-    # It goes on training from where it was.
+    # Training continues from there.
     assert restored.optimizer.iterations == model.optimizer.iterations
     restored.fit(*striped, verbose=0)
 

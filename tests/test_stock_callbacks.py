@@ -8,7 +8,7 @@ import pytest
 from interruption import Killed
 from keras import ops
 
-from tfhash.callbacks import TwoStageTraining
+from tfhash.callbacks import RetrievalEvaluation, TwoStageTraining
 
 PRETRAIN, EPOCHS = 3, 6
 
@@ -62,7 +62,7 @@ def plain(make_model, striped):
     return model, fit(model, striped)
 
 
-def test_each_stage_logs_its_loss_under_a_name_of_its_own(plain):
+def test_each_stage_logs_its_loss_under_a_separate_name(plain):
     _, history = plain
     assert history["pretrain_loss"] == history["loss"][:PRETRAIN]
     assert history["finetune_loss"] == history["loss"][PRETRAIN:]
@@ -94,15 +94,30 @@ def test_early_stopping_in_pretrain_ends_that_stage_alone(
     assert history["stage"] == [1, 1, 2, 2]  # each stage stops after its second epoch
 
 
-def test_fine_tuning_is_as_long_as_planned_after_an_early_end_of_pretrain(make_model, striped):
-    class StopPretraining(keras.callbacks.EarlyStopping):
-        def on_stage_begin(self, stage):
-            self.min_delta = 0.0
-            self.patience = EPOCHS
+class StopPretraining(keras.callbacks.EarlyStopping):
+    """Stops pre-training after its second epoch, because nothing is that much better."""
 
-    stopping = StopPretraining("loss", patience=1, min_delta=1e9)
-    history = fit(make_model(), striped, stopping)
+    def __init__(self):
+        super().__init__("loss", patience=1, min_delta=1e9)
+
+    def on_stage_begin(self, stage):
+        self.min_delta = 0.0
+        self.patience = EPOCHS
+
+
+def test_fine_tuning_is_as_long_as_planned_after_an_early_end_of_pretrain(make_model, striped):
+    history = fit(make_model(), striped, StopPretraining())
     assert history["stage"] == [1, 1, 2, 2, 2]
+
+
+@both_orders
+def test_the_last_epoch_is_evaluated_after_an_early_end_of_pretrain(
+    make_model, striped, stages_first
+):
+    evaluation = RetrievalEvaluation(striped, striped, every=EPOCHS, first_epoch=PRETRAIN)
+    history = fit(make_model(), striped, StopPretraining(), evaluation, stages_first=stages_first)
+    assert history["stage"] == [1, 1, 2, 2, 2]
+    assert len(history["val_map"]) == 1
 
 
 def test_the_best_weights_of_pretrain_start_finetune_if_asked_for(make_model, striped):
@@ -237,16 +252,16 @@ def test_a_progress_bar_of_ones_own_shows_the_loss_of_the_stage(make_model, stri
 
 
 @both_orders
-def test_a_callback_that_asks_is_told_of_the_stage(make_model, striped, stages_first):
+def test_a_callback_can_ask_for_the_stage(make_model, striped, stages_first):
     class Asks(keras.callbacks.Callback):
-        told = ()
+        seen = ()
 
         def on_stage_begin(self, stage):
-            self.told += ((stage, self.model.stage),)
+            self.seen += ((stage, self.model.stage),)
 
     asks = Asks()
     fit(make_model(), striped, asks, stages_first=stages_first)
-    assert asks.told == (("finetune", "finetune"),)
+    assert asks.seen == (("finetune", "finetune"),)
 
 
 def test_two_callbacks_that_run_stages_are_refused(make_model, striped):

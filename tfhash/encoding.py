@@ -157,7 +157,7 @@ def relaxed_codes(model, outputs, output=None):
         NumPy float `[n, bits]`.
 
     Raises:
-        ValueError: If the output cannot be told, or is no relaxed codes.
+        ValueError: If the output is ambiguous or holds no relaxed codes.
     """
     relaxed = np.asarray(select_output(model, outputs, output))
     broken = np.flatnonzero(~np.isfinite(relaxed.astype("float32")).all(axis=1))

@@ -38,7 +38,7 @@ def in_words(error):
         error: An exception, of TensorFlow or any other.
 
     Returns:
-        A string.
+        A string without a final period, so that a message can continue.
 
     Example:
 
@@ -47,10 +47,10 @@ def in_words(error):
     ...     tf.io.decode_jpeg(b"<html>")
     ... except tf.errors.InvalidArgumentError as error:
     ...     print(in_words(error))
-    Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP required.
+    Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP required
     """
     if not _is_from_tensorflow(error):
-        return str(error) or type(error).__name__
+        return str(error).rstrip(".") or type(error).__name__
     message = _BEFORE_REASON.sub("", error.message or "")
     if root_error := _FIRST_ROOT_ERROR.search(message):
         message = root_error[1]
@@ -61,12 +61,12 @@ def in_words(error):
         message = " ".join(line for line in lines if not line.startswith("Detected at node"))
     # TensorFlow writes "PATH; No such file or directory".
     message = re.sub(r"; (?=[A-Z][a-z ]+$)", ": ", message.strip())
-    return " ".join(message.split()) or type(error).__name__
+    return " ".join(message.split()).rstrip(".") or type(error).__name__
 
 
 @contextlib.contextmanager
 def translated():
-    """Re-raises TensorFlow's errors as the Python errors they stand for.
+    """Re-raises TensorFlow's errors as the matching Python errors.
 
     A file that is gone or closed to the reader becomes an `OSError`, bad contents or values a
     `ValueError`, too little memory a `MemoryError`; a Python function of a `tf.data` pipeline raises

@@ -29,7 +29,7 @@ def export_saved_model(model, path, version=None, output=None):
         `pathlib.Path` of the version directory.
 
     Raises:
-        ValueError: If the model is not built, its input or codes cannot be told, or the version is
+        ValueError: If the model is not built, its input or codes cannot be identified, or the version is
             out of range.
         FileExistsError: If the version exists.
         OSError: If writing fails; nothing is left behind.

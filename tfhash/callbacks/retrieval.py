@@ -22,8 +22,8 @@ class RetrievalEvaluation(keras.callbacks.Callback):
             every epoch: a `tf.data.Dataset` or a `keras.utils.PyDataset`. Images and labels are
             read together, so the dataset may be shuffled.
         database: Items to search, likewise.
-        every: Evaluate every that many epochs, and after the last one. In between, the logs
-            lack these values.
+        every: Evaluate every that many epochs, and after the last one, an early one included if
+            the callback that stops is before this one. In between, the logs lack these values.
         radius: Hamming radius of the precision.
         batch_size: Images per step, where arrays are given.
         first_epoch: First epoch to evaluate, counted from 0. With the number of epochs of
@@ -79,7 +79,8 @@ class RetrievalEvaluation(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         if epoch < self.first_epoch:
             return
-        if (epoch + 1) % self.every and epoch + 1 != self.params["epochs"]:
+        is_last = epoch + 1 == self.params["epochs"] or self.model.stop_training
+        if (epoch + 1) % self.every and not is_last:
             return
         (queries, query_labels, bits), (database, database_labels, _) = (
             encoding.encode_with_labels(self.model, data, self.output, self.batch_size)

@@ -169,6 +169,10 @@ class TwoStageTraining(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs["stage"] = self._stage_number()
+        # Already here, so that callbacks which look at the last epoch know that it is the last.
+        fine_tuned = epoch + 1 - self._pretrain_end
+        if self.model.stage == "finetune" and fine_tuned == self._finetune_epochs():
+            self.model.stop_training = True
 
     def finish_epoch(self, epoch, logs):
         """Records an epoch after all other callbacks have seen its end."""
@@ -176,7 +180,8 @@ class TwoStageTraining(keras.callbacks.Callback):
         # Since the end of the epoch before, because other callbacks may work between the two.
         before, self._clock = self._clock, time.perf_counter()
         self.seconds += self._clock - before
-        self._stop_early(epoch)
+        if self.model.stage == "pretrain":
+            self._end_pretraining_early(epoch)
         if self.pretrained_weights and epoch + 1 == self._pretrain_end:
             with files.atomic_write(self.pretrained_weights) as temporary:
                 self.model.uncompiled_copy().save_weights(temporary)
@@ -194,13 +199,12 @@ class TwoStageTraining(keras.callbacks.Callback):
         self._restore_history()
         self._others = None
 
-    def _stop_early(self, epoch):
+    def _finetune_epochs(self):
+        return self.params["epochs"] - self.pretrain_epochs
+
+    def _end_pretraining_early(self, epoch):
         """Turns an early stop of pre-training into its end, and keeps fine-tuning as long as planned."""
-        finetune_epochs = self.params["epochs"] - self.pretrain_epochs
-        if self.model.stage == "finetune":
-            if epoch + 1 - self._pretrain_end == finetune_epochs:
-                self.model.stop_training = True
-            return
+        finetune_epochs = self._finetune_epochs()
         callback = stock_callbacks.early_stopping_at(self._others, epoch)
         if callback is None or not self.model.stop_training or finetune_epochs <= 0:
             return
@@ -215,7 +219,7 @@ class TwoStageTraining(keras.callbacks.Callback):
             )
 
     def _continues(self, stage, epoch):
-        """Whether the model is in the middle of the stage already, with an optimizer to go on with."""
+        """Whether the model is in the middle of the stage already, with an optimizer to continue with."""
         was_loaded = self.model.weights_loaded > self._loaded_before
         has_trained = epoch > 0 and int(self.model.optimizer.iterations) > 0
         return stage == self.model.stage and (was_loaded or has_trained)

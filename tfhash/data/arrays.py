@@ -93,7 +93,7 @@ class PartlyLabeledBatches(ArrayBatches):
     """Training batches of arrays in which some images have no label, one epoch at a time.
 
     An epoch takes the images that have a label, over and over until it is as long as one of all
-    images. `tfhash.callbacks.SelfTraining` gives labels to the others as training goes on. Train with
+    images. `tfhash.callbacks.SelfTraining` labels the others during training. Train with
     `fit(batches, shuffle=False)`, without `steps_per_epoch`: Keras then asks for the batches of an
     epoch after it has begun.
 

@@ -41,7 +41,7 @@ class Augmentation:
                 )
 
     def __call__(self, images, seed):
-        """A batch of images, each changed in a way of its own.
+        """A batch of images, each augmented independently.
 
         Args:
             images: NumPy `[n, height, width, channels]`; it stays as it is.

@@ -10,7 +10,7 @@ FEWEST_SIMILAR_ITEMS = 1.0
 # Items of one class in a batch of classes x items, and the fewest classes in a batch.
 ITEMS_PER_CLASS, FEWEST_CLASSES = 8, 2
 
-# Anchors that stand for all when the pairs of a multi-hot dataset are counted.
+# Anchors sampled to estimate the pairs of a multi-hot dataset.
 SAMPLED_ANCHORS = 1_000
 
 

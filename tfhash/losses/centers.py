@@ -36,7 +36,7 @@ def class_centers(num_classes, bits, seed=0):
     """
     if num_classes > 2**bits:
         raise ValueError(
-            "`num_classes` must be at most 2**bits, for every class to have a center of its own. "
+            "`num_classes` must be at most 2**bits, so that each class has a distinct center. "
             f"Received: num_classes={num_classes} and bits={bits}"
         )
     rng = np.random.default_rng(seed)

@@ -26,7 +26,7 @@ def num_replicas():
 def gather(*tensors):
     """Joins tensors with those of the other replicas.
 
-    Gradients flow back to all replicas: where each adds the loss of its own items, every code gets
+    Gradients flow back to all replicas: where each adds the loss of its items, every code gets
     the gradient of the whole batch.
 
     Args:

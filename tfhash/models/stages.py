@@ -23,7 +23,7 @@ class StagedModel(keras.Model):
 
     The stage is part of the model's state: it is saved with the weights, and loading weights enters
     the stage in which they were saved, with an optimizer that fits. Callbacks read `stage` and begin
-    another by `begin_stage`; none keeps a stage of its own.
+    another by `begin_stage`; none keeps a copy of the stage.
 
     A subclass has the attributes `backbone`, `hashing`, `classifier` and `num_classes`, and returns
     `{"codes": ..., "logits": ...}` when called.
@@ -266,7 +266,7 @@ class StagedModel(keras.Model):
         return self.get_metrics_result()
 
     def get_metrics_result(self):
-        """The metrics of the stage, with its loss under a name of its own beside `loss`.
+        """The metrics of the stage, with its loss under a separate name beside `loss`.
 
         Monitor `pretrain_loss` or `finetune_loss` (with `mode="min"`) to look at one stage alone.
         """
