@@ -20,7 +20,7 @@ CC = pathlib.Path("tfhash_ops/cc")
 # Compiled ops work with exactly the TensorFlow version they were compiled against.
 SUPPORTED_TENSORFLOW = "tensorflow~=2.21.0"
 REQUIREMENTS = [
-    "keras>=3.12,<3.16",  # tfhash.keras_private uses private names, tested up to 3.15
+    "keras>=3.15,<3.16",  # tfhash.keras_private uses private names, tested with 3.15
     "numpy",
     "absl-py",
     "tensorflow-datasets>=4.9.9",

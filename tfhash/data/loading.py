@@ -28,15 +28,8 @@ def load(
     in one split, whatever their names. The other protocols, and datasets of tensorflow-datasets,
     are divided by item.
 
-    | protocol | queries | training | database |
-    | --- | --- | --- | --- |
-    | `official` | the dataset's test split, else a share | the rest | the rest |
-    | `cnnh` | 100 of each class | 500 of each class | all but the queries |
-    | `cnnh54k` | 100 of each class | 500 of each class | all but queries and training |
-    | `unseen` | official, some classes | official, the other classes | official, as the queries |
-
     Validation items are a share of the training items; under `official` and `cnnh` they are in
-    the database. Under `unseen`, three classes of ten are held out from training.
+    the database. docs/protocols.md describes the protocols.
 
     A folder holds one subfolder per class, or `train/CLASS` with `val/CLASS` and `test/CLASS` in
     their usual spellings, which is taken as the official split. Images are found at any depth, and
