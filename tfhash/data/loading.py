@@ -26,10 +26,7 @@ def load(
     the database. Validation items are held out from training, to choose by without looking at the
     queries. Under `official`, digits and folders are divided by content, so copies of an image stay
     in one split, whatever their names. The other protocols, and datasets of tensorflow-datasets,
-    are divided by item.
-
-    Validation items are a share of the training items; under `official` and `cnnh` they are in
-    the database. docs/protocols.md describes the protocols.
+    are divided by item. docs/protocols.md describes the protocols.
 
     A folder holds one subfolder per class, or `train/CLASS` with `val/CLASS` and `test/CLASS` in
     their usual spellings, which is taken as the official split. Images are found at any depth, and

@@ -9,7 +9,7 @@ import difflib
 import pathlib
 import types
 
-# How items are divided; `tfhash.data.load` documents the protocols in full.
+# How items are divided, in a line each; docs/protocols.md describes the protocols in full.
 PROTOCOLS = {
     "official": "the dataset's own test split as queries, or a share of the items where it has "
     "none; everything else is trained on and searched",
