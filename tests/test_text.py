@@ -9,7 +9,8 @@ from tfhash.text import listing, printable
         ("photos", "photos"),
         ("a\r\nb\tc", "a  b c"),
         ("\x1b[31mred", " [31mred"),
-        ("\udcff.png", "\\udcff.png"),  # a file name that is not valid UTF-8
+        ("\udcff.png", "\\xff.png"),  # a file name that is not valid UTF-8
+        ("\ud800.png", "\\ud800.png"),
         ("猫", "猫"),
         ("", ""),
     ],

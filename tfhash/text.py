@@ -3,6 +3,21 @@
 import unicodedata
 
 
+def escaped(text):
+    r"""Text whose undecodable bytes, as file names may hold, are escaped so that it can be printed.
+
+    Example:
+
+    >>> import os
+    >>> escaped(os.fsdecode(b"caf\xe9.jpg"))
+    'caf\\xe9.jpg'
+    """
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # other surrogates, which no file name holds
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def printable(name, longest=60):
     """A name on one line, without control characters, shortened in the middle.
 
@@ -18,7 +33,7 @@ def printable(name, longest=60):
     >>> printable("two\\nlines"), printable("a" * 99, longest=7)
     ('two lines', 'aaa…aaa')
     """
-    name = str(name).encode("utf-8", "backslashreplace").decode("utf-8")
+    name = escaped(str(name))
     name = "".join(" " if unicodedata.category(c) in ("Cc", "Cf", "Zl") else c for c in name)
     if len(name) <= longest:
         return name
@@ -26,13 +41,13 @@ def printable(name, longest=60):
     return f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
 
 
-def listing(names, most=10):
-    """The first names of a list, and how many more there are.
+def listing(names, most=5):
+    """The first names of a list, each on one line, and how many more there are.
 
     Example:
 
     >>> listing(["cat", "dog", "eel"], most=2)
     'cat, dog and 1 more'
     """
-    shown = ", ".join(printable(name) for name in names[:most])
+    shown = ", ".join(printable(name, longest=200) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"

@@ -11,8 +11,9 @@ from tfhash.data.scan import scan as _scan
 from tfhash.data.sources import FileSource
 from tfhash.data.split import Split
 from tfhash.data.splits import Splits
-from tfhash.data.summary import LeftOut, listing
+from tfhash.data.summary import LeftOut
 from tfhash.data.walk import walk
+from tfhash.text import listing
 
 
 def load_classes(path, image_shape, query_fraction, validation_fraction, skip_broken):

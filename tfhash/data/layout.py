@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from tfhash.data.summary import listing
+from tfhash.text import listing
 
 # Usual spellings of the parts, in lower case.
 SPELLINGS = {

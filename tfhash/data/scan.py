@@ -11,8 +11,9 @@ import tensorflow as tf
 from tfhash.data import formats
 from tfhash.data.content import digest
 from tfhash.data.decoding import decode_image
-from tfhash.data.summary import LeftOut, Summary, listing, printable
+from tfhash.data.summary import LeftOut, Summary
 from tfhash.errors import in_words
+from tfhash.text import escaped, listing
 
 # A 16-bit image whose largest value is below this uses the lower 12 bits alone.
 TWELVE_BITS = 2**12
@@ -62,7 +63,7 @@ def scan(root, walked, names, skip_broken):
     total = len(names) + sum(item.is_broken for item in walked.left_out)
     if broken and not skip_broken:
         raise ValueError(
-            printable(
+            escaped(
                 f"{len(broken)} of {total} image files in {root} cannot be read: "
                 f"{listing(broken)}. Remove them, or pass skip_broken to leave them out"
             )

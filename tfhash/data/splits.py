@@ -7,7 +7,8 @@ import numpy as np
 
 from tfhash.data.content import digest
 from tfhash.data.split import Split
-from tfhash.data.summary import Summary, listing, printable
+from tfhash.data.summary import Summary
+from tfhash.text import escaped, listing
 
 PARTS = ("train", "validation", "queries", "database")
 
@@ -47,13 +48,13 @@ class Splits:
     def __repr__(self):
         lines = [
             f"Splits of {self.source}, protocol {self.protocol}",
-            f"  {len(self.classes)} classes: {listing(self.classes)}",
+            f"  {len(self.classes)} classes: {listing(self.classes, most=10)}",
             f"  images: {' x '.join(map(str, self.image_shape))}, uint8",
             *(f"  {part}: {len(getattr(self, part)):,} items" for part in PARTS),
         ]
         if self.summary.left_out:
             lines.append(f"  left out: {len(self.summary.left_out):,} files; see summary")
-        return printable("\n".join(lines))
+        return escaped("\n".join(lines))
 
     @property
     def image_shape(self):

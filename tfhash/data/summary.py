@@ -3,8 +3,8 @@
 import collections
 import dataclasses
 
-# Files that a summary names for each reason.
-NAMED = 5
+from tfhash.text import escaped, listing
+
 # Broken files that a summary names.
 NAMED_BROKEN = 20
 
@@ -58,7 +58,8 @@ class Summary:
     def __str__(self):
         lines = []
         if broken := self.broken:
-            lines.append(f"left out {len(broken):,} broken files:")
+            files = "file" if len(broken) == 1 else "files"
+            lines.append(f"left out {len(broken):,} broken {files}:")
             lines += [f"  {line}" for line in broken[:NAMED_BROKEN]]
             if len(broken) > NAMED_BROKEN:
                 lines.append(f"  and {len(broken) - NAMED_BROKEN:,} more")
@@ -74,24 +75,4 @@ class Summary:
         if lines:
             formats = ", ".join(f"{count:,} {name}" for name, count in self.taken.items())
             lines.insert(0, f"took {sum(self.taken.values()):,} images: {formats}")
-        return printable("\n".join(lines))
-
-
-def listing(names, most=NAMED):
-    """The first names, and how many more there are.
-
-    >>> listing(["a", "b", "c"], most=2)
-    'a, b and 1 more'
-    """
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
-
-
-def printable(text):
-    r"""Text whose undecodable bytes of file names are escaped, so that it can be printed.
-
-    >>> import os
-    >>> printable(os.fsdecode(b"caf\xe9.jpg"))
-    'caf\\xe9.jpg'
-    """
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return escaped("\n".join(lines))

@@ -134,7 +134,7 @@ def align(rows):
 
 def classes_in_words(class_names):
     """How many classes there are, and the first names."""
-    return f"{len(class_names):,} classes: {listing(class_names)}"
+    return f"{len(class_names):,} classes: {listing(class_names, most=10)}"
 
 
 def _words(name):

@@ -1,4 +1,4 @@
-"""The files of a run. Nothing else reads or writes `run.json` and `report.json`.
+"""The files of a run: the one reader and writer of its `run.json` and `report.json`.
 
 Imports neither Keras nor TensorFlow until a model is saved or loaded.
 """
