@@ -7,6 +7,7 @@ COMMANDS = {
     "train": "learn binary codes from labeled images",
     "evaluate": "measure how well the codes of a model retrieve",
     "encode": "turn images into packed codes",
+    "dedupe": "find copies and look-alikes in a folder",
     "export": "write a model as a SavedModel for TensorFlow Serving",
 }
 

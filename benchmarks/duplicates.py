@@ -1,0 +1,157 @@
+"""Speed of the join of codes within a radius, and its exactness.
+
+Codes are random, with planted duplicates, or lie in clusters as learned codes do. On a part of the
+codes, all pairs are compared one by one and must be the pairs of the join. Times are of whole calls
+of `tfhash.index.duplicates`, from packed codes in NumPy to the result.
+
+    python benchmarks/duplicates.py --output=benchmarks/results/duplicates-zen4.json
+"""
+
+import resource
+import time
+
+import numpy as np
+from absl import app, flags
+from tables import header, row, spread
+
+import tfhash_ops
+from tfhash import files
+from tfhash.experiments import environment
+from tfhash.index import duplicates
+
+FLAGS = flags.FLAGS
+flags.DEFINE_multi_string(
+    "random",
+    ["1000000:64:2", "10000000:64:2", "10000000:64:3", "10000000:64:4", "1000000:256:8"],
+    "Joins of random codes, ITEMS:BITS:RADIUS.",
+)
+flags.DEFINE_multi_string(
+    "clustered",
+    ["1000000:48:2", "1000000:64:2", "1000000:64:4", "10000000:64:2"],
+    "Joins of clustered codes, ITEMS:BITS:RADIUS.",
+)
+flags.DEFINE_integer("planted", 1_000, "Duplicates planted at each distance up to the radius + 1.")
+flags.DEFINE_integer("cluster", 1_000, "Codes in a cluster.", lower_bound=1)
+flags.DEFINE_float("spread", 0.08, "Share of the bits in which a code differs from its cluster's.")
+flags.DEFINE_integer("compared", 200_000, "Codes of which all pairs are compared one by one.")
+flags.DEFINE_integer("threads", 2, "Threads.", lower_bound=1)
+flags.DEFINE_integer("repeats", 5, "Times that each join runs.", lower_bound=1)
+flags.DEFINE_integer("seed", 0, "Seed of the codes.")
+flags.DEFINE_string("output", None, "Result file.", required=True)
+
+SETTINGS = ("planted", "cluster", "spread", "compared", "threads", "repeats", "seed")
+
+
+def main(_):
+    report = {
+        "settings": {name: FLAGS[name].value for name in SETTINGS},
+        "unit": "seconds of each call; peak_bytes is the most memory that the process had",
+        "kernel": tfhash_ops.cpu_kernel(),
+        **environment.describe([]),
+        "joins": [],
+    }
+    print(f"{report['machine']['processor']}, kernel {report['kernel']}, {FLAGS.threads} threads")
+    names = ["codes", "items", "bits", "radius", "pairs", "s, pairs", "s, groups"]
+    print("\nSeconds: median (min to max)\n")
+    print(header(names), end="")
+    for kind, make in (("random", make_random), ("clustered", make_clustered)):
+        for case in FLAGS[kind].value:
+            items, bits, radius = map(int, case.split(":"))
+            cell = {"codes": kind, **join(make(items, bits, radius), bits, radius)}
+            report["joins"].append(cell)
+            seconds = [spread(cell["seconds"][name]) for name in ("pairs", "groups")]
+            print(row([kind, items, bits, radius, cell["pairs"], *seconds]), end="", flush=True)
+    files.write_json(FLAGS.output, report)
+
+
+def join(codes, bits, radius):
+    """Checks a join on a part of the codes, then times all of it."""
+    compared = check(codes[: FLAGS.compared], bits, radius)
+    options = {"threads": FLAGS.threads}
+    calls = {
+        "pairs": lambda: duplicates.count_pairs(codes, bits, radius, **options),
+        "groups": lambda: len(duplicates.groups(codes, bits, radius, **options)),
+    }
+    found, seconds = {}, {name: [] for name in calls}
+    for _ in range(FLAGS.repeats):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            found[name] = call()
+            seconds[name].append(time.perf_counter() - started)
+    if FLAGS.planted and bits == 64:
+        check_planted(codes, bits, radius)
+    return {
+        "items": len(codes),
+        "bits": bits,
+        "radius": radius,
+        **found,
+        "compared": compared,
+        "seconds": seconds,
+        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    }
+
+
+def check(codes, bits, radius):
+    """Compares the pairs of a join with those of a comparison of all pairs; returns their number."""
+    expected = []
+    words = as_words(codes)
+    for first in range(len(codes)):
+        distances = np.bitwise_count(words[first + 1 :] ^ words[first]).sum(axis=1, dtype="int32")
+        near = np.flatnonzero(distances <= radius)
+        rows = np.full(len(near), first), first + 1 + near, distances[near]
+        expected.append(np.stack(rows))
+    found = duplicates.pairs(codes, bits, radius, threads=FLAGS.threads)
+    np.testing.assert_array_equal(np.stack(found), np.concatenate(expected, axis=1))
+    return {"codes": len(codes), "pairs": len(found.first)}
+
+
+def check_planted(codes, bits, radius):
+    """Raises unless the join finds all pairs planted within the radius."""
+    found = duplicates.pairs(codes, bits, radius, threads=FLAGS.threads)
+    keys = found.first * len(codes) + found.second
+    first, second, distances = planted(len(codes), radius)
+    wanted = (first * len(codes) + second)[distances <= radius]
+    assert np.isin(wanted, keys).all(), "planted pairs are missing"
+
+
+def planted(items, radius):
+    """Pairs to plant: item i of the first half and a copy in the second half, and their distance."""
+    count = min(FLAGS.planted * (radius + 2), items // 2)
+    first = np.arange(count) * (items // 2 // max(count, 1))
+    return first, items - 1 - first, np.arange(count) % (radius + 2)
+
+
+def make_random(items, bits, radius):
+    rng = np.random.default_rng([FLAGS.seed, items, bits])
+    codes = rng.integers(0, 256, (items, -(-bits // 8)), "uint8")
+    codes[:, -1] >>= -bits % 8  # padding bits are zero
+    return plant(codes, bits, radius, rng)
+
+
+def make_clustered(items, bits, radius):
+    """Each code differs from its cluster's in some bits, drawn with replacement."""
+    rng = np.random.default_rng([FLAGS.seed, items, bits, 1])
+    centers = make_random(-(-items // FLAGS.cluster), bits, -2)
+    codes = centers[rng.integers(0, len(centers), items)]
+    for _ in range(round(FLAGS.spread * bits)):
+        bit = rng.integers(0, bits, items)
+        codes[np.arange(items), bit // 8] ^= (1 << bit % 8).astype("uint8")
+    return plant(codes, bits, radius, rng)
+
+
+def plant(codes, bits, radius, rng):
+    for first, second, distance in zip(*planted(len(codes), radius)):
+        codes[second] = codes[first]
+        for bit in rng.choice(bits, distance, replace=False):
+            codes[second, bit // 8] ^= np.uint8(1 << bit % 8)
+    return codes
+
+
+def as_words(codes):
+    """The same bytes as the longest words that fit."""
+    length = max(size for size in (1, 2, 4, 8) if codes.shape[1] % size == 0)
+    return codes.view(f"uint{8 * length}")
+
+
+if __name__ == "__main__":
+    app.run(main)
