@@ -199,7 +199,7 @@ def library(name, folders, files=(), libraries=()):
 
 
 # These do not depend on TensorFlow, except for the headers of XLA's foreign function interface.
-libraries = [library("tfhash_core", ["core", "ffi", "index"])]
+libraries = [library("tfhash_core", ["core", "index", "join", "ffi"])]
 handlers = ["tfhash_core"]
 if builds_cuda():
     libraries.append(library("tfhash_cuda", ["cuda"], ["core/checks.cc"]))

@@ -1,4 +1,4 @@
-"""The C++ tests of the core pass under sanitizers, and in emulation of other CPUs."""
+"""The C++ tests of the core and of the index pass under sanitizers, those of the core in emulation of other CPUs."""
 
 import concurrent.futures
 import os
@@ -8,26 +8,34 @@ import subprocess
 
 import pytest
 
-CORE = pathlib.Path(__file__).parents[1] / "tfhash_ops" / "cc" / "core"
+CC = pathlib.Path(__file__).parents[1] / "tfhash_ops" / "cc"
+CORE, INDEX = CC / "core", CC / "index"
 # The slowest to compile first.
 SOURCES = sorted(CORE.glob("*.cc"), key=lambda path: not path.match("kernel_*"))
+INDEX_SOURCES = sorted(INDEX.glob("*.cc"))
 # For instruction sets that this CPU may lack.
 SIMDE = pathlib.Path("/usr/include/simde/x86/avx512.h")
 ARM = "aarch64-linux-gnu-g++"
 
 
-def build(compiler, target, *flags):
+def build(compiler, target, *flags, with_index=False):
+    """Builds the test of the core; with the index, the test of that, too, at `<target>_index`."""
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler} on this machine")
-    command = [compiler, "-std=c++17", "-pthread", *flags]
-    objects = [target.with_name(f"{source.stem}.o") for source in SOURCES]
+    command = [compiler, "-std=c++17", "-pthread", f"-I{CC}", *flags]
+    sources = [*SOURCES, *INDEX_SOURCES] if with_index else SOURCES
+    objects = {source: target.with_name(f"{source.stem}.o") for source in sources}
 
-    def compile_source(source, path):
-        run(*command, "-c", source, "-o", path)
+    def compile_source(source):
+        run(*command, "-c", source, "-o", objects[source])
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(compile_source, SOURCES, objects))
-    run(*command, *objects, "-o", target)
+        list(pool.map(compile_source, sources))
+    run(*command, *(objects[source] for source in SOURCES), "-o", target)
+    if with_index:
+        tested = [source for source in SOURCES if not source.stem.endswith("_test")]
+        linked = [objects[source] for source in (*tested, *INDEX_SOURCES)]
+        run(*command, *linked, "-o", target.with_name(f"{target.name}_index"))
     return target
 
 
@@ -45,12 +53,16 @@ def check(*command):
 
 def test_every_kernel_of_this_cpu_passes_under_address_and_undefined_behavior_sanitizers(tmp_path):
     flags = ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    assert "kernel scalar\n" in check(build("g++", tmp_path / "test", *flags))
+    test = build("g++", tmp_path / "test", *flags, with_index=True)
+    assert "kernel scalar\n" in check(test)
+    check(f"{test}_index")
 
 
 def test_concurrent_searches_pass_under_the_thread_sanitizer(tmp_path):
     flags = ["-O1", "-fsanitize=thread"]
-    check(build("g++", tmp_path / "test", *flags), "threads")
+    test = build("g++", tmp_path / "test", *flags, with_index=True)
+    check(test, "threads")
+    check(f"{test}_index", "threads")
 
 
 def test_the_avx512_kernel_passes_in_emulation(tmp_path):
@@ -74,4 +86,4 @@ def test_the_core_compiles_without_warnings(tmp_path):
     flags = ["-O0", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-fsyntax-only"]
     if shutil.which("g++") is None:
         pytest.skip("no g++ on this machine")
-    run("g++", "-std=c++17", *flags, *SOURCES)
+    run("g++", "-std=c++17", f"-I{CC}", *flags, *SOURCES, *INDEX_SOURCES)

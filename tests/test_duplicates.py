@@ -244,7 +244,7 @@ def test_the_cpp_test_of_the_join_passes_under_sanitizers(tmp_path, sanitizers):
     if shutil.which("g++") is None:
         pytest.skip("no g++ on this machine")
     # All that the join is made of.
-    patterns = ("core/parallel.cc", "index/join*.cc", "index/near_*.cc")
+    patterns = ("core/parallel.cc", "join/*.cc")
     sources = [path for pattern in patterns for path in sorted(CC.glob(pattern))]
     flags = ["-std=c++17", "-pthread", "-O1", f"-fsanitize={sanitizers}", f"-I{CC}"]
     flags.append("-fno-sanitize-recover=all")

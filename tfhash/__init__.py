@@ -8,7 +8,7 @@
 
 `import tfhash` imports neither Keras nor TensorFlow; after it, `keras.saving.load_model` finds all
 classes of tfhash. A module imports only from those before it: `codes`, `labels`, `files`, `errors`,
-`pixels`, `losses`, `data`, `layers`, `metrics`, `optimizers`, `models`, `encoding`, `callbacks`,
+`pixels`, `losses`, `data`, `index`, `layers`, `metrics`, `optimizers`, `models`, `encoding`, `callbacks`,
 `export`, `plots`, `experiments`, `cli`.
 """
 
@@ -19,8 +19,8 @@ from tfhash._registration import register_with_keras
 __version__ = "0.1.0"
 
 _MODULES = (
-    "callbacks", "codes", "data", "encoding", "errors", "experiments", "export", "files", "labels",
-    "layers", "losses", "metrics", "models", "optimizers", "pixels", "plots",
+    "callbacks", "codes", "data", "encoding", "errors", "experiments", "export", "files", "index",
+    "labels", "layers", "losses", "metrics", "models", "optimizers", "pixels", "plots",
 )  # fmt: skip
 
 register_with_keras()

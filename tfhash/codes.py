@@ -8,7 +8,9 @@ stored as 1, and padding bits are 0. That is `numpy.packbits(..., bitorder="litt
 
 import operator
 
-from keras import ops
+import numpy as np
+
+# Keras is imported by the functions that compute with it: an index needs the layout alone.
 
 
 def check_bits(bits):
@@ -71,6 +73,8 @@ def binarize(relaxed):
     >>> ops.convert_to_numpy(binarize(np.array([[0.3, -0.2, 0.0]]))).tolist()
     [[1, -1, 1]]
     """
+    from keras import ops
+
     return ops.cast(ops.where(_is_positive(relaxed), 1, -1), "int8")
 
 
@@ -93,6 +97,8 @@ def pack(codes):
     >>> ops.convert_to_numpy(pack(np.array([[1., -1., 1., 1., -1., -1., -1., -1., 1.]])))
     array([[13,  1]], dtype=uint8)
     """
+    from keras import ops
+
     codes = ops.convert_to_tensor(codes)
     bits = codes.shape[-1] if len(codes.shape) else None
     if not bits:
@@ -127,6 +133,8 @@ def unpack(packed, bits):
     >>> ops.convert_to_numpy(unpack(np.array([[13, 1]], "uint8"), bits=9))
     array([[ 1, -1,  1,  1, -1, -1, -1, -1,  1]], dtype=int8)
     """
+    from keras import ops
+
     packed = ops.convert_to_tensor(packed)
     check_packed(packed, bits)
     length = packed_length(bits)
@@ -136,9 +144,61 @@ def unpack(packed, bits):
     return ops.cast(2 * flat[..., :bits] - 1, "int8")
 
 
+def as_packed(codes, bits, name="codes"):
+    """Converts codes in any of their forms to packed ones, without Keras.
+
+    Args:
+        codes: Packed codes, `uint8 [n, ceil(bits / 8)]`; or booleans or signs -1 and +1 of any other
+            type, `[n, bits]`.
+        bits: Number of bits of a code.
+        name: What an error calls the codes.
+
+    Returns:
+        NumPy `uint8 [n, ceil(bits / 8)]`, contiguous; the array itself if it is one.
+
+    Raises:
+        ValueError: If the shape does not fit `bits`, a padding bit is 1, or a sign is neither -1
+            nor +1.
+
+    Example:
+
+    >>> as_packed(np.array([[True, False, True]]), bits=3)
+    array([[5]], dtype=uint8)
+    >>> as_packed(np.array([[1, -1, 1]]), bits=3)
+    array([[5]], dtype=uint8)
+    """
+    codes = np.asarray(codes)
+    length = packed_length(bits)
+    is_packed = codes.dtype == np.uint8
+    if codes.ndim != 2 or codes.shape[1] != (length if is_packed else bits):
+        raise ValueError(
+            f"`{name}` of {bits} bits must be packed, uint8 [n, {length}], or booleans or signs "
+            f"[n, {bits}]. Received: {codes.dtype} of shape {codes.shape}"
+        )
+    if not is_packed:
+        ones = codes if codes.dtype == bool else codes == 1
+        if codes.dtype != bool and not np.all(ones | (codes == -1)):
+            raise ValueError(
+                f"`{name}` of type {codes.dtype} must be signs, -1 or +1. Binarize relaxed codes "
+                "with tfhash.codes.pack"
+            )
+        return np.packbits(ones, axis=1, bitorder="little")
+    if bits % 8 and np.any(codes[:, -1] >> (bits % 8)):
+        row = int(np.argmax(codes[:, -1] >> (bits % 8) != 0))
+        raise ValueError(
+            f"the padding bits of `{name}` of {bits} bits must be zero. Received: a padding bit "
+            f"that is 1 in row {row}"
+        )
+    return np.ascontiguousarray(codes)
+
+
 def _is_positive(codes):
+    from keras import ops
+
     return ops.greater_equal(codes, 0)
 
 
 def _place_values():
+    from keras import ops
+
     return ops.convert_to_tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype="int32")

@@ -17,7 +17,7 @@ from tfhash_ops import library, messages
 # for each part of the items.
 MOST_EDGES = 2**24
 
-# As in cc/index/join_api.h.
+# As in cc/join/join_api.h.
 _DONE, _OUT_OF_MEMORY, _CANCELLED = range(3)
 
 # Items are numbered by 32 bits.

@@ -1,4 +1,4 @@
-#include "join_distinct.h"
+#include "join/join_distinct.h"
 
 #include <algorithm>
 #include <cstring>

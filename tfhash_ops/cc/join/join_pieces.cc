@@ -1,4 +1,4 @@
-#include "join_pieces.h"
+#include "join/join_pieces.h"
 
 #include <algorithm>
 #include <cmath>

@@ -3,7 +3,7 @@
 // A standalone program, so that it can run under sanitizers. Prints each claim that does not hold, and
 // exits with status 1 if there is any.
 
-#include "join_api.h"
+#include "join/join_api.h"
 
 #include <algorithm>
 #include <atomic>
@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "core/hamming.h"
-#include "near_items.h"
+#include "join/near_items.h"
 
 namespace tfhash::join {
 namespace {

@@ -1,4 +1,4 @@
-#include "join.h"
+#include "join/join.h"
 
 #include <algorithm>
 #include <array>
@@ -8,8 +8,8 @@
 #include <numeric>
 #include <utility>
 
-#include "near_pairs.h"
-#include "join_pieces.h"
+#include "join/near_pairs.h"
+#include "join/join_pieces.h"
 
 namespace tfhash::join {
 namespace {

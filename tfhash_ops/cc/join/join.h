@@ -6,15 +6,15 @@
 // of the codes are counted.
 // A pair that agrees in many pieces meets in many buckets, and counts in the first of them alone.
 
-#ifndef TFHASH_OPS_CC_INDEX_JOIN_H_
-#define TFHASH_OPS_CC_INDEX_JOIN_H_
+#ifndef TFHASH_OPS_CC_JOIN_JOIN_H_
+#define TFHASH_OPS_CC_JOIN_JOIN_H_
 
 #include <atomic>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "join_threads.h"
+#include "join/join_threads.h"
 
 namespace tfhash::join {
 
@@ -47,4 +47,4 @@ void JoinDistinct(const std::string& kernel, const std::vector<uint64_t>& codes,
 
 }  // namespace tfhash::join
 
-#endif  // TFHASH_OPS_CC_INDEX_JOIN_H_
+#endif  // TFHASH_OPS_CC_JOIN_JOIN_H_

@@ -1,4 +1,4 @@
-#include "near_items.h"
+#include "join/near_items.h"
 
 #include <algorithm>
 #include <limits>

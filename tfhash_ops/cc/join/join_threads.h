@@ -1,7 +1,7 @@
 // Threads of one join, which no caller's pool runs.
 
-#ifndef TFHASH_OPS_CC_INDEX_JOIN_THREADS_H_
-#define TFHASH_OPS_CC_INDEX_JOIN_THREADS_H_
+#ifndef TFHASH_OPS_CC_JOIN_JOIN_THREADS_H_
+#define TFHASH_OPS_CC_JOIN_JOIN_THREADS_H_
 
 #include <condition_variable>
 #include <cstdint>
@@ -80,4 +80,4 @@ class JoinThreads {
 
 }  // namespace tfhash::join
 
-#endif  // TFHASH_OPS_CC_INDEX_JOIN_THREADS_H_
+#endif  // TFHASH_OPS_CC_JOIN_JOIN_THREADS_H_

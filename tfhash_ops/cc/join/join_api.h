@@ -1,7 +1,7 @@
 // The join as C functions, for Python. None throws.
 
-#ifndef TFHASH_OPS_CC_INDEX_JOIN_API_H_
-#define TFHASH_OPS_CC_INDEX_JOIN_API_H_
+#ifndef TFHASH_OPS_CC_JOIN_JOIN_API_H_
+#define TFHASH_OPS_CC_JOIN_JOIN_API_H_
 
 #include <cstdint>
 
@@ -44,4 +44,4 @@ int32_t TfhashJoinGroups(const TfhashJoinInput* input, int64_t* groups, int32_t*
                          int32_t* farthest);
 }
 
-#endif  // TFHASH_OPS_CC_INDEX_JOIN_API_H_
+#endif  // TFHASH_OPS_CC_JOIN_JOIN_API_H_

@@ -4,8 +4,8 @@
 // of them, so that they agree in k pieces at least. Codes that agree in no such set of pieces need no
 // comparison.
 
-#ifndef TFHASH_OPS_CC_INDEX_JOIN_PIECES_H_
-#define TFHASH_OPS_CC_INDEX_JOIN_PIECES_H_
+#ifndef TFHASH_OPS_CC_JOIN_JOIN_PIECES_H_
+#define TFHASH_OPS_CC_JOIN_JOIN_PIECES_H_
 
 #include <cstdint>
 #include <vector>
@@ -72,4 +72,4 @@ Plan MakePlan(const uint64_t* codes, int64_t count, int64_t bits, int64_t radius
 
 }  // namespace tfhash::join
 
-#endif  // TFHASH_OPS_CC_INDEX_JOIN_PIECES_H_
+#endif  // TFHASH_OPS_CC_JOIN_JOIN_PIECES_H_

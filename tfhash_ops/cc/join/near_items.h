@@ -1,7 +1,7 @@
 // Pairs and groups of items whose codes are within a radius.
 
-#ifndef TFHASH_OPS_CC_INDEX_NEAR_ITEMS_H_
-#define TFHASH_OPS_CC_INDEX_NEAR_ITEMS_H_
+#ifndef TFHASH_OPS_CC_JOIN_NEAR_ITEMS_H_
+#define TFHASH_OPS_CC_JOIN_NEAR_ITEMS_H_
 
 #include <atomic>
 #include <cstdint>
@@ -10,9 +10,9 @@
 #include <vector>
 
 #include "core/hamming.h"
-#include "join_distinct.h"
-#include "join.h"
-#include "join_threads.h"
+#include "join/join_distinct.h"
+#include "join/join.h"
+#include "join/join_threads.h"
 
 namespace tfhash::join {
 
@@ -83,4 +83,4 @@ void GroupItems(const Codes& codes, int64_t bits, int64_t radius, const JoinOpti
 
 }  // namespace tfhash::join
 
-#endif  // TFHASH_OPS_CC_INDEX_NEAR_ITEMS_H_
+#endif  // TFHASH_OPS_CC_JOIN_NEAR_ITEMS_H_

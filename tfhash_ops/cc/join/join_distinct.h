@@ -1,13 +1,13 @@
 // Codes without their repetitions.
 
-#ifndef TFHASH_OPS_CC_INDEX_JOIN_DISTINCT_H_
-#define TFHASH_OPS_CC_INDEX_JOIN_DISTINCT_H_
+#ifndef TFHASH_OPS_CC_JOIN_JOIN_DISTINCT_H_
+#define TFHASH_OPS_CC_JOIN_JOIN_DISTINCT_H_
 
 #include <cstdint>
 #include <vector>
 
 #include "core/hamming.h"
-#include "join_threads.h"
+#include "join/join_threads.h"
 
 namespace tfhash::join {
 
@@ -49,4 +49,4 @@ class Distinct {
 
 }  // namespace tfhash::join
 
-#endif  // TFHASH_OPS_CC_INDEX_JOIN_DISTINCT_H_
+#endif  // TFHASH_OPS_CC_JOIN_JOIN_DISTINCT_H_

@@ -1,7 +1,7 @@
 // Comparison of all codes of a tile, with the fastest instructions of this CPU.
 
-#ifndef TFHASH_OPS_CC_INDEX_NEAR_PAIRS_H_
-#define TFHASH_OPS_CC_INDEX_NEAR_PAIRS_H_
+#ifndef TFHASH_OPS_CC_JOIN_NEAR_PAIRS_H_
+#define TFHASH_OPS_CC_JOIN_NEAR_PAIRS_H_
 
 #include <cstdint>
 #include <string>
@@ -37,4 +37,4 @@ NearPairs NearPairsOf(const std::string& kernel, int64_t words);
 
 }  // namespace tfhash::join
 
-#endif  // TFHASH_OPS_CC_INDEX_NEAR_PAIRS_H_
+#endif  // TFHASH_OPS_CC_JOIN_NEAR_PAIRS_H_

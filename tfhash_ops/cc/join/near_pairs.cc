@@ -1,4 +1,4 @@
-#include "near_pairs.h"
+#include "join/near_pairs.h"
 
 #include <algorithm>
 

@@ -1,11 +1,11 @@
-#include "join_api.h"
+#include "join/join_api.h"
 
 #include <atomic>
 #include <memory>
 #include <new>
 
 #include "core/hamming.h"
-#include "near_items.h"
+#include "join/near_items.h"
 
 namespace {
 

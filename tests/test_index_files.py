@@ -1,0 +1,239 @@
+"""Indexes come back from files as they were, and damaged files are refused."""
+
+import json
+import os
+import struct
+
+import numpy as np
+import pytest
+from index_cases import check_search, check_within, make_codes
+
+import tfhash_ops
+import tfhash_ops.index as core
+from tfhash.index import DamagedFileError, HammingIndex, IndexFileError, OtherModelError, storage
+from tfhash.index.reference import NumpyIndex
+
+
+def make_index(rng, count=20_000, bits=32, layout="clustered", **options):
+    index = HammingIndex(bits, **options)
+    codes = make_codes(rng, count, bits, layout)
+    ids = index.add(codes, ids=rng.permutation(2 * count)[:count])
+    return index, codes, ids
+
+
+@pytest.mark.parametrize("mmap", [True, False])
+@pytest.mark.parametrize("compact", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 3_000, 30_000])
+@pytest.mark.parametrize("bits", [13, 64, 130])
+def test_an_index_comes_back_as_it_was(rng, tmp_path, bits, count, compact, mmap):
+    index, codes, ids = make_index(rng, count, bits, compact=compact, model="m")
+    index.add(codes[:5], names=["a", "b", "", "é", "\udcff"][: len(codes[:5])])
+    index.remove(ids[5:9])
+    codes, ids = index.items()
+    path = tmp_path / "index"
+    index.save(path)
+    loaded = HammingIndex.load(path, mmap=mmap)
+    for name in ("bits", "compact", "model", "names"):
+        assert getattr(loaded, name) == getattr(index, name)
+    np.testing.assert_array_equal(loaded.codes, codes)
+    np.testing.assert_array_equal(loaded.ids, ids)
+    loaded.verify()
+    queries = make_codes(rng, 3, bits)
+    check_search(loaded, queries, codes, ids, 10)
+    check_within(loaded, queries, codes, ids, 2)
+    # Ids go on, and what was loaded can be changed and saved over itself.
+    assert loaded.add(queries).tolist() == index.add(queries).tolist()
+    loaded.remove(ids[:7])
+    loaded.save(path)
+    again = HammingIndex.load(path)
+    np.testing.assert_array_equal(again.ids, loaded.ids)
+    np.testing.assert_array_equal(again.codes, loaded.codes)
+    check_search(loaded, queries, *loaded.items(), 3)
+
+
+def test_ids_go_on_after_an_index_became_empty(rng, tmp_path):
+    index, codes, ids = make_index(rng, 10)
+    index.remove(ids)
+    index.save(tmp_path / "index")
+    assert HammingIndex.load(tmp_path / "index").add(codes[:1]) == ids.max() + 1
+
+
+def test_an_index_can_be_read_without_the_compiled_library(rng, tmp_path, monkeypatch):
+    index, codes, ids = make_index(rng)
+    index.save(tmp_path / "index")
+    monkeypatch.setattr(tfhash_ops, "is_compiled", lambda: False)
+    loaded = HammingIndex.load(tmp_path / "index")
+    assert isinstance(loaded._core, NumpyIndex)
+    check_search(loaded, codes[:2], codes, ids, 5)
+
+
+def test_the_package_safetensors_reads_an_index(rng, tmp_path):
+    safetensors = pytest.importorskip("safetensors", reason="safetensors is not installed")
+    index, codes, ids = make_index(rng, model="m")
+    index.save(tmp_path / "index")
+    with safetensors.safe_open(tmp_path / "index", "numpy") as file:
+        metadata = file.metadata()
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    assert (metadata["format"], metadata["bits"], metadata["model"]) == ("tfhash.index", "32", "m")
+    np.testing.assert_array_equal(arrays["ids"], np.sort(ids))
+    np.testing.assert_array_equal(np.unique(arrays["codes"], axis=0), np.unique(codes, axis=0))
+
+
+def test_codes_of_another_model_are_refused_unless_asked_for(rng, tmp_path):
+    make_index(rng, 10, model="cats")[0].save(tmp_path / "index")
+    with pytest.raises(OtherModelError, match="come from the model 'cats'. Expected: 'dogs'"):
+        HammingIndex.load(tmp_path / "index", model="dogs")
+    assert len(HammingIndex.load(tmp_path / "index", model="cats")) == 10
+    assert len(HammingIndex.load(tmp_path / "index")) == 10
+
+
+def test_a_failed_save_leaves_the_old_file(rng, tmp_path, monkeypatch):
+    index, codes, _ = make_index(rng, 100)
+    index.save(tmp_path / "index")
+    before = (tmp_path / "index").read_bytes()
+    index.add(codes)
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left on device"):
+        index.save(tmp_path / "index")
+    assert (tmp_path / "index").read_bytes() == before
+    assert os.listdir(tmp_path) == ["index"]
+
+
+def test_files_that_are_no_index_are_refused_by_what_they_are(rng, tmp_path):
+    index, *_ = make_index(rng, 3_000)
+    index.save(tmp_path / "index")
+    content = (tmp_path / "index").read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    header = content[8 : 8 + length]
+    other = b'{"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}'
+    cases = [
+        (b"", "is cut off: it has 0 bytes"),
+        (content[:5], "is cut off: it has 5 bytes"),
+        (content[: 8 + length // 2], "is cut off: its header has"),
+        (content[:-1], "is cut off: it has"),
+        (content[: 8 + length], "is cut off: it has"),
+        (content + b"x", "is not an index of tfhash, or damaged: it has"),
+        (b"\x89PNG\r\n\x1a\n" + content, "does not begin with the length of a header"),
+        (struct.pack("<Q", 64) + b"\x00" * 64, "its header is not JSON"),
+        (struct.pack("<Q", 2) + b"[]", "its header is not an object of JSON"),
+        (struct.pack("<Q", 9000) + b"[" * 9000, "its header is not JSON"),
+        (struct.pack("<Q", len(other)) + other + b"x", "but another file of tensors"),
+        (content.replace(b'"version":"1"', b'"version":"2"'), "version 2 of the format, and this"),
+        (content.replace(b'"bits":"32"', b'"bits":"31"'), "its header has been changed"),
+        (content[:-1] + bytes([content[-1] ^ 1]), "the checksum of .* does not match"),
+    ]
+    assert header in content
+    for changed, message in cases:
+        (tmp_path / "changed").write_bytes(changed)
+        with pytest.raises(IndexFileError, match=message):
+            HammingIndex.load(tmp_path / "changed")
+    with pytest.raises(FileNotFoundError):
+        HammingIndex.load(tmp_path / "missing")
+
+
+def damage(content, rng):
+    """One of the ways in which files go bad."""
+    content = bytearray(content)
+    at, kind = int(rng.integers(len(content))), rng.integers(6)
+    if kind == 0:
+        return content[:at]
+    if kind == 1:
+        content[at] ^= 1 << rng.integers(8)
+    elif kind == 2:  # in the header
+        content[at % 900] ^= 1 << rng.integers(8)
+    elif kind == 3:
+        end = at + int(rng.integers(1, 5000))
+        content[at:end] = bytes(len(content[at:end]))
+        content += b"\0"  # zeros in place of zeros are no damage
+    elif kind == 4:
+        del content[at : at + int(rng.integers(1, 100))]
+    else:
+        content[at:at] = rng.bytes(int(rng.integers(1, 100)))
+    return content
+
+
+def test_thousands_of_damaged_files_are_all_refused(rng, tmp_path):
+    index, codes, _ = make_index(rng, 3_000, 64)
+    index.add(codes[:50], names=[f"{i}.png" for i in range(50)])
+    path = tmp_path / "index"
+    index.save(path)
+    content = path.read_bytes()
+    HammingIndex.load(path)
+    for _ in range(3_000):
+        path.write_bytes(damage(content, rng))
+        with pytest.raises(IndexFileError):
+            HammingIndex.load(path)
+
+
+@pytest.mark.skipif(not tfhash_ops.is_compiled(), reason="installed with TFHASH_BUILD_OPS=0")
+@pytest.mark.parametrize("layout", ["clustered", "random", "few"])
+def test_damaged_arrays_give_errors_or_wrong_answers_and_never_crash(
+    rng, tmp_path, layout, monkeypatch
+):
+    index, codes, _ = make_index(rng, 30_000, 60, layout)
+    index.save(tmp_path / "index")
+    # As for files so large that they are not checked when they are loaded.
+    monkeypatch.setattr(storage, "_CHECKED_BYTES", 0)
+    arrays, metadata = storage.read(tmp_path / "index", mapped=False)
+    names = list(arrays)
+    refused = 0
+    for i in range(250):
+        name = names[i % len(names)]
+        changed = dict(arrays)
+        changed[name] = array = arrays[name].copy()
+        some = rng.integers(0, len(array), 1 + 30 * (i % 3))
+        largest = np.iinfo(array.dtype).max
+        values = rng.integers(0, largest, (len(some), *array.shape[1:]), array.dtype, endpoint=True)
+        array[some] = values
+        damaged = core.CompiledIndex(60, False)
+        layout_of = [int(metadata[key]) for key in ("pieces", "key_bits", "next_id")]
+        damaged.open(changed, *layout_of)
+        with damaged.snapshot() as snapshot:
+            calls = [
+                lambda s=snapshot: s.search(codes[:3], 10, 1),
+                lambda s=snapshot: s.search(codes[:1], s.count, 1),
+                lambda s=snapshot: s.within(codes[:3], 3, 1),
+                lambda s=snapshot: s.items(),
+                lambda d=damaged: d.remove(np.array([5]), 1),
+                lambda d=damaged: d.add(codes[:20_000], None, 1),
+            ]
+            for call in calls:
+                try:
+                    call()
+                except (core.DamagedError, core.UnknownIdsError, core.NoMoreIdsError):
+                    refused += 1
+            # Another code may be a valid one; checksums tell.
+            if array.dtype != np.uint8 and not np.array_equal(array, arrays[name]):
+                with pytest.raises(core.DamagedError):
+                    snapshot.validate()
+    assert refused > 0
+
+
+def test_verify_finds_damage_in_large_files(rng, tmp_path, monkeypatch):
+    index, *_ = make_index(rng)
+    path = tmp_path / "index"
+    index.save(path)
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(DamagedFileError, match="the checksum of"):
+        HammingIndex.load(path)
+    monkeypatch.setattr(storage, "_CHECKED_BYTES", 0)
+    loaded = HammingIndex.load(path)
+    with pytest.raises(DamagedFileError, match="the checksum of"):
+        loaded.verify()
+
+
+def test_metadata_describe_the_index(rng, tmp_path):
+    index, *_ = make_index(rng, 3_000, model="m")
+    index.save(tmp_path / "index")
+    content = (tmp_path / "index").read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+    assert metadata["count"] == "3000"
+    assert metadata["version"] == "1"
+    assert int(metadata["next_id"]) == index.ids.max() + 1

@@ -1,0 +1,375 @@
+"""The index."""
+
+import contextlib
+import threading
+
+import numpy as np
+
+import tfhash_ops
+import tfhash_ops.index as core
+from tfhash import codes as code_layout
+from tfhash.index import faiss_bridge, storage
+from tfhash.index.arguments import as_ids, as_integer, as_threads
+from tfhash.index.names import Names, check_names
+from tfhash.index.reference import NumpyIndex
+from tfhash.index.results import ItemsWithin, NearestItems
+
+
+class HammingIndex:
+    """Codes with ids, searched exactly.
+
+    Results are in ascending order of (distance, id), whatever the order in which items were added
+    and the number of threads. Every search sees the index before or after each `add` and `remove`
+    of other threads, never between.
+
+    Searches use tables of the codes where these are faster than comparing all codes, which the
+    index decides for itself (see docs/index.md).
+
+    Args:
+        bits: Number of bits of a code, >= 1.
+        compact: Whether to keep codes and ids alone: least memory, and every search compares all
+            codes.
+        model: What made the codes, a string such as the fingerprint of a model; `load` can refuse
+            an index of another one.
+
+    Raises:
+        ValueError: If `bits` is not an integer >= 1.
+
+    Example:
+
+    >>> index = HammingIndex(bits=12)
+    >>> ids = index.add(np.array([[0, 0], [255, 15], [1, 0]], "uint8"), names=["a", "b", "c"])
+    >>> distances, ids = index.search(np.array([[3, 0]], "uint8"), k=2)
+    >>> distances.tolist(), ids.tolist()
+    ([[1, 2]], [[2, 0]])
+    >>> index.names_of(ids).tolist()
+    [['c', 'a']]
+    """
+
+    def __init__(self, bits, compact=False, model=""):
+        self._bits = code_layout.check_bits(bits)
+        if not isinstance(model, str):
+            raise ValueError(f"`model` must be a string. Received: model={model!r}")
+        self._compact, self._model = bool(compact), model
+        # One writer at a time, so that ids and names fit each other.
+        self._writing = threading.RLock()
+        self._saving = threading.Lock()
+        self._names = Names()
+        self._file = None
+        tfhash_ops.warn_if_not_compiled()
+        kind = core.CompiledIndex if tfhash_ops.is_compiled() else NumpyIndex
+        self._core = kind(self._bits, self._compact)
+
+    @property
+    def bits(self):
+        """Number of bits of a code."""
+        return self._bits
+
+    @property
+    def compact(self):
+        """Whether the index keeps codes and ids alone."""
+        return self._compact
+
+    @property
+    def model(self):
+        """What made the codes, as given; "" if it was not."""
+        return self._model
+
+    @property
+    def ids(self):
+        """Ids of all items, `int64 [n]`, ascending."""
+        return self.items()[1]
+
+    @property
+    def codes(self):
+        """Packed codes of all items, `uint8 [n, ceil(bits / 8)]`, in the order of `ids`."""
+        return self.items()[0]
+
+    @property
+    def names(self):
+        """Names of all items in the order of `ids`, a list; None for items without one."""
+        return self.names_of(self.ids).tolist()
+
+    @property
+    def nbytes(self):
+        """Bytes of codes, ids and tables, those in a mapped file included; names are not."""
+        with self._core.snapshot() as snapshot:
+            return snapshot.nbytes()
+
+    def __len__(self):
+        with self._core.snapshot() as snapshot:
+            return snapshot.count
+
+    def __repr__(self):
+        return f"<HammingIndex: {len(self):,} codes of {self._bits} bits>"
+
+    def items(self):
+        """Codes and ids at one time.
+
+        Returns:
+            Packed codes, `uint8 [n, ceil(bits / 8)]`, and ids, `int64 [n]`, ascending; copies.
+        """
+        with self._core.snapshot() as snapshot, self._explain():
+            return snapshot.items()
+
+    def add(self, codes, ids=None, names=None, threads=None):
+        """Adds items: all, or none if it raises.
+
+        Args:
+            codes: Packed codes, `uint8 [n, ceil(bits / 8)]`; or booleans or signs -1 and +1,
+                `[n, bits]`.
+            ids: Integers of 64 bits, `[n]`, new to the index. By default, those that follow the
+                largest one the index ever had.
+            names: Strings, `[n]`.
+            threads: Threads that build tables; by default one for each available CPU.
+
+        Returns:
+            The ids of the items, `int64 [n]`.
+
+        Raises:
+            ValueError: If codes do not fit the index, an id is repeated or not new, or names do not
+                fit the codes.
+        """
+        codes = code_layout.as_packed(codes, self._bits)
+        threads = as_threads(threads)
+        names = None if names is None else check_names(names, len(codes))
+        ids = None if ids is None else as_ids(ids)
+        if ids is not None and len(ids) != len(codes):
+            raise ValueError(
+                f"`ids` must be one id for each code. Received: {len(ids)} ids for {len(codes)} "
+                "codes"
+            )
+        with self._writing, self._explain():
+            try:
+                first = self._core.add(codes, ids, threads)
+            except core.RepeatedIdError as error:
+                raise ValueError(
+                    "`ids` must be new to the index and different from each other. Received: id "
+                    f"{error.args[0]} again. Remove the item first, or give another id"
+                ) from None
+            except core.NoMoreIdsError:
+                raise ValueError(
+                    "the id after the largest one does not fit in 64 bits. Give `ids`"
+                ) from None
+            if ids is None:
+                ids = np.arange(first, first + len(codes), dtype=np.int64)
+            if names is not None:
+                self._names.set(ids.tolist(), names)
+        return ids
+
+    def remove(self, ids, threads=None):
+        """Removes items: all, or none if it raises. Other items keep their ids.
+
+        Args:
+            ids: Ids in the index, `[n]`, different from each other.
+            threads: Threads that rebuild tables; by default one for each available CPU.
+
+        Raises:
+            ValueError: If ids are unknown or repeated; the message names them.
+        """
+        ids, threads = as_ids(ids), as_threads(threads)
+        with self._writing, self._explain():
+            try:
+                self._core.remove(ids, threads)
+            except core.UnknownIdsError as error:
+                wrong = ids[error.args[0]]
+                shown = ", ".join(map(str, wrong[:10].tolist())) + (
+                    ", ..." if len(wrong) > 10 else ""
+                )
+                raise ValueError(
+                    "`ids` must be in the index and different from each other. Received: "
+                    f"{len(wrong)} that are not: {shown}. Nothing was removed"
+                ) from None
+            self._names.discard(ids)
+
+    def search(self, queries, k, threads=None):
+        """The k nearest items of each query.
+
+        Args:
+            queries: As the codes of `add`, q of them.
+            k: Number of items wanted, >= 1. A smaller index gives all it has.
+            threads: Threads that share the queries; by default one for each available CPU.
+
+        Returns:
+            `NearestItems`: distances, `int32 [q, min(k, n)]`, and ids, `int64` of the same shape,
+            in ascending order of (distance, id).
+
+        Raises:
+            ValueError: If queries do not fit the index, or `k` is not an integer >= 1.
+        """
+        queries = code_layout.as_packed(queries, self._bits, "queries")
+        k, threads = as_integer("k", k, 1), as_threads(threads)
+        with self._core.snapshot() as snapshot, self._explain():
+            return NearestItems(*snapshot.search(queries, k, threads))
+
+    def within(self, queries, radius, threads=None):
+        """All items within a radius of each query.
+
+        Args:
+            queries: As the codes of `add`, q of them.
+            radius: Largest distance in bits, >= 0.
+            threads: Threads that share the queries; by default one for each available CPU.
+
+        Returns:
+            `ItemsWithin`: row splits, distances and ids, each row in ascending order of
+            (distance, id).
+
+        Raises:
+            ValueError: If queries do not fit the index, or `radius` is not an integer >= 0.
+
+        Example:
+
+        >>> index = HammingIndex(bits=8)
+        >>> _ = index.add(np.array([[0], [1], [255]], "uint8"), ids=[7, 5, 6])
+        >>> index.within(np.array([[0], [255]], "uint8"), radius=1).ids.tolist()
+        [7, 5, 6]
+        """
+        queries = code_layout.as_packed(queries, self._bits, "queries")
+        radius, threads = as_integer("radius", radius, 0), as_threads(threads)
+        with self._core.snapshot() as snapshot, self._explain():
+            return ItemsWithin(*snapshot.within(queries, min(radius, self._bits), threads))
+
+    def names_of(self, ids):
+        """Names of items.
+
+        Args:
+            ids: Ids in an array of any shape.
+
+        Returns:
+            An array of the same shape, of type object: strings, and None for items without a name.
+        """
+        ids = np.asarray(ids)
+        names = np.empty(ids.shape, object)
+        names.reshape(-1)[:] = [self._names.get(item) for item in ids.reshape(-1).tolist()]
+        return names
+
+    def save(self, path, threads=None):
+        """Writes the index to a file in the safetensors layout: the whole file, or none.
+
+        Tables are merged into one first, which takes as long as building the index unless it has
+        not changed since it was merged.
+
+        Args:
+            path: The file; it is replaced if it exists.
+            threads: Threads that merge tables; by default one for each available CPU.
+
+        Raises:
+            OSError: If the file cannot be written; an old one is unchanged.
+        """
+        threads = as_threads(threads)
+        with self._saving, contextlib.ExitStack() as stack:
+            with self._writing, self._explain():
+                self._core.merge(threads)
+                snapshot = stack.enter_context(self._core.snapshot())
+                named = self._names.arrays() if self._names else None
+            if snapshot.count:
+                arrays, layout = snapshot.arrays()
+            else:
+                empty_codes = np.empty((0, code_layout.packed_length(self._bits)), np.uint8)
+                arrays = {"ids": np.empty(0, np.int64), "codes": empty_codes}
+                layout = {"pieces": 0, "key_bits": 0}
+            if named is not None:
+                arrays.update(zip(("name_ids", "name_offsets", "name_text"), named))
+            settings = {
+                "bits": self._bits,
+                "count": snapshot.count,
+                "next_id": snapshot.next_id,
+                "compact": int(self._compact),
+                "model": self._model,
+                **layout,
+            }
+            storage.write(path, arrays, settings)
+
+    @classmethod
+    def load(cls, path, mmap=True, model=None):
+        """Opens a file that `save` wrote.
+
+        Args:
+            path: The file. It may be replaced later, as `save` does, but not be changed in place.
+            mmap: Whether arrays stay in the file and are read when used, so that processes share
+                them. The checksums of large files are then checked by `verify` alone.
+            model: Refuse codes of any other model than this one. By default, any will do.
+
+        Returns:
+            `HammingIndex`.
+
+        Raises:
+            IndexFileError: If it is not an index, damaged (`DamagedFileError`), or of a newer
+                version.
+            OtherModelError: If its codes come from another model.
+            OSError: If it cannot be read.
+        """
+        arrays, metadata = storage.read(path, mmap)
+        if model is not None and metadata.get("model", "") != model:
+            raise storage.OtherModelError(
+                f"the codes of {path} come from the model {metadata.get('model', '')!r}. "
+                f"Expected: {model!r}. Encode the images with the model of the index, or load it "
+                "with model=None"
+            )
+        index = cls(
+            int(metadata["bits"]), metadata.get("compact") == "1", metadata.get("model", "")
+        )
+        index._file = path, arrays, metadata
+        if "name_ids" in arrays:
+            index._names = Names(*(arrays[f"name_{part}"] for part in ("ids", "offsets", "text")))
+        with index._explain():
+            if int(metadata["count"]):
+                pieces, key_bits = int(metadata["pieces"]), int(metadata["key_bits"])
+                index._core.open(arrays, pieces, key_bits, int(metadata["next_id"]))
+            elif int(metadata["next_id"]):
+                index._core.skip_ids(int(metadata["next_id"]))
+        return index
+
+    def verify(self):
+        """Reads all of the index and raises `DamagedFileError` if anything is not as it was saved.
+
+        Takes a second or so for each gigabyte of a mapped file.
+        """
+        if self._file is not None:
+            storage.check(*self._file)
+        with self._core.snapshot() as snapshot, self._explain():
+            snapshot.validate()
+
+    def to_faiss(self):
+        """Makes an index of faiss with the same codes and ids.
+
+        Returns:
+            `faiss.IndexBinaryIDMap2` on an `IndexBinaryFlat` of 8 * ceil(bits / 8) bits. Distances
+            are the same, because padding bits are 0.
+
+        Raises:
+            ImportError: If faiss is not installed.
+        """
+        return faiss_bridge.to_faiss(*self.items())
+
+    @classmethod
+    def from_faiss(cls, index, bits=None, compact=False, model=""):
+        """Takes codes and ids from an index of faiss.
+
+        Args:
+            index: `faiss.IndexBinaryFlat`, or one in an `IndexBinaryIDMap` or `IndexBinaryIDMap2`.
+            bits: Number of bits, if the codes are padded; the padding bits must be 0.
+            compact: As for `HammingIndex`.
+            model: As for `HammingIndex`.
+
+        Returns:
+            `HammingIndex`.
+
+        Raises:
+            ImportError: If faiss is not installed.
+            ValueError: If it is another index, `bits` does not fit, or ids are repeated.
+        """
+        codes, ids, bits = faiss_bridge.from_faiss(index, bits)
+        made = cls(bits, compact, model)
+        made.add(codes, ids)
+        return made
+
+    @contextlib.contextmanager
+    def _explain(self):
+        try:
+            yield
+        except core.DamagedError as error:
+            path = "the index" if self._file is None else str(self._file[0])
+            raise storage.DamagedFileError(
+                f"{path} is damaged: {error}. Restore or build it again"
+            ) from None

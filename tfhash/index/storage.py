@@ -1,0 +1,158 @@
+"""Files of indexes: what they hold, and which are refused."""
+
+import re
+import zlib
+
+import numpy as np
+
+from tfhash import files
+from tfhash.index import tensors
+
+FORMAT = "tfhash.index"
+VERSION = 1
+
+# Files up to this size are checked whole when they are loaded.
+_CHECKED_BYTES = 1 << 24
+_NO_CHECKSUM = b'"header_crc32":"00000000"'
+_CHECKSUM = re.compile(rb'"header_crc32":"([0-9a-f]{8})"')
+_BLOCK = 1 << 24
+
+_TYPES = {
+    "ids": np.int64,
+    "name_ids": np.int64,
+    "name_offsets": np.int64,
+    "repeats": np.uint64,
+    "ranks": np.uint32,
+    "repeats_before": np.uint32,
+    "extras": np.uint32,
+}
+_MAX_PIECES, _MAX_KEY_BITS = 4, 24
+
+
+class IndexFileError(ValueError):
+    """A file is not an index that can be read; the message says why."""
+
+
+class DamagedFileError(IndexFileError):
+    """A file is an index that has been cut off or changed."""
+
+
+class OtherModelError(ValueError):
+    """The codes of an index come from another model."""
+
+
+def write(path, arrays, settings):
+    """Writes an index, the whole file or none.
+
+    Args:
+        path: The file.
+        arrays: Dictionary from name to array.
+        settings: Dictionary of integers and strings.
+    """
+    arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))
+    metadata = {"format": FORMAT, "version": str(VERSION)}
+    metadata.update((name, str(value)) for name, value in settings.items())
+    metadata.update((f"crc32:{name}", f"{crc32(array):08x}") for name, array in arrays.items())
+    metadata["header_crc32"] = "00000000"
+    header = tensors.header_of(arrays, metadata)
+    checksum = b'"header_crc32":"%08x"' % zlib.crc32(header)
+    with files.atomic_write(path) as temporary:
+        tensors.write(temporary, header.replace(_NO_CHECKSUM, checksum), arrays)
+
+
+def read(path, mapped):
+    """Reads an index, or maps it; the arrays of large mapped files are checked by `check` alone.
+
+    Returns:
+        Arrays and metadata.
+
+    Raises:
+        IndexFileError: If it is not an index, or one of a newer version.
+        DamagedFileError: If it has been cut off or changed.
+        OSError: If it cannot be read.
+    """
+    try:
+        header, metadata, arrays = tensors.read(path, mapped)
+    except tensors.TruncatedError as error:
+        raise DamagedFileError(f"{path} is cut off: {error}. Restore or build it again") from None
+    except tensors.LayoutError as error:
+        raise IndexFileError(
+            f"{path} is not an index of tfhash, or damaged: {error}. Give a file that "
+            "HammingIndex.save wrote"
+        ) from None
+    if metadata.get("format") != FORMAT:
+        raise IndexFileError(
+            f"{path} is not an index of tfhash, but another file of tensors. Give a file that "
+            "HammingIndex.save wrote"
+        )
+    version = metadata.get("version", "")
+    if re.fullmatch(r"[1-9]\d{0,8}", version) and int(version) > VERSION:
+        raise IndexFileError(
+            f"{path} has version {version} of the format, and this tfhash reads up to {VERSION}. "
+            "Update tfhash, or restore the file if it is damaged"
+        )
+    found = _CHECKSUM.findall(header)
+    expected = f"{zlib.crc32(_CHECKSUM.sub(_NO_CHECKSUM, header)):08x}".encode()
+    if version != str(VERSION) or found != [expected]:
+        raise _damaged(path, "its header has been changed")
+    problem = _problem(arrays, metadata)
+    if problem:
+        raise _damaged(path, problem)
+    if not mapped or sum(array.nbytes for array in arrays.values()) <= _CHECKED_BYTES:
+        check(path, arrays, metadata)
+    return arrays, metadata
+
+
+def check(path, arrays, metadata):
+    """Raises `DamagedFileError` unless all arrays have their checksums."""
+    for name, array in arrays.items():
+        if metadata.get(f"crc32:{name}") != f"{crc32(array):08x}":
+            raise _damaged(path, f"the checksum of {name} does not match")
+
+
+def crc32(array):
+    """Checksum of an array's bytes."""
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+    checksum = 0
+    for first in range(0, len(data), _BLOCK):
+        checksum = zlib.crc32(data[first : first + _BLOCK], checksum)
+    return checksum
+
+
+def _damaged(path, problem):
+    return DamagedFileError(f"{path} is damaged: {problem}. Restore or build it again")
+
+
+def _problem(arrays, metadata):
+    """What keeps arrays from being an index, whatever their contents; None if nothing does."""
+    try:
+        bits, count, pieces, key_bits = (
+            int(metadata[name]) for name in ("bits", "count", "pieces", "key_bits")
+        )
+        int(metadata["next_id"])
+    except (KeyError, ValueError):
+        return "its metadata are incomplete"
+    if not (bits >= 1 and 0 <= pieces <= _MAX_PIECES and 0 <= key_bits <= _MAX_KEY_BITS):
+        return "its metadata are out of range"
+    sizes = {name: array.shape for name, array in arrays.items()}
+    rows, names = (sizes.get(name, (0,))[0] for name in ("codes", "name_ids"))
+    length = -(-bits // 8)
+    expected = {"ids": (count,), "codes": (rows, length)}
+    if names or "name_ids" in sizes:
+        expected |= {"name_ids": (names,), "name_offsets": (names + 1,)}
+        expected["name_text"] = (sizes.get("name_text", (0,))[0],)
+    if pieces:
+        expected["ranks"] = (count,)
+        expected |= {f"table_{piece}": (rows, length) for piece in range(1, pieces)}
+        expected |= {f"directory_{piece}": ((1 << key_bits) + 1,) for piece in range(pieces)}
+    if pieces and rows != count:
+        words = -(-rows // 64)
+        expected |= {"repeats": (words,), "repeats_before": (words,)}
+        expected["extras"] = (sizes.get("extras", (0,))[0],)
+    if sizes != expected:
+        return "the shapes of its arrays do not fit together"
+    for name, array in arrays.items():
+        default = np.uint32 if name.startswith("directory") else np.uint8
+        if array.dtype != _TYPES.get(name, default):
+            return f"{name} has another type"
+    return None
