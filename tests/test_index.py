@@ -353,3 +353,23 @@ def test_brute_force_is_itself_right():
 def test_codes_as_packed_does_not_copy_packed_codes():
     codes = np.zeros((3, 2), "uint8")
     assert np.shares_memory(code_layout.as_packed(codes, 12), codes)
+
+
+def test_duplicates_are_groups_of_ids_in_ascending_order_of_the_smallest():
+    index = HammingIndex(bits=12)
+    index.add(np.array([[7, 0], [0, 1], [3, 1], [0, 1], [255, 15]], "uint8"), ids=[9, 8, 3, 2, 1])
+    # 2 and 8 are equal, 3 is two bits from both and from 9, and 1 is far from all.
+    assert [group.members.tolist() for group in index.duplicates(radius=2)] == [[2, 3, 8, 9]]
+    assert [group.members.tolist() for group in index.duplicates(radius=0)] == [[2, 8]]
+    index.remove([3])
+    assert [group.members.tolist() for group in index.duplicates(radius=2)] == [[2, 8]]
+
+
+def test_an_empty_index_has_no_duplicates():
+    assert len(HammingIndex(bits=12).duplicates(radius=3)) == 0
+
+
+@pytest.mark.parametrize("radius", [-1, 1.5, None])
+def test_a_wrong_radius_of_duplicates_is_refused(radius):
+    with pytest.raises(ValueError, match="`radius` must be an integer >= 0"):
+        HammingIndex(bits=12).duplicates(radius)

@@ -1,6 +1,7 @@
 """The index."""
 
 import contextlib
+import dataclasses
 import threading
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 import tfhash_ops
 import tfhash_ops.index as core
 from tfhash import codes as code_layout
-from tfhash.index import faiss_bridge, storage
+from tfhash.index import duplicates, faiss_bridge, storage
 from tfhash.index.arguments import as_ids, as_integer, as_threads
 from tfhash.index.names import Names, check_names
 from tfhash.index.reference import NumpyIndex
@@ -229,6 +230,31 @@ class HammingIndex:
         with self._core.snapshot() as snapshot, self._explain():
             return ItemsWithin(*snapshot.within(queries, min(radius, self._bits), threads))
 
+    def duplicates(self, radius, threads=None):
+        """Groups of items at most `radius` bits apart, directly or through others.
+
+        Args:
+            radius: Largest distance of a pair in bits, >= 0.
+            threads: Threads to use; by default one for each available CPU.
+
+        Returns:
+            `tfhash.index.duplicates.Groups` whose members are ids, by their smallest id.
+
+        Raises:
+            ValueError: If `radius` is not an integer >= 0.
+
+        Example:
+
+        >>> index = HammingIndex(bits=8)
+        >>> _ = index.add(np.array([[0], [7], [1]], "uint8"), ids=[10, 20, 30])
+        >>> [group.members.tolist() for group in index.duplicates(radius=1)]
+        [[10, 30]]
+        """
+        radius, threads = as_integer("radius", radius, 0), as_threads(threads)
+        codes, ids = self.items()
+        groups = duplicates.groups(codes, self._bits, radius, threads=threads)
+        return dataclasses.replace(groups, members=ids[groups.members])
+
     def names_of(self, ids):
         """Names of items.
 
@@ -349,8 +375,7 @@ class HammingIndex:
         Args:
             index: `faiss.IndexBinaryFlat`, or one in an `IndexBinaryIDMap` or `IndexBinaryIDMap2`.
             bits: Number of bits, if the codes are padded; the padding bits must be 0.
-            compact: As for `HammingIndex`.
-            model: As for `HammingIndex`.
+            compact, model: As for `HammingIndex`.
 
         Returns:
             `HammingIndex`.
