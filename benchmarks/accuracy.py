@@ -340,7 +340,7 @@ def plot(report, title):
             draw(axis, report, [name], figure_of, name, "s", shift)
         axis.set(xlabel="bits", ylabel=measure, xticks=[4, 12, 24, 32, 48, 64])
         axis.grid(alpha=0.3)
-    # Not for precision: class numbers of 4 bits lie within 2 bits of each other.
+    # Not for precision: class numbers of 4 bits differ in 2 bits or less.
     draw(figure.axes[0], report, [PREDICTED_CLASS], panels["mAP"], PREDICTED_CLASS, "D")
     figure.axes[0].legend(fontsize=8)
     figure.suptitle(f"{title}, mean and standard deviation over seeds")

@@ -26,7 +26,7 @@ def rng():
 
 @pytest.fixture
 def gradient():
-    """Gradient of a scalar function of one array, on the backend at hand."""
+    """Gradient of a scalar function of one array, on the current backend."""
     if keras.backend.backend() == "jax":
         import jax
 

@@ -2,4 +2,4 @@
 
 
 class Killed(BaseException):
-    """Stands for a kill: nothing in the code may handle it."""
+    """Acts as a kill: nothing in the code may handle it."""

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tfhash import losses
 from tfhash.callbacks import TwoStageTraining
 from tfhash.models import HashingModel
+from tfhash.optimizers import ConvMuon
 
 CLASSES, BITS = 32, 12
 
@@ -25,18 +26,21 @@ def data():
     return images.clip(0, 255).astype("uint8"), labels
 
 
-def make_model(loss=None):
+def make_model(loss=None, optimizer="sgd"):
     keras.utils.set_random_seed(0)
     # Without batch normalization, whose statistics are those of a replica.
-    dense = keras.layers.Dense(24, "tanh", kernel_regularizer=keras.regularizers.L2(1e-3))
-    backbone = keras.Sequential([keras.layers.Flatten(), dense])
-    model = HashingModel(backbone, BITS, CLASSES, head_lr_multiplier=1.0)
-    model.compile(keras.optimizers.SGD(0.1), hashing_loss=loss)
+    penalty = keras.regularizers.L2(1e-3)
+    layers = [keras.layers.Flatten(), keras.layers.Dense(24, "tanh", kernel_regularizer=penalty)]
+    if optimizer == "conv_muon":
+        layers.insert(0, keras.layers.Conv2D(4, 3, activation="relu"))
+    model = HashingModel(keras.Sequential(layers), BITS, CLASSES, head_lr_multiplier=1.0)
+    optimizers = {"sgd": keras.optimizers.SGD(0.1), "conv_muon": ConvMuon(1e-2, weight_decay=0.1)}
+    model.compile(optimizers[optimizer], hashing_loss=loss)
     return model
 
 
-def results_of(model, **arguments):
-    images, labels = data()
+def results_of(model, items=128, **arguments):
+    images, labels = (part[:items] for part in data())
     history = model.fit(
         images, labels, batch_size=64, shuffle=False, verbose=0, **arguments
     ).history
@@ -49,23 +53,41 @@ def results_of(model, **arguments):
     }
 
 
+def naive_loss(model, items):
+    """The mean of what two replicas would compute from the pairs among their own items."""
+    images, labels = (part[:items] for part in data())
+    codes = model(images, training=True)["codes"]
+    loss = losses.ExponentiatedHashingLoss()
+    halves = [slice(0, items // 2), slice(items // 2, items)]
+    return float(np.mean([loss(labels[half], codes[half]) for half in halves]) + sum(model.losses))
+
+
 def main():
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    every_loss = {
-        "hashnet": losses.HashNetLoss,  # whose weights are counts of the whole batch
-        "dch": losses.DCHLoss,
-        "dpsh": losses.DPSHLoss,
-        "dtsh": losses.DTSHLoss,  # whose gradient is its own
-        "csq": lambda: losses.CSQLoss(CLASSES, BITS),
+    cases = {
+        "hashnet": lambda: {"loss": losses.HashNetLoss()},  # its weights count the whole batch
+        "dch": lambda: {"loss": losses.DCHLoss()},
+        "dpsh": lambda: {"loss": losses.DPSHLoss()},
+        "dtsh": lambda: {"loss": losses.DTSHLoss()},  # has a custom gradient
+        "csq": lambda: {"loss": losses.CSQLoss(CLASSES, BITS)},
+        "conv_muon": lambda: {"optimizer": "conv_muon"},
     }
     # One for all: two strategies in a process would share the keys of their collective ops.
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     results = {}
-    for name, make_loss in every_loss.items():
+    for name, arguments in cases.items():
         with strategy.scope():
-            mirrored = make_model(make_loss())
-        results[name] = [results_of(m, epochs=2) for m in (mirrored, make_model(make_loss()))]
+            mirrored = make_model(**arguments())
+        results[name] = [results_of(m, epochs=2) for m in (mirrored, make_model(**arguments()))]
+    # 32 classes of 2 items, one item of each class on each replica.
+    with strategy.scope():
+        mirrored = make_model()
+    results["one pair a class"] = {
+        "mirrored": results_of(mirrored, 2 * CLASSES)["losses"][0],
+        "alone": results_of(make_model(), 2 * CLASSES)["losses"][0],
+        "naive": naive_loss(make_model(), 2 * CLASSES),
+    }
     with strategy.scope():
         mirrored = make_model()
     results["stages"] = [

@@ -163,7 +163,7 @@ def test_an_epoch_takes_labeled_images_over_and_over():
     np.testing.assert_array_equal(labels, np.array([5, 6, 7])[(numbers - 1) // 2])
 
 
-def test_guesses_are_the_labels_of_one_epoch():
+def test_pseudo_labels_are_the_labels_of_one_epoch():
     batches = partly_labeled([-1, 5, -1, 6, -1, 7], batch_size=2)
     batches.begin_epoch(1, [8, -1, 9])
     numbers, labels = taken(batches)
@@ -172,7 +172,7 @@ def test_guesses_are_the_labels_of_one_epoch():
     assert set(taken(batches)[0].tolist()) == {1, 3, 5}
 
 
-def test_order_depends_on_seed_epoch_and_guesses_alone():
+def test_order_depends_on_seed_epoch_and_pseudo_labels_alone():
     first, again = (partly_labeled([-1, 5, 6, 7, 8, -1], batch_size=2) for _ in range(2))
     first.begin_epoch(0, [1, 1])
     taken(first)

@@ -6,7 +6,6 @@ import pytest
 from interruption import Killed
 from keras import ops
 
-from tfhash import metrics
 from tfhash.callbacks import (
     RetrievalEvaluation,
     TanhContinuation,
@@ -261,45 +260,6 @@ def test_a_model_without_stages_is_refused():
         model.fit(np.zeros((4, 2)), np.zeros(4), verbose=0, callbacks=[TwoStageTraining(1)])
 
 
-def test_retrieval_evaluation_logs_what_the_metrics_give(make_model, striped):
-    model = make_model()
-    images, labels = striped
-    evaluation = RetrievalEvaluation((images[:10], labels[:10]), (images, labels))
-    _, history = fit(model, striped, callbacks=[evaluation])
-    packed = model.encode(images)
-    histograms = metrics.distance_histograms(packed[:10], packed, labels[:10], labels, model.bits)
-    assert history.history["val_map"][-1] == metrics.mean_average_precision(histograms)
-    assert history.history["val_precision_radius_2"][-1] == pytest.approx(
-        metrics.precision_within_radius(histograms, 2)
-    )
-
-
-def test_retrieval_evaluation_runs_every_few_epochs_and_after_the_last(make_model, striped):
-    evaluation = RetrievalEvaluation(striped, striped, every=2)
-    stages, _ = fit(make_model(), striped, callbacks=[evaluation])
-    assert ["val_map" in logs for logs in stages.epoch_logs] == [False, True, False, True, True]
-
-
-def test_retrieval_evaluation_can_wait_for_the_codes_to_be_trained(make_model, striped):
-    evaluation = RetrievalEvaluation(striped, striped, first_epoch=3)
-    stages, _ = fit(make_model(), striped, callbacks=[evaluation])
-    assert ["val_map" in logs for logs in stages.epoch_logs] == [False] * 3 + [True] * 2
-
-
-def test_checkpoint_and_early_stopping_work_on_val_map(make_model, striped, tmp_path):
-    callbacks = [
-        RetrievalEvaluation(striped, striped),
-        keras.callbacks.ModelCheckpoint(
-            tmp_path / "best.keras", monitor="val_map", mode="max", save_best_only=True
-        ),
-        keras.callbacks.EarlyStopping(monitor="val_map", mode="max", patience=0, min_delta=1.0),
-    ]
-    _, history = fit(make_model(), striped, callbacks=callbacks)
-    # No epoch can be better by 1.0: each stage stops after its second.
-    assert history.history["stage"] == [1, 1, 2, 2]
-    assert (tmp_path / "best.keras").exists()
-
-
 def test_the_backup_holds_what_other_callbacks_logged(make_model, striped, tmp_path):
     fit(
         make_model(),
@@ -309,11 +269,6 @@ def test_the_backup_holds_what_other_callbacks_logged(make_model, striped, tmp_p
     )
     state = json.loads((tmp_path / "state.json").read_text())
     assert all("val_map" in logs for logs in state["epoch_logs"])
-
-
-def test_every_below_one_is_refused(striped):
-    with pytest.raises(ValueError, match="`every` must be an integer >= 1"):
-        RetrievalEvaluation(striped, striped, every=0)
 
 
 def test_codes_harden_from_the_first_epoch_of_finetuning_to_the_last(make_model, striped):

@@ -74,7 +74,7 @@ def test_evaluate_says_if_nothing_tells_what_a_model_was_trained_on(
     known, unknown = ["evaluate", f"--model={run_directory}"], ["evaluate", f"--model={tmp_path}"]
     for command in (known, unknown):
         assert main([*command, "--dataset=digits"]) == 0
-        said = "There is no run.json beside the model" in capsys.readouterr().out
+        said = "There is no run.json next to the model" in capsys.readouterr().out
         assert said == (command is unknown)
 
 

@@ -129,7 +129,7 @@ def test_a_kill_while_a_run_is_overwritten_leaves_no_backup_to_another_run(
         main([*arguments, "--overwrite"])
     monkeypatch.undo()
     assert "did not finish. Pass --resume" in error_of(capsys, *arguments)
-    # What is left of the backup is none: whatever files were removed, the run begins anew.
+    # What is left is not a backup: whichever files were removed, the run starts over.
     assert not (tmp_path / "backup" / "state.json").exists()
     (tmp_path / "run.json").unlink()
     assert "the backup of a run without its run.json" in error_of(capsys, *arguments)

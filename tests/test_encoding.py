@@ -104,9 +104,9 @@ def test_an_empty_array_has_no_codes(sequential, make_model):
     [
         ((8, 8, 1), r"shape \[n, 8, 8, 1\].*\[8, 8, 1\]. For one image pass image\[None\]"),
         ((8, 8), r"\[8, 8\]. For one image pass image\[None\]"),
-        ((3, 8, 8, 3), r"\[3, 8, 8, 3\]$"),
-        ((3, 9, 8, 1), r"\[3, 9, 8, 1\]$"),
-        ((3, 64), r"\[3, 64\]$"),
+        ((3, 8, 8, 3), r"uint8 \[3, 8, 8, 3\]. Convert them to 1 channel$"),
+        ((3, 9, 8, 1), r"uint8 \[3, 9, 8, 1\]. Resize them to 8 x 8$"),
+        ((3, 64), r"uint8 \[3, 64\]. Reshape them$"),
     ],
 )
 def test_images_that_do_not_fit_are_refused_with_their_shape(make_model, shape, message):

@@ -69,6 +69,19 @@ def test_a_python_function_of_a_pipeline_raises_its_own_error_again(raised):
     assert str(again.value) == " ".join(str(raised).split())
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (tf.errors.InvalidArgumentError(None, None, "Invalid crop window."), "Invalid crop window"),
+        (ValueError("broken\ndata stream."), "broken data stream"),
+        (ValueError("."), "ValueError"),
+        (ValueError("a.png"), "a.png"),
+    ],
+)
+def test_a_reason_has_no_period_at_its_end_so_that_a_sentence_can_follow(error, words):
+    assert in_words(error) == words
+
+
 def test_of_several_root_errors_the_first_is_told():
     message = (
         "Graph execution error:\n\nDetected at node a/B defined at (most recent call last):\n"

@@ -19,14 +19,23 @@ def results():
     return json.loads(finished.stdout.splitlines()[-1])
 
 
-# Pairs across replicas, weights that are counts of the whole batch, triplets with a custom gradient,
-# no pairs at all; and both stages by the exponentiated loss.
-@pytest.mark.parametrize("training", ["hashnet", "dch", "dpsh", "dtsh", "csq", "stages"])
+# Losses over pairs, triplets and centers, with a penalty that must count once; another optimizer; and
+# both stages by the exponentiated loss.
+@pytest.mark.parametrize(
+    "training", ["hashnet", "dch", "dpsh", "dtsh", "csq", "conv_muon", "stages"]
+)
 def test_two_replicas_train_as_one_device_on_the_whole_batch(results, training):
     mirrored, alone = results[training]
     np.testing.assert_allclose(mirrored["losses"], alone["losses"], rtol=5e-5)
     for part in ("kernel", "statistics"):
         np.testing.assert_allclose(mirrored[part], alone[part], rtol=1e-4, atol=1e-6)
+
+
+def test_pairs_across_replicas_count_where_each_replica_has_one_item_of_a_class(results):
+    found = results["one pair a class"]
+    assert found["mirrored"] == pytest.approx(found["alone"], rel=1e-5)
+    # Without those pairs no item has a similar one, and the loss lacks that term.
+    assert found["naive"] < 0.85 * found["alone"]
 
 
 def test_a_model_of_a_strategy_gives_the_codes_of_its_copy_without_one(results):

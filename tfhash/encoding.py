@@ -29,8 +29,8 @@ def encode(model, images, output=None, batch_size=256, verbose=0):
         NumPy `uint8 [n, ceil(bits / 8)]`; see `tfhash.codes`.
 
     Raises:
-        ValueError: If the images do not fit the model, or its output is no relaxed codes.
-        OSError: If a dataset reads a file that is gone.
+        ValueError: If the images do not fit the model, or its output does not hold relaxed codes.
+        OSError: If a dataset reads a missing file.
 
     Example:
 
@@ -63,16 +63,24 @@ def encode_with_labels(model, data, output=None, batch_size=256):
 
     def images():
         labels.clear()
-        for batch in data:
-            if not isinstance(batch, (tuple, list)) or len(batch) < 2:
-                raise ValueError("each batch must be (images, labels). Received: images alone")
-            labels.append(ops.convert_to_numpy(batch[1]))
-            yield (ops.convert_to_numpy(batch[0]),)
+        with errors.translated():
+            for batch in data:
+                if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+                    raise ValueError(
+                        "each batch must be (images, labels). "
+                        f"Received: batches of type {type(batch).__name__}"
+                    )
+                check_images(model, batch[0], is_dataset=True)
+                labels.append(ops.convert_to_numpy(batch[1]))
+                found = ops.convert_to_numpy(batch[0])
+                # Keras keeps one traced function for all calls, which takes a single rank.
+                lacks_channels = found.ndim == 3 and len(input_shape(model) or ()) == 3
+                yield (found[..., None] if lacks_channels else found,)
 
     if next(images(), None) is None:
         raise ValueError("there must be at least one item. Received: an empty dataset")
     with warnings.catch_warnings():
-        # Keras says so of every generator; how long this one is, only reading it tells.
+        # Keras warns so about every generator, whose length is unknown until it is read.
         warnings.filterwarnings("ignore", message="Your input ran out of data")
         relaxed = _predict(model, images(), output)
     return _pack(relaxed), np.concatenate(labels), relaxed.shape[1]
@@ -85,6 +93,7 @@ def _predict(model, images, output=None, batch_size=256, verbose=0):
     if not hasattr(images, "shape"):
         batch_size = None  # a dataset has its own
         _check_dataset(model, images)
+        images = checked(model, images)
     else:
         check_images(model, images)
         if len(images) == 0:
@@ -117,21 +126,23 @@ def _pack(relaxed):
     return ops.convert_to_numpy(codes.pack(relaxed))
 
 
-def check_images(model, images):
-    """Raises `ValueError` unless an array of images has the shape that the model takes."""
-    wanted = input_shape(model)
-    shape = tuple(images.shape)
-    if wanted is None or (_fits(shape[1:], wanted) and len(shape) == len(wanted) + 1):
-        return
-    is_gray = len(wanted) == 3 and wanted[-1] in (1, None)
-    if is_gray and len(shape) == 3 and _fits(shape[1:], wanted[:2]):
-        return
-    text = ", ".join("any" if side is None else str(side) for side in wanted)
-    is_one_image = _fits(shape, wanted) or (is_gray and _fits(shape, wanted[:2]))
-    hint = ". For one image pass image[None]" if is_one_image else ""
-    raise ValueError(
-        f"images must have shape [n, {text}] for this model. Received: shape {list(shape)}{hint}"
-    )
+def check_images(model, images, is_dataset=False):
+    """Raises `ValueError` unless a batch of images suits the model; see `tfhash.pixels`."""
+    wanted = _checkable_shape(model)
+    if wanted is not None:
+        pixels.check_images(images, wanted, is_dataset)
+
+
+def checked(model, data):
+    """A dataset whose images are checked to suit the model; see `tfhash.pixels.checked`."""
+    wanted = _checkable_shape(model)
+    with errors.translated():
+        return data if wanted is None else pixels.checked(data, wanted)
+
+
+def _checkable_shape(model):
+    dtypes = [tensor.dtype for tensor in getattr(model, "inputs", None) or []]
+    return None if "string" in dtypes else input_shape(model)
 
 
 def input_shape(model):
@@ -222,7 +233,3 @@ def _output_names(model):
     if isinstance(model, keras.Sequential):
         return [model.layers[-1].name]
     return getattr(model, "output_names", None)
-
-
-def _fits(shape, wanted):
-    return len(shape) == len(wanted) and all(w in (None, s) for s, w in zip(shape, wanted))

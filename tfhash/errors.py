@@ -19,7 +19,7 @@ _PYTHON_ERRORS = {
 
 # What TensorFlow puts before the reason, in `tf.data` pipelines too.
 _BEFORE_REASON = re.compile(
-    r"\{\{function_node .*?\}\} *|"
+    r"\{\{function_node .*?\}\} *|<stack traces unavailable>\s*|"
     r"Error in user-defined function passed to \S+ transformation with iterator: \S+: "
 )
 # "2 root error(s) found." and then one line for each.
@@ -27,6 +27,11 @@ _FIRST_ROOT_ERROR = re.compile(r"\(0\) [A-Z_]+: *(.*)", re.DOTALL)
 # Where TensorFlow names the node, the op and the Python code behind the reason.
 _AFTER_REASON = re.compile(
     r"\s*(\[\[\{\{node|\[Op:|Traceback \(most recent call last\)).*", re.DOTALL
+)
+# The error of `Dataset.batch` for items of different sizes.
+_SEVERAL_SHAPES = re.compile(
+    r"Cannot batch tensors with different shapes in component \d+\. "
+    r"First element had shape (\[.*?\]) and element \d+ had shape (\[.*?\])\.?"
 )
 _PYTHON_ERROR = re.compile(r"([A-Z]\w*): (.*)", re.DOTALL)
 
@@ -50,7 +55,7 @@ def in_words(error):
     Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP required
     """
     if not _is_from_tensorflow(error):
-        return str(error).rstrip(".") or type(error).__name__
+        return " ".join(str(error).split()).rstrip(".") or type(error).__name__
     message = _BEFORE_REASON.sub("", error.message or "")
     if root_error := _FIRST_ROOT_ERROR.search(message):
         message = root_error[1]
@@ -59,6 +64,11 @@ def in_words(error):
         # The Python code that made the node stands before the reason, in indented lines.
         lines = [line for line in message.splitlines()[1:] if line and not line[0].isspace()]
         message = " ".join(line for line in lines if not line.startswith("Detected at node"))
+    message = _SEVERAL_SHAPES.sub(
+        r"items of a batch must have one shape. Received: shapes \1 and \2. Resize images before "
+        r"`batch`, as by dataset.map(lambda image, label: (tf.image.resize(image, (h, w)), label))",
+        message,
+    )
     # TensorFlow writes "PATH; No such file or directory".
     message = re.sub(r"; (?=[A-Z][a-z ]+$)", ": ", message.strip())
     return " ".join(message.split()).rstrip(".") or type(error).__name__
@@ -68,7 +78,7 @@ def in_words(error):
 def translated():
     """Re-raises TensorFlow's errors as the matching Python errors.
 
-    A file that is gone or closed to the reader becomes an `OSError`, bad contents or values a
+    A missing or unreadable file becomes an `OSError`, bad contents or values a
     `ValueError`, too little memory a `MemoryError`; a Python function of a `tf.data` pipeline raises
     its own error again. Other errors pass unchanged.
 

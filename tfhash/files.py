@@ -6,6 +6,8 @@ import os
 import pathlib
 import shutil
 
+from tfhash.errors import in_words
+
 _PREFIX = ".partial-"
 
 
@@ -43,7 +45,7 @@ def atomic_write(path):
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+        reason = os.strerror(error.errno) if error.errno else in_words(error)
         raise OSError(f"could not write {path}: {reason}; it is unchanged") from error
     finally:
         _remove(temporary)

@@ -126,10 +126,7 @@ def distribution(labels, num_classes, dtype="float32"):
     """The probability of each class given the labels of an item, all of which are equally likely.
 
     Args:
-        labels: Integers `[n]` (or `[n, 1]`), 0 to C - 1, or multi-hot `[n, C]` where every value
-            above 0 marks a label.
-        num_classes: The C.
-        dtype: Type of the result, a float.
+        labels, num_classes, dtype: As in `memberships`.
 
     Returns:
         `[n, C]`, each row with a sum of 1; even where an item has no label, NaN where an integer is

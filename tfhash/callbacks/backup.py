@@ -4,7 +4,7 @@ import json
 import pathlib
 import shutil
 
-from tfhash import files
+from tfhash import errors, files
 
 
 class Backup:
@@ -29,8 +29,8 @@ class Backup:
             return json.loads(self._state_path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(
-                f"{self._state_path} is not a training state: {error}. Remove {self.directory} to "
-                "start over"
+                f"{self._state_path} is not a training state: {errors.in_words(error)}. "
+                f"Remove {self.directory} to start over"
             ) from error
 
     def load_weights(self, model, state):
@@ -38,7 +38,7 @@ class Backup:
         model.load_weights(self.directory / state["weights"])
 
     def remove(self):
-        """Removes the directory, the state first, so that a kill leaves no half a backup."""
+        """Removes the directory, the state first, so that a kill leaves no partial backup."""
         self._state_path.unlink(missing_ok=True)
         if self.directory.exists():
             shutil.rmtree(self.directory)

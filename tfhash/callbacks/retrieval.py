@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfhash import encoding, labels, metrics
+from tfhash import encoding, errors, labels, metrics
 
 
 class RetrievalEvaluation(keras.callbacks.Callback):
@@ -21,9 +21,11 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         queries: `(images, labels)` arrays, or a dataset of such batches that can be read again in
             every epoch: a `tf.data.Dataset` or a `keras.utils.PyDataset`. Images and labels are
             read together, so the dataset may be shuffled.
-        database: Items to search, likewise.
-        every: Evaluate every that many epochs, and after the last one, an early one included if
-            the callback that stops is before this one. In between, the logs lack these values.
+        database: Items to search, in the same form.
+        every: Evaluate every that many epochs, and after the last one. In between, the logs
+            lack these values. Where a callback after this one stops training early, the last epoch
+            is evaluated when training ends: the values are in the history, and other callbacks do
+            not see them.
         radius: Hamming radius of the precision.
         batch_size: Images per step, where arrays are given.
         first_epoch: First epoch to evaluate, counted from 0. With the number of epochs of
@@ -67,21 +69,35 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         self.output = output
 
     def on_train_begin(self, logs=None):
-        samples = [
-            _sample(name, data)
-            for name, data in (("queries", self.queries), ("database", self.database))
-        ]
-        labels.check_same_kind(*(of_side for _, of_side in samples))
+        self._last_epoch_is_missing = False
+        with errors.translated():
+            samples = [
+                _sample(name, data)
+                for name, data in (("queries", self.queries), ("database", self.database))
+            ]
         for images, _ in samples:
             if self.model.built:
-                encoding.check_images(self.model, images)
+                encoding.check_images(
+                    self.model, images, is_dataset=not isinstance(images, np.ndarray)
+                )
+        labels.check_same_kind(*(of_side for _, of_side in samples))
 
     def on_epoch_end(self, epoch, logs=None):
         if epoch < self.first_epoch:
             return
         is_last = epoch + 1 == self.params["epochs"] or self.model.stop_training
-        if (epoch + 1) % self.every and not is_last:
-            return
+        self._last_epoch_is_missing = (epoch + 1) % self.every != 0 and not is_last
+        if not self._last_epoch_is_missing:
+            logs.update(self._evaluate())
+
+    def on_train_end(self, logs=None):
+        # Another callback may stop training after `on_epoch_end` here.
+        if self._last_epoch_is_missing and np.isfinite((logs or {}).get("loss", 0)):
+            for name, value in self._evaluate().items():
+                logs[name] = value
+                self.model.history.history.setdefault(name, []).append(value)
+
+    def _evaluate(self):
         (queries, query_labels, bits), (database, database_labels, _) = (
             encoding.encode_with_labels(self.model, data, self.output, self.batch_size)
             for data in (self.queries, self.database)
@@ -90,8 +106,10 @@ class RetrievalEvaluation(keras.callbacks.Callback):
             queries, database, query_labels, database_labels, bits
         )
         radius = min(self.radius, bits)
-        logs["val_map"] = metrics.mean_average_precision(histograms)
-        logs[f"val_precision_radius_{radius}"] = metrics.precision_within_radius(histograms, radius)
+        return {
+            "val_map": metrics.mean_average_precision(histograms),
+            f"val_precision_radius_{radius}": metrics.precision_within_radius(histograms, radius),
+        }
 
 
 def _sample(name, data):
@@ -112,8 +130,11 @@ def _sample(name, data):
             f"`{name}` must be (images, labels), a tf.data.Dataset or a keras.utils.PyDataset. "
             f"Received: a {type(data).__name__}"
         )
+    if sample is not None and (not isinstance(sample, (tuple, list)) or len(sample) < 2):
+        raise ValueError(
+            f"`{name}` must have batches of (images, labels). "
+            f"Received: batches of type {type(sample).__name__}"
+        )
     if sample is None or len(sample[0]) == 0:
         raise ValueError(f"`{name}` must hold at least one item. Received: none")
-    if not isinstance(sample, (tuple, list)) or len(sample) < 2:
-        raise ValueError(f"`{name}` must have batches of (images, labels). Received: images alone")
     return sample[:2]

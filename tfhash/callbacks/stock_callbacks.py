@@ -25,7 +25,7 @@ def end_stage(callbacks, model, epoch):
 
 
 def begin_stage(callbacks, stage, initial_bests):
-    """Lets callbacks forget what they compare with, and tells those that ask.
+    """Resets what callbacks compare with, and calls `on_stage_begin` of those that have it.
 
     Args:
         callbacks: Those given to `fit`.

@@ -17,7 +17,7 @@ class TwoStageTraining(keras.callbacks.Callback):
 
     The first `pretrain_epochs` epochs train backbone and classifier by cross-entropy; the others
     train backbone and hashing head by the hashing loss. Each stage starts a fresh copy of the
-    optimizer, so learning-rate schedules count the steps of their own stage. The logs hold `stage`, 1
+    optimizer, so learning-rate schedules count the steps within a stage. The logs hold `stage`, 1
     or 2, and beside `loss` the loss of the stage, `pretrain_loss` or `finetune_loss`.
 
     It may be anywhere in the list of callbacks, and other callbacks see the stages as two trainings:
@@ -29,7 +29,7 @@ class TwoStageTraining(keras.callbacks.Callback):
     - `SwapEMAWeights` leaves the averaged weights in the model when pre-training ends.
     - `CSVLogger` writes the columns of both stages.
     - `BackupAndRestore` resumes in the right stage with the state of its optimizer.
-    - A callback of your own with a method `on_stage_begin(stage)` is called when fine-tuning follows
+    - A custom callback with a method `on_stage_begin(stage)` is called when fine-tuning follows
       pre-training.
 
     Args:
@@ -263,7 +263,7 @@ class TwoStageTraining(keras.callbacks.Callback):
 
 
 class _EndOfEpoch(keras.callbacks.Callback):
-    """Stands last among the callbacks of a `fit`."""
+    """The last callback of a `fit`."""
 
     def __init__(self, stages):
         super().__init__()

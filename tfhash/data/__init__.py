@@ -3,7 +3,7 @@
 `Augmentation`, `ArrayBatches` and `PartlyLabeledBatches` need no TensorFlow.
 """
 
-import importlib
+from tfhash import _lazy
 
 _MODULE_OF = {
     "PROTOCOLS": "protocols",
@@ -18,15 +18,4 @@ _MODULE_OF = {
     "load_images": "loading",
 }
 
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name):
-    # On first use, so that those who train on arrays, with JAX, do not import TensorFlow.
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f"tfhash.data.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__, __all__ = _lazy.exports(__name__, _MODULE_OF)

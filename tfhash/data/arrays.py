@@ -138,7 +138,7 @@ class PartlyLabeledBatches(ArrayBatches):
 
     @property
     def num_batches(self):
-        return self.steps_per_epoch  # Keras asks anew in every epoch
+        return self.steps_per_epoch  # Keras asks again in every epoch
 
     def begin_epoch(self, epoch, pseudo_labels):
         """Enters an epoch.

@@ -44,7 +44,7 @@ class Augmentation:
         """A batch of images, each augmented independently.
 
         Args:
-            images: NumPy `[n, height, width, channels]`; it stays as it is.
+            images: NumPy `[n, height, width, channels]`; it is not changed.
             seed: Integer >= 0, or several, which decide the changes.
         """
         rng = np.random.default_rng(seed)

@@ -4,6 +4,7 @@ import difflib
 
 import numpy as np
 
+from tfhash import errors
 from tfhash.data.content import check_fractions, digest, split_by_content
 from tfhash.data.records import RecordSource, image_shape_of
 from tfhash.data.sources import ArraySource
@@ -130,7 +131,7 @@ def _prepared_builder(name, data_dir):
             # Whatever goes wrong, the remedy is the same.
             raise FileNotFoundError(
                 f"the dataset {name!r} is not prepared in {builder.data_path} and could not be "
-                f"downloaded ({type(error).__name__}: {str(error)[:200]}). Set `data_dir` or "
+                f"downloaded ({type(error).__name__}: {errors.in_words(error)[:200]}). Set `data_dir` or "
                 "TFDS_DATA_DIR to where it is, or make its download possible"
             ) from error
     return builder

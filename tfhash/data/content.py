@@ -85,7 +85,7 @@ def _give_each_part_one(part_of, contents, wanted):
         if any(part_of[content] == part for content in contents):
             continue
         counts = {p: sum(part_of[content] == p for content in contents) for p in set(wanted)}
-        # Of parts as full the one wanted least, so that none gives what it was just given.
+        # Among equally full parts the least wanted one, so that none gives away what it just received.
         fullest = max(counts, key=lambda p: (counts[p], wanted.index(p)))
         mover = next(content for content in contents if part_of[content] == fullest)
         part_of[mover] = part

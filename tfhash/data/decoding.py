@@ -135,7 +135,7 @@ def _decode_bmp(contents, data):
 
 
 def _decode_other(contents, _):
-    # JPEG XL; of others TensorFlow says what it can read.
+    # JPEG XL. For others, TensorFlow's error lists what it can read.
     return _decode(contents), _upright()
 
 

@@ -103,5 +103,5 @@ def _check_classes(problem, layout, names):
 
 def _why_loose(layout):
     if layout.folders == {"train": ""}:
-        return "beside the class folders"
+        return "next to the class folders"
     return "outside the class folders of the official split"

@@ -1,8 +1,8 @@
 """Items of tensorflow-datasets by index.
 
-Prepared datasets are TFRecord files, which say how long a record is and no more. The files are gone
-through once for where each record starts, then any item is one read. That serves a dataset of any
-size, where holding its encoded images would not.
+Prepared datasets are TFRecord files, which store only the length of each record. The files are scanned
+once for the start of each record; then any item takes one read. Unlike holding the encoded images in
+memory, this works for a dataset of any size.
 """
 
 import mmap

@@ -26,7 +26,7 @@ def epoch_order(labels, seed, epoch, items_per_class=None):
         seed: Integer >= 0.
         epoch: Epoch, counted from 0.
         items_per_class: Items of one class to place side by side, >= 2, which makes batches of
-            classes x items. An item with several labels joins one of them, drawn anew each epoch.
+            classes x items. An item with several labels joins one of them, drawn again each epoch.
             By default the order is uniformly random.
 
     Returns:

@@ -115,7 +115,7 @@ def _reason(reason, found, name):
         return f"{reason}: an animated file; save one picture of it"
     extension = os.path.splitext(name)[1].lower()
     if found and extension in formats.TENSORFLOW_EXTENSIONS and "One of" in reason:
-        return f"{reason} It holds {found}, whatever its name says"
+        return f"{reason}. It holds {found}, whatever its name says"
     return reason
 
 

@@ -88,7 +88,7 @@ class DecodedImages:
     Args:
         source: `Source`.
         image_shape: `(height, width, channels)`.
-        indices: Items that there is room for, ascending.
+        indices: Items that fit in memory, ascending.
     """
 
     def __init__(self, source, image_shape, indices):
@@ -149,7 +149,7 @@ class ArraySource(Source):
 class FileSource(Source):
     """Image files in a folder.
 
-    A file that has changed since the scan, or is gone, is an error that names it.
+    A file that was changed or deleted since the scan raises an error that names it.
 
     Args:
         root: Path of the folder.

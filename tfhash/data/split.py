@@ -54,7 +54,7 @@ class Split:
         """`tf.data.Dataset` of `(images, labels)` batches in order, the last one smaller.
 
         Raises:
-            OSError: If a file is gone, ValueError if it has changed: here where the images are kept
+            OSError: If a file no longer exists, ValueError if it has changed: here where the images are kept
                 in memory, otherwise while they are read, as errors that
                 `tfhash.errors.translated` turns into these.
         """
@@ -68,7 +68,7 @@ class Split:
 
     @property
     def elements(self):
-        """`tf.data.Dataset` of `(image, label)` in order, for a pipeline of your own."""
+        """`tf.data.Dataset` of `(image, label)` in order, for a custom pipeline."""
         return self.batches().unbatch()
 
     def images(self, indices=None):
@@ -133,13 +133,8 @@ class Split:
         sees the batches it would have seen without the break.
 
         Args:
-            batch_size: Images in a batch; a smaller last batch of an epoch is dropped.
-            seed: Integer >= 0.
-            first_epoch: First epoch, counted from 0.
-            augmentation: `Augmentation`; by default none.
-            augmented_epochs: Epochs with augmentation, counted from epoch 0.
-            items_per_class: Items of one class in a batch of classes x items, >= 2; see
-                `tfhash.data.sampling`. By default batches are random.
+            batch_size, seed, first_epoch, augmentation, augmented_epochs, items_per_class: As in
+                `tfhash.data.ArrayBatches`.
 
         Returns:
             `tf.data.Dataset` of `(images, labels)`; `steps_per_epoch` batches make an epoch.

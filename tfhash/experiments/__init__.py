@@ -7,7 +7,7 @@
 `settings`, `recipe`, `presets` and `run_directory` import neither Keras nor TensorFlow.
 """
 
-import importlib
+from tfhash import _lazy
 
 _MODULE_OF = {
     "Recipe": "recipe",
@@ -19,15 +19,4 @@ _MODULE_OF = {
     "train": "training",
 }
 
-__all__ = sorted(_MODULE_OF)
-
-
-def __getattr__(name):
-    # On first use: `tfhash --help` and training with JAX need no TensorFlow.
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f"tfhash.experiments.{_MODULE_OF[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__():
-    return __all__
+__getattr__, __dir__, __all__ = _lazy.exports(__name__, _MODULE_OF)

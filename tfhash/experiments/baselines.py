@@ -38,7 +38,7 @@ def with_batch_statistics(model, images):
     A network that was never trained has statistics of no images, and nearly all its codes are alike.
 
     Args:
-        model: Built `HashingModel`; it stays as it is.
+        model: Built `HashingModel`; it is not changed.
         images: A batch of some hundreds.
     """
     network = model.uncompiled_copy()

@@ -68,7 +68,7 @@ def decode(found, member):
     """The image of a member as a viewer shows it, NumPy `uint8 [height, width, 3]`.
 
     Raises:
-        OSError: If the file is gone.
+        OSError: If the file does not exist any more.
         ValueError: If it has changed since it was encoded.
     """
     import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Loads the splits that the settings name, and says what was taken and left out."""
+"""Loads the splits that the settings name, and prints what was taken and left out."""
 
 import dataclasses
 

@@ -8,10 +8,10 @@ import pathlib
 import numpy as np
 
 from tfhash import data, files
-from tfhash.data.summary import printable
 from tfhash.experiments import contact_sheet
 from tfhash.experiments.datasets import say_summary
 from tfhash.index import duplicates
+from tfhash.text import listing
 
 # Names of the files in a directory, by what `write` makes of a path.
 FILES = {".csv": "duplicates.csv", ".json": "duplicates.json", ".html": "duplicates.html"}
@@ -201,8 +201,7 @@ def lines_of(found, most=20):
     lines = []
     for group, (nearest, farthest) in list(zip(found.groups, found.ranges))[:most]:
         bits = f"{nearest}" if nearest == farthest else f"{nearest} to {farthest}"
-        names = data.summary.listing([member.name for member in group])
-        lines.append(printable(f"  {bits} bits: {names}").replace("\n", " "))
+        lines.append(f"  {bits} bits: {listing([member.name for member in group])}")
     if len(found.groups) > most:
         lines.append(f"  and {len(found.groups) - most:,} more groups")
     return lines

@@ -79,7 +79,7 @@ def _division_of_training(run, dataset, progress):
     trained = run.settings()
     if not trained:
         progress.say(
-            "There is no run.json beside the model: whether it was trained on some of the queries "
+            "There is no run.json next to the model: whether it was trained on some of the queries "
             "is not known"
         )
         return {}

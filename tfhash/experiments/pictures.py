@@ -4,6 +4,7 @@ import numpy as np
 
 import tfhash_ops
 from tfhash import metrics, plots
+from tfhash.errors import in_words
 
 QUERIES_SHOWN, NEIGHBORS_SHOWN = 10, 10
 
@@ -37,7 +38,7 @@ def draw(directory, splits, evaluation, bits, epoch_logs=None):
         try:
             plots.save_figure(make(), directory / name)
         except Exception as error:  # whatever it is, the run is worth more
-            failed[name] = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            failed[name] = f"{type(error).__name__}: {in_words(error)}"[:200]
     return failed
 
 

@@ -112,8 +112,9 @@ class RunDirectory:
     def was_trained_on(self, dataset):
         """Whether the run took its items from a dataset.
 
-        A folder is the same by whatever path; a folder that is gone, by the path that was given: it
-        moved together with the run. A name is the same in every version.
+        Two paths to one folder count as the same. A folder that no longer exists is compared by the
+        path that was given, because it may have moved together with the run. A name is the same in
+        every version.
         """
         run = self._read(self._run)
         if not run:

@@ -183,6 +183,7 @@ class HashingModel(StagedModel):
         """The logits of the classifier head, NumPy `[n, num_classes]`; see `classify`."""
         if not hasattr(images, "shape"):
             batch_size = None  # a dataset has its own
+            images = encoding.checked(self, images)
         else:
             encoding.check_images(self, images)
             if len(images) == 0:

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhash import labels, losses, pixels
+from tfhash import errors, labels, losses, pixels
 from tfhash.data import ArrayBatches, sampling
 from tfhash.keras_private import sublayers
+from tfhash.layers import ImageScaling
 from tfhash.losses import replicas
 
 STAGES = ("pretrain", "finetune")
@@ -25,8 +26,9 @@ class StagedModel(keras.Model):
     the stage in which they were saved, with an optimizer that fits. Callbacks read `stage` and begin
     another by `begin_stage`; none keeps a copy of the stage.
 
-    A subclass has the attributes `backbone`, `hashing`, `classifier` and `num_classes`, and returns
-    `{"codes": ..., "logits": ...}` when called.
+    A subclass has the attributes `preprocessing`, `backbone`, `hashing`, `classifier` and
+    `num_classes`, `image_shape` once it is built, and returns `{"codes": ..., "logits": ...}` when
+    called.
     """
 
     def __init__(self, **kwargs):
@@ -131,7 +133,7 @@ class StagedModel(keras.Model):
     def begin_stage(self, stage, learning_rate=None, freeze_backbone=None):
         """Enters a stage: selects what trains and starts a fresh copy of the optimizer.
 
-        `tfhash.callbacks.TwoStageTraining` calls this, and so can a training loop of your own. A
+        `tfhash.callbacks.TwoStageTraining` calls this, and so can a custom training loop. A
         fresh optimizer keeps the momentum of one stage from moving weights that the next stage must
         leave alone.
 
@@ -211,28 +213,46 @@ class StagedModel(keras.Model):
 
         Arguments are those of `keras.Model.fit`; labels are required. Where arrays are shuffled and a
         random batch would hold less than one similar item per item, batches are made of classes x
-        items, and a message says so; `shuffle=False` or a dataset leaves the order to you.
+        items, and `fit` prints that; `shuffle=False` or a dataset keeps your order.
         """
         arguments = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs).arguments
         del arguments["self"]
         y = arguments.get("y")
         if isinstance(y, np.ndarray) and not labels.is_multi_hot(y):
             self._check_class_range(y)
+        x = arguments["x"] = pixels.checked(x, self._shape_to_train_on())
         if not self.built:
             # Callbacks that begin a stage need the weights before the first batch makes them.
             shape = _shape_of_images(x)
+            if shape is not None and shape[-1] is None:
+                raise ValueError(
+                    "the number of channels must be known before training. Received: a dataset that "
+                    "does not know it. Build the model first: model.build((None, height, width, "
+                    "channels))"
+                )
             if shape is not None:
                 with self._in_scope():
                     self.build((None, *shape[1:]))
         if isinstance(x, keras.utils.PyDataset):
             pixels.check_first_batch(x)
-        elif not hasattr(
-            x, "element_spec"
-        ):  # reading a tf.data.Dataset once more may shuffle it anew
+        elif not hasattr(x, "element_spec"):  # reading a dataset may reshuffle it
             pixels.check_pixel_range(x)
         _arrange_callbacks(arguments)
         _balance_classes(arguments)
-        return super().fit(**arguments)
+        with errors.translated():
+            return super().fit(**arguments)
+
+    def _shape_to_train_on(self):
+        """Shape of one image, with `None` for sides of any length."""
+        shape = getattr(self.backbone, "input_shape", None)
+        height, width, channels = None, None, None
+        if isinstance(shape, tuple) and len(shape) == 4:
+            height, width, channels = shape[1:]
+        if isinstance(self.preprocessing, ImageScaling):
+            channels = 1 if channels == 1 else None  # it makes RGB images of gray ones
+        elif not isinstance(self.preprocessing, keras.layers.Identity):
+            height = width = channels = None
+        return (height, width, self.image_shape[-1] if self.built else channels)
 
     def _in_scope(self):
         """The scope of the `tf.distribute` strategy in which the model was made, if any."""
@@ -344,7 +364,8 @@ def _shape_of_images(x):
         x = x[0][0]
     elif hasattr(x, "element_spec"):  # a tf.data.Dataset
         x = x.element_spec[0] if isinstance(x.element_spec, tuple) else x.element_spec
-    return tuple(x.shape) if hasattr(x, "shape") else None
+    is_known = getattr(getattr(x, "shape", None), "rank", 0) is not None
+    return tuple(x.shape) if hasattr(x, "shape") and is_known else None
 
 
 def _fresh_optimizer(config, learning_rate):
