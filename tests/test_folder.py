@@ -133,7 +133,7 @@ def test_copies_across_official_parts_are_counted_and_named(official):
 def test_loose_images_beside_class_folders_are_named(photos, rng):
     put(photos, "loose.png", rng)
     splits = load(photos)
-    assert "left out 1, beside the class folders: loose.png" in str(splits.summary)
+    assert "left out 1, next to the class folders: loose.png" in str(splits.summary)
     assert len(splits.database) + len(splits.queries) == 20
 
 
