@@ -184,6 +184,7 @@ def test_invalid_build_settings_are_refused(source, environment, message):
 # Names under which packages are imported, where they differ from those of their distributions.
 DISTRIBUTIONS = {
     "absl": "absl-py",
+    "faiss": "faiss-cpu",
     "PIL": "pillow",
     "pillow_heif": "pillow-heif",
     "sklearn": "scikit-learn",

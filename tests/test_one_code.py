@@ -22,15 +22,15 @@ APPLICATIONS = (
     "ConvNeXtTiny",
     "DenseNet121",
     "EfficientNetB0",
+    "EfficientNetB1",
     "EfficientNetV2B0",
-    "MobileNet",
     "MobileNetV2",
     "MobileNetV3Large",
     "MobileNetV3Small",
-    "NASNetMobile",
     "ResNet50",
     "ResNet50V2",
     "VGG16",
+    "VGG19",
 )
 
 

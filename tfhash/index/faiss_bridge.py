@@ -9,7 +9,7 @@ from tfhash import codes as code_layout
 
 def to_faiss(codes, ids):
     """Makes an exact index of faiss. See `HammingIndex.to_faiss`."""
-    import faiss
+    faiss = _import_faiss()
 
     flat = faiss.IndexBinaryFlat(8 * codes.shape[1])
     index = faiss.IndexBinaryIDMap2(flat)
@@ -19,7 +19,7 @@ def to_faiss(codes, ids):
 
 def from_faiss(given, bits):
     """Reads packed codes, ids, and the number of bits. See `HammingIndex.from_faiss`."""
-    import faiss
+    faiss = _import_faiss()
 
     index: Any = faiss.downcast_IndexBinary(given)
     ids = None
@@ -37,3 +37,13 @@ def from_faiss(given, bits):
         raise ValueError(f"`bits` must fit the codes of {flat.d} bits. Received: bits={bits}")
     codes = faiss.vector_to_array(flat.xb).reshape(flat.ntotal, flat.d // 8)
     return codes, ids, bits
+
+
+def _import_faiss():
+    try:
+        import faiss
+    except ImportError as error:
+        raise ImportError(
+            "faiss is not installed. Install it with `pip install 'tfhash[faiss]'`"
+        ) from error
+    return faiss
