@@ -2,20 +2,10 @@
 
 import keras
 import pytest
-from interruption import Killed
+from interruption import Killed, KillIn
 
 from tfhash import metrics
 from tfhash.callbacks import RetrievalEvaluation, TwoStageTraining
-
-
-class KillInEpoch(keras.callbacks.Callback):
-    def __init__(self, epoch):
-        super().__init__()
-        self.epoch = epoch
-
-    def on_epoch_begin(self, epoch, logs=None):
-        if epoch == self.epoch:
-            raise Killed
 
 
 def fit(model, data, epochs=5, pretrain_epochs=2, callbacks=(), **arguments):
@@ -55,7 +45,12 @@ def test_retrieval_evaluation_runs_in_the_last_epoch_after_pretraining_ended_ear
     arguments = {"epochs": 7, "pretrain_epochs": 4, "backup_dir": tmp_path}
     evaluation = RetrievalEvaluation(striped, striped, every=3)
     with pytest.raises(Killed):
-        fit(make_model(), striped, callbacks=[evaluation, stopping, KillInEpoch(4)], **arguments)
+        fit(
+            make_model(),
+            striped,
+            callbacks=[evaluation, stopping, KillIn(4, "on_epoch_begin")],
+            **arguments,
+        )
     stages, history = fit(make_model(), striped, callbacks=[evaluation, stopping], **arguments)
     assert [logs["stage"] for logs in stages.epoch_logs] == [1, 1, 2, 2, 2]
     assert ["val_map" in logs for logs in stages.epoch_logs] == [False, False, True, False, True]

@@ -5,22 +5,12 @@ import csv
 import keras
 import numpy as np
 import pytest
-from interruption import Killed
+from interruption import Killed, KillIn
 from keras import ops
 
 from tfhash.callbacks import RetrievalEvaluation, TwoStageTraining
 
 PRETRAIN, EPOCHS = 3, 6
-
-
-class KillAfter(keras.callbacks.Callback):
-    def __init__(self, epoch):
-        super().__init__()
-        self.epoch = epoch
-
-    def on_epoch_end(self, epoch, logs=None):
-        if epoch == self.epoch:
-            raise Killed
 
 
 class Rates(keras.callbacks.Callback):
@@ -165,7 +155,13 @@ def test_backup_and_restore_resumes_bit_for_bit(
         return keras.callbacks.BackupAndRestore(tmp_path / "backup", delete_checkpoint=False)
 
     with pytest.raises(Killed):
-        fit(make_model(), striped, backup(), KillAfter(killed_after), stages_first=stages_first)
+        fit(
+            make_model(),
+            striped,
+            backup(),
+            KillIn(killed_after, "on_epoch_end"),
+            stages_first=stages_first,
+        )
     resumed = make_model(seed=99)
     history = fit(resumed, striped, backup(), stages_first=stages_first)
     assert history["stage"] == (PRETRAIN * [1] + (EPOCHS - PRETRAIN) * [2])[killed_after + 1 :]

@@ -12,51 +12,12 @@
 #include <utility>
 #include <vector>
 
-#include "core/kernel.h"
+#include "core/testing.h"
 #include "cuda/hamming.h"
 #include "cuda/selection.h"
 
 namespace tfhash::cuda {
 namespace {
-
-int failures = 0;
-
-void Expect(bool holds, const std::string& claim) {
-  if (holds) return;
-  ++failures;
-  std::fprintf(stderr, "does not hold: %s\n", claim.c_str());
-}
-
-enum class Layout { kRandom, kEqual, kFewDistinct, kNearerAndNearer };
-constexpr Layout kLayouts[] = {Layout::kRandom, Layout::kEqual, Layout::kFewDistinct,
-                               Layout::kNearerAndNearer};
-
-// Packed codes at an unaligned address.
-class OwnedCodes {
- public:
-  OwnedCodes(int64_t count, int64_t bytes, Layout layout, std::mt19937& random)
-      : data_(1 + count * bytes), count_(count), bytes_(bytes) {
-    for (int64_t i = 0; i < count * bytes; ++i) {
-      const bool has_turned = i / bytes < count * (i % bytes) / bytes;
-      switch (layout) {
-        case Layout::kRandom: data_[1 + i] = random(); break;
-        case Layout::kEqual: data_[1 + i] = 0xA5; break;
-        case Layout::kFewDistinct: data_[1 + i] = random() % 8 == 0 ? 0xFF : 0; break;
-        case Layout::kNearerAndNearer: data_[1 + i] = has_turned ? 0xFF : 0; break;
-      }
-    }
-  }
-
-  // Sets the first `count` codes to zero.
-  void Clear(int64_t count) { std::fill_n(data_.begin() + 1, count * bytes_, 0); }
-
-  operator Codes() const { return {data_.data() + 1, count_, bytes_}; }
-
- private:
-  std::vector<uint8_t> data_;
-  int64_t count_;
-  int64_t bytes_;
-};
 
 // A device of `warps` warps. Its memory is poisoned heap memory that lives as long as it does.
 class Emulated {
@@ -144,8 +105,8 @@ void HistogramEqualsTheCore(const Case& c, const Codes& queries, const Codes& da
   for (int64_t& label : database_labels) label = random() % 4;
   const std::vector<Label> narrow_query_labels(query_labels.begin(), query_labels.end());
   const std::vector<Label> narrow_labels(database_labels.begin(), database_labels.end());
-  const OwnedCodes query_tags(queries.count, 3, Layout::kFewDistinct, random);
-  const OwnedCodes tags(database.count, 3, Layout::kFewDistinct, random);
+  const OwnedCodes query_tags = MakeCodes(queries.count, 3, Layout::kFewDistinct, random);
+  const OwnedCodes tags = MakeCodes(database.count, 3, Layout::kFewDistinct, random);
 
   const int64_t bits = 8 * queries.bytes;
   const size_t size = queries.count * (bits + 1);
@@ -172,8 +133,8 @@ void HistogramEqualsTheCore(const Case& c, const Codes& queries, const Codes& da
 }
 
 void CheckCase(const Case& c, std::mt19937& random) {
-  const OwnedCodes database(c.items, c.bytes, c.layout, random);
-  const OwnedCodes queries(c.queries, c.bytes, Layout::kFewDistinct, random);
+  const OwnedCodes database = MakeCodes(c.items, c.bytes, c.layout, random);
+  const OwnedCodes queries = MakeCodes(c.queries, c.bytes, Layout::kFewDistinct, random);
   DistancesEqualTheCore(c, queries, database);
   for (int64_t k : {int64_t{1}, c.items / 17, c.items}) {
     if (k < 1 || k > c.items) continue;
@@ -239,15 +200,15 @@ void ASelectionAllowsItsLimitToBeLowered(std::mt19937& random) {
 }
 
 void PaddingBitsAreFound(std::mt19937& random) {
-  OwnedCodes codes(70, 2, Layout::kEqual, random);
+  OwnedCodes codes = MakeCodes(70, 2, Layout::kEqual, random);
   const auto first = [&](int64_t bits) {
     return FindPaddingBits(Emulated(1, 0).device(), codes, bits);
   };
   Expect(first(16) == -1, "codes of whole bytes have no padding bits");
   Expect(first(15) == 0, "padding bits of the first code are found");
-  const OwnedCodes none(0, 2, Layout::kEqual, random);
+  const OwnedCodes none = MakeCodes(0, 2, Layout::kEqual, random);
   Expect(FindPaddingBits(Emulated(1, 0).device(), none, 12) == -1, "no codes have none");
-  codes.Clear(50);
+  std::fill_n(codes[0], 50 * 2, 0);
   Expect(first(15) == 50, "the first code with padding bits is found");
 }
 
@@ -271,8 +232,8 @@ int Main() {
   }
   // Enough slices to be merged in two rounds.
   for (Layout layout : kLayouts) {
-    const OwnedCodes database(40 * 16 * 256, 1, layout, random);
-    const OwnedCodes queries(2, 1, Layout::kFewDistinct, random);
+    const OwnedCodes database = MakeCodes(40 * 16 * 256, 1, layout, random);
+    const OwnedCodes queries = MakeCodes(2, 1, Layout::kFewDistinct, random);
     TopKEqualsTheCore<int64_t>({2, 40 * 16 * 256, 1, layout, 64}, queries, database, 7);
   }
   if (failures == 0) std::printf("all claims hold\n");

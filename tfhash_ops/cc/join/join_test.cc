@@ -14,19 +14,11 @@
 #include <tuple>
 #include <vector>
 
-#include "core/hamming.h"
+#include "core/testing.h"
 #include "join/near_items.h"
 
 namespace tfhash::join {
 namespace {
-
-int failures = 0;
-
-void Expect(bool holds, const std::string& claim) {
-  if (holds) return;
-  ++failures;
-  std::fprintf(stderr, "does not hold: %s\n", claim.c_str());
-}
 
 std::vector<std::string> Kernels() {
   std::vector<std::string> kernels;
@@ -41,20 +33,6 @@ std::vector<std::string> Kernels() {
   kernels.push_back("scalar");
   return kernels;
 }
-
-// Packed codes at an unaligned address.
-class OwnedCodes {
- public:
-  OwnedCodes(int64_t count, int64_t bytes) : data_(1 + count * bytes), count_(count), bytes_(bytes) {}
-
-  operator Codes() const { return {data_.data() + 1, count_, bytes_}; }
-  uint8_t* operator[](int64_t i) { return data_.data() + 1 + i * bytes_; }
-
- private:
-  std::vector<uint8_t> data_;
-  int64_t count_;
-  int64_t bytes_;
-};
 
 using Pair = std::tuple<int64_t, int64_t, int32_t>;
 
