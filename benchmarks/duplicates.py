@@ -11,12 +11,11 @@ import resource
 import time
 
 import numpy as np
+import reports
 from absl import app, flags
 from tables import header, row, spread
 
-import tfhash_ops
 from tfhash import files
-from tfhash.experiments import environment
 from tfhash.index import duplicates
 
 FLAGS = flags.FLAGS
@@ -44,10 +43,10 @@ SETTINGS = ("planted", "cluster", "spread", "compared", "threads", "repeats", "s
 
 def main(_):
     report = {
-        "settings": {name: FLAGS[name].value for name in SETTINGS},
-        "unit": "seconds of each call; peak_bytes is the most memory that the process had",
-        "kernel": tfhash_ops.cpu_kernel(),
-        **environment.describe([]),
+        **reports.of_compiled(
+            "seconds of each call; peak_bytes is the most memory that the process had",
+            {name: FLAGS[name].value for name in SETTINGS},
+        ),
         "joins": [],
     }
     print(f"{report['machine']['processor']}, kernel {report['kernel']}, {FLAGS.threads} threads")

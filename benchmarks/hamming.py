@@ -13,6 +13,7 @@ import statistics
 
 import faiss
 import numpy as np
+import reports
 import tensorflow as tf
 import usearch.index
 from absl import app, flags
@@ -21,7 +22,6 @@ from timing import divide, rounds
 
 import tfhash_ops
 from tfhash import files
-from tfhash.experiments import environment
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_integer("bits", [12, 16, 32, 48, 64, 128, 256], "Lengths of the codes.")
@@ -42,10 +42,11 @@ def main(_):
     tf.config.threading.set_inter_op_parallelism_threads(FLAGS.threads)
     faiss.omp_set_num_threads(FLAGS.threads)
     report = {
-        "settings": {name: FLAGS[name].value for name in SETTINGS},
-        "unit": "seconds of each round; rates in 10^9 pairs of a query and an item per second",
-        "kernel": tfhash_ops.cpu_kernel(),
-        **environment.describe(["faiss-cpu", "usearch"]),
+        **reports.of_compiled(
+            "seconds of each round; rates in 10^9 pairs of a query and an item per second",
+            {name: FLAGS[name].value for name in SETTINGS},
+            ["faiss-cpu", "usearch"],
+        ),
         "search": {},
     }
     print(f"{report['machine']['processor']}, kernel {report['kernel']}, {FLAGS.threads} threads")

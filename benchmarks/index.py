@@ -1,6 +1,6 @@
-"""Speed and memory of `tfhash.index`, beside the indexes of faiss, on one thread.
+"""Speed and memory of `tfhash.index` and of the indexes of faiss, on one thread.
 
-Single queries are timed one by one, and engines take turns; the figure is the median. Every size is
+Single queries are timed one by one, and engines take turns. Figures are medians. Every size is
 checked against a scan of all codes before it is timed. Codes are random, or clustered as learned ones
 are: with --codes, real codes (`tfhash encode`) of which a few bits are changed until there are enough.
 
@@ -17,13 +17,12 @@ import time
 
 import faiss
 import numpy as np
+import reports
 from absl import app, flags
 from tables import header, row
 
-import tfhash_ops
 from tfhash import codes as code_layout
 from tfhash import files
-from tfhash.experiments import environment
 from tfhash.index import HammingIndex
 
 FLAGS = flags.FLAGS
@@ -54,10 +53,11 @@ SHOWN = ("search", "batch", "within", "flat", "times_flat", "reading", "build", 
 def main(_):
     faiss.omp_set_num_threads(1)
     report = {
-        "settings": {name: FLAGS[name].value for name in SETTINGS},
-        "unit": "seconds, of one query where not said otherwise; bytes of an item",
-        "kernel": tfhash_ops.cpu_kernel(),
-        **environment.describe(["faiss-cpu"]),
+        **reports.of_compiled(
+            "seconds of one query unless stated otherwise; bytes of an item",
+            {name: FLAGS[name].value for name in SETTINGS},
+            ["faiss-cpu"],
+        ),
         "load_average": os.getloadavg(),
         "cells": [],
     }

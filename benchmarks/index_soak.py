@@ -1,9 +1,9 @@
-"""Hours of an index under load: threads and processes add, remove, search, save and load, and are killed.
+"""Soak test of an index: threads and processes add, remove, search, save and load, and are killed.
 
-A process changes an index, beside a plain dictionary of what it holds, from two threads, while others
-search it and check what they find. Now and then it saves the index, and then writes down that it has.
-Every few seconds it is killed with SIGKILL, and the next process loads what was saved, checks it against
-what was written down, and goes on. Another process loads the file all the time.
+Two threads of a process change an index and a dictionary with the same items; other threads search the
+index and check the results. From time to time the process saves the index and logs what it saved. Every
+few seconds it is killed with SIGKILL. The next process loads the file, checks it against the log and
+continues. Another process loads the file in a loop.
 
     python benchmarks/index_soak.py --seconds=600
 """

@@ -2,6 +2,9 @@
 
 import json
 
+import tfhash_ops
+from tfhash.experiments import environment
+
 
 def read(path, made_with):
     """Reads an unfinished report, or starts one: `made_with` and the finished `"cells"`.
@@ -14,6 +17,22 @@ def read(path, made_with):
     report = json.loads(path.read_text(encoding="utf-8"))
     check_made_with(path, report, made_with)
     return report
+
+
+def of_compiled(unit, settings, packages=()):
+    """Starts a report on compiled code: unit, settings, CPU kernel and environment.
+
+    Args:
+        unit: What the figures are.
+        settings: Dictionary of flags.
+        packages: Packages whose versions count.
+    """
+    return {
+        "settings": settings,
+        "unit": unit,
+        "kernel": tfhash_ops.cpu_kernel(),
+        **environment.describe(list(packages)),
+    }
 
 
 def check_made_with(what, before, now):
