@@ -82,7 +82,7 @@ def encode_with_labels(model, data, output=None, batch_size=256):
     with warnings.catch_warnings():
         # Keras warns so about every generator, whose length is unknown until it is read.
         warnings.filterwarnings("ignore", message="Your input ran out of data")
-        relaxed = _predict(model, images(), output)
+        relaxed = _run(model, images(), output)
     return _pack(relaxed), np.concatenate(labels), relaxed.shape[1]
 
 
@@ -101,6 +101,11 @@ def _predict(model, images, output=None, batch_size=256, verbose=0):
             return _predict(model, one, output, batch_size)[:0]
         if hasattr(model, "image_shape"):
             pixels.check_pixel_range(images)
+    return _run(model, images, output, batch_size, verbose)
+
+
+def _run(model, images, output, batch_size=None, verbose=0):
+    """Relaxed codes of images that have been checked."""
     with errors.translated():
         outputs = model.predict(images, batch_size=batch_size, verbose=verbose)
     return relaxed_codes(model, outputs, output)

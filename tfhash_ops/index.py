@@ -12,7 +12,8 @@ import numpy as np
 from tfhash_ops import library
 from tfhash_ops.results import Neighbors, TopK
 
-MAX_PIECES = 4
+# As in cc/index/pieces.h.
+MAX_PIECES, MAX_KEY_BITS = 4, 24
 
 # The values of TfhashIndexStatus.
 _OUT_OF_MEMORY, _REPEATED_ID, _UNKNOWN_ID, _DAMAGED, _NO_MORE_IDS = 1, 2, 3, 4, 5

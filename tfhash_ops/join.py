@@ -7,7 +7,6 @@ library where that is absent.
 import concurrent.futures
 import ctypes
 import operator
-import os
 
 import numpy as np
 
@@ -208,8 +207,7 @@ def _call(function, first, *rest, cancelled=None):
 
 def _check_threads(threads):
     if threads is None:
-        has_affinity = hasattr(os, "sched_getaffinity")
-        return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+        return library.available_cpus()
     if (threads := _as_integer("threads", threads)) < 1:
         raise ValueError(f"threads must be at least 1. Received: threads = {threads}")
     return min(threads, 256)

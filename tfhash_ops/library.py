@@ -76,6 +76,18 @@ def supported_cpu_kernels():
     return core().TfhashSupportedCpuKernels().decode().split()
 
 
+def available_cpus():
+    """Number of CPUs that this process may use.
+
+    Example:
+
+    >>> available_cpus() >= 1
+    True
+    """
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
 @functools.cache
 def core():
     """The compiled library that does not depend on TensorFlow, as `ctypes.CDLL`.

@@ -25,7 +25,7 @@ class Splits:
         queries: Items to report on, never to choose by.
         database: Items that the queries search.
         protocol: How the items were divided; see `tfhash.data.load`.
-        draws_queries: Whether queries are a share of all items, for want of a test split.
+        draws_queries: Whether queries are a share of all items, because there is no test split.
         summary: `Summary` of what was taken from a folder and what was left out.
     """
 

@@ -78,9 +78,8 @@ def decode(found, member):
 
 
 def _section(found, number, group, shown):
-    nearest, farthest = found.ranges[number - 1]
-    bits = f"{nearest}" if nearest == farthest else f"{nearest} to {farthest}"
-    lines = [f"<section>\n<h2>Group {number}: {len(group):,} images, {bits} bits apart</h2>"]
+    distances = found.range_in_words(number - 1)
+    lines = [f"<section>\n<h2>Group {number}: {len(group):,} images, {distances} apart</h2>"]
     lines.append('<div class="images">')
     lines += [_figure(found, member) for member in shown]
     lines.append("</div>")

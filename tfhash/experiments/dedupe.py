@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import os
 import pathlib
 
@@ -62,6 +63,25 @@ class LookAlikes:
     def grouped(self):
         """Number of images in groups."""
         return sum(map(len, self.groups))
+
+    @functools.cached_property
+    def rows(self):
+        """A dictionary of `COLUMNS` for each member of a group; reads each picture once."""
+        return [
+            dict(zip(COLUMNS, (number, member.name, member.distance, *self._size_of(member))))
+            for number, group in enumerate(self.groups, 1)
+            for member in group
+        ]
+
+    def _size_of(self, member):
+        """Bytes of the file, width and height."""
+        height, width = contact_sheet.decode(self, member).shape[:2]
+        return os.path.getsize(os.path.join(self.folder, member.name)), width, height
+
+    def range_in_words(self, group):
+        """Distances of the pairs in group number `group`, from 0: "2 bits" or "1 to 3 bits"."""
+        nearest, farthest = self.ranges[group]
+        return count(nearest, "bit") if nearest == farthest else f"{nearest} to {farthest} bits"
 
     def headline(self):
         """What was found, in a sentence."""
@@ -154,16 +174,6 @@ def _members(indices, codes, names):
     ]
 
 
-def _rows(found):
-    """A dictionary of `COLUMNS` for each member of a group."""
-    for number, group in enumerate(found.groups, 1):
-        for member in group:
-            height, width = contact_sheet.decode(found, member).shape[:2]
-            size = os.path.getsize(os.path.join(found.folder, member.name))
-            values = (number, member.name, member.distance, size, width, height)
-            yield dict(zip(COLUMNS, values))
-
-
 def _write_csv(found, path):
     # Names that are no valid UTF-8 keep their bytes.
     with (
@@ -172,13 +182,14 @@ def _write_csv(found, path):
     ):
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
-        writer.writerows(_rows(found))
+        writer.writerows(found.rows)
 
 
 def _write_json(found, path):
     members: list[list[dict]] = [[] for _ in found.groups]
-    for row in _rows(found):
-        members[row.pop("group") - 1].append(row)
+    for row in found.rows:
+        member = {name: value for name, value in row.items() if name != "group"}
+        members[row["group"] - 1].append(member)
     files.write_json(
         path,
         {
@@ -198,10 +209,10 @@ def _write_json(found, path):
 
 def lines_of(found, most=20):
     """The first groups, a line each, for a terminal."""
-    lines = []
-    for group, (nearest, farthest) in list(zip(found.groups, found.ranges))[:most]:
-        bits = f"{nearest}" if nearest == farthest else f"{nearest} to {farthest}"
-        lines.append(f"  {bits} bits: {listing([member.name for member in group])}")
+    lines = [
+        f"  {found.range_in_words(i)}: {listing([member.name for member in group])}"
+        for i, group in enumerate(found.groups[:most])
+    ]
     if len(found.groups) > most:
         lines.append(f"  and {len(found.groups) - most:,} more groups")
     return lines

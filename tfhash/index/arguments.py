@@ -1,9 +1,10 @@
 """Checks of arguments."""
 
 import operator
-import os
 
 import numpy as np
+
+from tfhash_ops import library
 
 
 def as_integer(name, value, least):
@@ -20,7 +21,7 @@ def as_integer(name, value, least):
 def as_threads(threads):
     """Returns a number of threads: that of the available CPUs for None."""
     if threads is None:
-        return len(os.sched_getaffinity(0))
+        return library.available_cpus()
     return min(as_integer("threads", threads, 1), 1024)
 
 

@@ -347,9 +347,9 @@ class HammingIndex:
         return index
 
     def verify(self):
-        """Reads all of the index and raises `DamagedFileError` if anything is not as it was saved.
+        """Reads the whole index and raises `DamagedFileError` if anything has changed since `save`.
 
-        Takes a second or so for each gigabyte of a mapped file.
+        Compares the checksums of the file and checks that its arrays agree.
         """
         if self._file is not None:
             storage.check(*self._file)

@@ -1,8 +1,8 @@
-"""Names of items: strings beside ids, some of which may lie in a mapped file."""
+"""Names of items by id, some of which may be in a mapped file."""
 
 import numpy as np
 
-# File names may hold bytes that are no text; they come back as they were.
+# File names may hold bytes that are not UTF-8. They round-trip unchanged.
 _ERRORS = "surrogateescape"
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfhash import files
 from tfhash.index import tensors
+from tfhash_ops.index import MAX_KEY_BITS, MAX_PIECES
 
 FORMAT = "tfhash.index"
 VERSION = 1
@@ -26,7 +27,6 @@ _TYPES = {
     "repeats_before": np.uint32,
     "extras": np.uint32,
 }
-_MAX_PIECES, _MAX_KEY_BITS = 4, 24
 
 
 class IndexFileError(ValueError):
@@ -132,7 +132,7 @@ def _problem(arrays, metadata):
         int(metadata["next_id"])
     except (KeyError, ValueError):
         return "its metadata are incomplete"
-    if not (bits >= 1 and 0 <= pieces <= _MAX_PIECES and 0 <= key_bits <= _MAX_KEY_BITS):
+    if not (bits >= 1 and 0 <= pieces <= MAX_PIECES and 0 <= key_bits <= MAX_KEY_BITS):
         return "its metadata are out of range"
     sizes = {name: array.shape for name, array in arrays.items()}
     rows, names = (sizes.get(name, (0,))[0] for name in ("codes", "name_ids"))

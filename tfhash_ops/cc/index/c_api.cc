@@ -31,7 +31,7 @@ namespace {
 
 static_assert(kMaxPieces == kTfhashIndexMaxPieces, "tables of a segment");
 
-// Of a fixed size, so that a failure for want of memory can be told, too.
+// Of a fixed size, so that running out of memory can be reported.
 thread_local char last_message[512] = "";
 
 int32_t Fail(TfhashIndexStatus status, const char* message) {

@@ -50,7 +50,8 @@ const char* TfhashIndexMessage();
 int32_t TfhashIndexNew(int64_t bits, int32_t flat, TfhashIndex** index);
 void TfhashIndexFree(TfhashIndex* index);
 
-// Padding bits of codes and queries must be zero. `ids` may be null. `id` becomes the first id of the new items, or the repeated one.
+// Padding bits of codes and queries must be zero. `ids` may be null. `id` becomes the first id of the new
+// items, or the repeated one.
 int32_t TfhashIndexAdd(TfhashIndex* index, const uint8_t* codes, int64_t count, const int64_t* ids,
                        int64_t threads, int64_t* id);
 int32_t TfhashIndexRemove(TfhashIndex* index, const int64_t* ids, int64_t count, int64_t threads,

@@ -3,11 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/scan.h"
+
 namespace tfhash {
 namespace {
-
-// Queries of a batch that use the bit-sliced scan, as in core/scan.h.
-constexpr int64_t kMinSlicedQueries = 12;
 
 // Expected distance of the 10th nearest of random codes, or `bits` if there are fewer.
 int64_t ExpectedDistance(int64_t bits, int64_t rows) {

@@ -9,7 +9,7 @@
 
 namespace tfhash {
 
-// Nanoseconds, measured on Zen 4 by benchmarks/index.py; only their ratios matter.
+// Nanoseconds on Zen 4, roughly; only their ratios matter.
 struct Costs {
   // Looking up a bucket, prefetched.
   static constexpr double kBucket = 22.0;
