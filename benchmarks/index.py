@@ -1,14 +1,19 @@
 """Speed and memory of `tfhash.index` and of the indexes of faiss, on one thread.
 
-Single queries are timed one by one, and engines take turns. Figures are medians. Every size is
-checked against a scan of all codes before it is timed. Codes are random, or clustered as learned ones
-are: with --codes, real codes (`tfhash encode`) of which a few bits are changed until there are enough.
+Single queries are timed one by one: `search` right after other searches of the index, and
+`search_after_flat` right after a scan by faiss, which leaves the caches without the index. Figures are
+medians. Every size is checked against a scan of all codes before it is timed. Codes are random, or
+clustered as learned ones are: with --codes, real codes (`tfhash encode`) of which a few bits are
+changed until there are enough. A run continues where it stopped, and more sizes may be added to its
+report.
 
     pip install -e '.[benchmarks]'
     python benchmarks/index.py --items=1000000,10000000 --output=benchmarks/results/index-zen4.json
+    python benchmarks/index.py --draw --output=benchmarks/results/index-zen4.json
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import statistics
@@ -33,7 +38,7 @@ flags.DEFINE_string("codes", None, "Packed codes for the layout learned: .npy, o
 flags.DEFINE_list(
     "engines",
     ["flat", "hash", "multihash", "hnsw"],
-    "Indexes of faiss; hnsw up to a million codes.",
+    "Indexes of faiss: hnsw up to a million codes, hash and multihash up to ten.",
 )
 flags.DEFINE_integer("queries", 200, "Single queries.")
 flags.DEFINE_integer("slow_queries", 20, "Single queries for faiss's flat index.")
@@ -42,40 +47,67 @@ flags.DEFINE_integer("k", 10, "Neighbors.")
 flags.DEFINE_integer("radius", 3, "Radius of range searches.")
 flags.DEFINE_integer("changed", 1_000, "Items added and removed.")
 flags.DEFINE_integer("seed", 0, "Seed of the codes.")
-flags.DEFINE_string("output", None, "Result file.")
+flags.DEFINE_string("output", None, "Result file.", required=True)
+flags.DEFINE_bool("draw", False, "Only draw the result file, as a .png beside it.")
 
 SETTINGS = ("queries", "slow_queries", "batch", "k", "radius", "changed", "seed")
-HNSW_MAX_ITEMS = 1_000_000
+# Engines that take long to build, or much memory, and up to how many codes they are tried.
+MAX_ITEMS = {"hnsw": 1_000_000, "hash": 10_000_000, "multihash": 10_000_000}
 ROUNDS = 3
-SHOWN = ("search", "batch", "within", "flat", "times_flat", "reading", "build", "load", "bytes")
+# What the picture shows: label and style of each figure.
+LINES = {
+    "search": ("tfhash", "o-C0"),
+    "search_after_flat": ("tfhash, caches cold", "o--C0"),
+    "reading": ("reading the codes", ":k"),
+    "flat": ("faiss Flat", "s-C1"),
+    "hash": ("faiss Hash", "v-C2"),
+    "multihash": ("faiss MultiHash", "^-C3"),
+    "hnsw": ("faiss HNSW", "D-C4"),
+}
+SHOWN = (
+    "search",
+    "search_after_flat",
+    "batch",
+    "within",
+    "flat",
+    "times_flat",
+    "times_flat_in_turn",
+    "reading",
+    "build",
+    "load",
+    "bytes",
+)
 
 
 def main(_):
     faiss.omp_set_num_threads(1)
-    report = {
-        **reports.of_compiled(
-            "seconds of one query unless stated otherwise; bytes of an item",
-            {name: FLAGS[name].value for name in SETTINGS},
-            ["faiss-cpu"],
-        ),
-        "load_average": os.getloadavg(),
-        "cells": [],
-    }
+    path = pathlib.Path(FLAGS.output)
+    if FLAGS.draw:
+        draw(json.loads(path.read_text(encoding="utf-8")), path.with_suffix(".png"))
+        return
+    made_with = reports.of_compiled(
+        "seconds of one query unless stated otherwise; bytes of an item",
+        {name: FLAGS[name].value for name in SETTINGS},
+        ["faiss-cpu"],
+    )
+    report = reports.read(path, made_with)
     print(header(["layout", "bits", "items", *SHOWN]), end="")
     for layout in FLAGS.layouts:
         for bits in map(int, FLAGS.bits):
             for items in map(int, FLAGS.items):
-                cell = {
-                    "layout": layout,
-                    "bits": bits,
-                    "items": items,
-                    **measure(layout, bits, items),
-                }
-                report["cells"].append(cell)
+                key = f"{layout}-{bits}-{items}"
+                if key not in report["cells"]:
+                    report["cells"][key] = {
+                        "layout": layout,
+                        "bits": bits,
+                        "items": items,
+                        "load_average": os.getloadavg()[0],
+                        **measure(layout, bits, items),
+                    }
+                    files.write_json(path, report)
+                cell = report["cells"][key]
                 shown = [f"{cell[name]:.3g}" if name in cell else "" for name in SHOWN]
                 print(row([layout, bits, f"{items:,}", *shown]), end="", flush=True)
-                if FLAGS.output:
-                    files.write_json(FLAGS.output, report)
 
 
 def measure(layout, bits, items):
@@ -85,7 +117,7 @@ def measure(layout, bits, items):
     index = HammingIndex(bits)
     cell = {"build": seconds(lambda: index.add(codes, threads=1))}
     expected = check(index, codes, bits, queries)
-    engines = {name: engine for name, engine in make_engines(bits, codes) if name in FLAGS.engines}
+    engines = dict(make_engines(bits, codes))
     cell["bytes"] = index.nbytes / items
     calls = {"search": lambda query: index.search(query, FLAGS.k, threads=1)}
     calls["within"] = lambda query: index.within(query, FLAGS.radius, threads=1)
@@ -95,8 +127,10 @@ def measure(layout, bits, items):
     for name, engine in engines.items():
         found = engine.search(single, FLAGS.k)[0]
         cell[f"{name}_recall"] = recall(found, expected[: len(single)])
-    if "flat" in cell:
+    if "flat" in engines:
         cell["times_flat"] = cell["flat"] / cell["search"]
+        cell.update(in_turn(calls["search"], calls["flat"], single[: 2 * FLAGS.slow_queries]))
+        cell["times_flat_in_turn"] = cell["flat_in_turn"] / cell["search_after_flat"]
     cell["batch"] = seconds(lambda: index.search(queries, FLAGS.k, threads=1)) / len(queries)
     cell["reading"] = min(seconds(lambda: reading(codes)) for _ in range(5))
     with tempfile.TemporaryDirectory() as folder:
@@ -126,25 +160,32 @@ def check(index, codes, bits, queries):
 
 
 def make_engines(bits, codes):
-    """Indexes of faiss, and their names. Codes are padded to whole bytes."""
-    padded = 8 * codes.shape[1]
-    if "flat" in FLAGS.engines:
-        yield "flat", filled(faiss.IndexBinaryFlat(padded), codes)
-    if "hash" in FLAGS.engines:
-        index = faiss.IndexBinaryHash(padded, min(bits, 20))
-        index.nflip = 2
-        yield "hash", filled(index, codes)
-    if "multihash" in FLAGS.engines and bits >= 16:
-        tables = max(1, min(4, bits // 16))
-        index = faiss.IndexBinaryMultiHash(padded, tables, min(16, bits // tables))
-        index.nflip = 2
-        yield "multihash", filled(index, codes)
-    if "hnsw" in FLAGS.engines and len(codes) <= HNSW_MAX_ITEMS:
-        yield "hnsw", filled(faiss.IndexBinaryHNSW(padded, 16), codes)
+    """The indexes of faiss that are asked for, and their names. Codes are padded to whole bytes."""
+    padded, tables = 8 * codes.shape[1], max(1, min(4, bits // 16))
+    makers = {
+        "flat": lambda: faiss.IndexBinaryFlat(padded),
+        "hash": lambda: with_flips(faiss.IndexBinaryHash(padded, min(bits, 20))),
+        "multihash": lambda: with_flips(
+            faiss.IndexBinaryMultiHash(padded, tables, min(16, bits // tables))
+        ),
+        "hnsw": lambda: faiss.IndexBinaryHNSW(padded, 16),
+    }
+    for name in FLAGS.engines:
+        if len(codes) <= MAX_ITEMS.get(name, len(codes)):
+            yield name, filled(makers[name](), codes)
+
+
+def with_flips(index):
+    """Also searches the buckets at 1 and 2 bits from the query's."""
+    index.nflip = 2
+    return index
 
 
 def filled(index, codes):
+    """Building is not compared, so it may take all threads."""
+    faiss.omp_set_num_threads(os.cpu_count())
     index.add(codes)
+    faiss.omp_set_num_threads(1)
     return index
 
 
@@ -161,6 +202,15 @@ def medians(calls, queries):
             count = FLAGS.slow_queries if name == "flat" else len(queries)
             for i in range(min(count, len(queries))):
                 taken[name].append(seconds(lambda call=call, i=i: call(queries[i : i + 1])))
+    return {name: statistics.median(each) for name, each in taken.items()}
+
+
+def in_turn(search, flat, queries):
+    """Median seconds of both when every search follows a scan."""
+    taken = {"search_after_flat": [], "flat_in_turn": []}
+    for i in range(len(queries)):
+        taken["flat_in_turn"].append(seconds(lambda i=i: flat(queries[i : i + 1])))
+        taken["search_after_flat"].append(seconds(lambda i=i: search(queries[i : i + 1])))
     return {name: statistics.median(each) for name, each in taken.items()}
 
 
@@ -198,6 +248,35 @@ def make_codes(layout, bits, items):
     if bits % 8:
         codes[:, -1] &= (1 << bits % 8) - 1
     return codes[FLAGS.batch :], codes[: FLAGS.batch]
+
+
+def draw(report, path):
+    """Draws the time of a query against the number of codes of 64 bits, both on a log scale."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    cells = [cell for cell in report["cells"].values() if cell["bits"] == 64]
+    layouts = list(dict.fromkeys(cell["layout"] for cell in cells))
+    figure, axes = pyplot.subplots(
+        1, len(layouts), figsize=(4.5 * len(layouts), 4), sharey=True, squeeze=False
+    )
+    for axis, layout in zip(axes[0], layouts):
+        rows = sorted((c for c in cells if c["layout"] == layout), key=lambda c: c["items"])
+        for name, (label, style) in LINES.items():
+            drawn = [(c["items"], 1e3 * c[name]) for c in rows if name in c]
+            if drawn:
+                recall_at = [c[f"{name}_recall"] for c in rows if f"{name}_recall" in c]
+                missed = recall_at and min(recall_at) < 1
+                note = f", recall {min(recall_at):.2f} to {max(recall_at):.2f}" if missed else ""
+                axis.loglog(*zip(*drawn), style, label=label + note)
+        axis.set(title=f"{layout} codes of 64 bits", xlabel="codes")
+        axis.grid(alpha=0.3)
+        axis.legend(fontsize=7)
+    axes[0, 0].set_ylabel("ms a query, k = 10, one thread")
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":
