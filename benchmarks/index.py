@@ -260,7 +260,7 @@ def draw(report, path):
     cells = [cell for cell in report["cells"].values() if cell["bits"] == 64]
     layouts = list(dict.fromkeys(cell["layout"] for cell in cells))
     figure, axes = pyplot.subplots(
-        1, len(layouts), figsize=(4.5 * len(layouts), 4), sharey=True, squeeze=False
+        1, len(layouts), figsize=(4.5 * len(layouts), 4.6), sharey=True, squeeze=False
     )
     for axis, layout in zip(axes[0], layouts):
         rows = sorted((c for c in cells if c["layout"] == layout), key=lambda c: c["items"])
@@ -273,7 +273,7 @@ def draw(report, path):
                 axis.loglog(*zip(*drawn), style, label=label + note)
         axis.set(title=f"{layout} codes of 64 bits", xlabel="codes")
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     axes[0, 0].set_ylabel("ms a query, k = 10, one thread")
     figure.tight_layout()
     figure.savefig(path, dpi=150)

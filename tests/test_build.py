@@ -28,13 +28,29 @@ print([str(w.message) for w in caught if "tfhash" in str(w.message)])
 """
 
 
-@pytest.fixture
-def source(tmp_path):
+HAS_NVCC = shutil.which("nvcc") is not None
+
+
+def copy_source(folder):
     """A copy of the sources without build products."""
     left_out = shutil.ignore_patterns(
         ".*", "build", "dist", "runs", "*.so", "*.egg-info", "__pycache__"
     )
-    return shutil.copytree(ROOT, tmp_path / "source", ignore=left_out)
+    return shutil.copytree(ROOT, folder / "source", ignore=left_out)
+
+
+@pytest.fixture
+def source(tmp_path):
+    return copy_source(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel with everything that can be compiled here, as a build takes minutes."""
+    source = copy_source(tmp_path_factory.mktemp("wheel"))
+    result, wheel = make_wheel(source, TFHASH_BUILD_CUDA=str(int(HAS_NVCC)))
+    assert result.returncode == 0, result.stderr
+    return wheel
 
 
 def pip(*arguments, **environment):
@@ -79,10 +95,8 @@ def run_installed(wheel, folder):
 
 
 def test_a_wheel_holds_compiled_ops_and_requires_the_tensorflow_they_were_compiled_against(
-    source, tmp_path
+    wheel, tmp_path
 ):
-    result, wheel = make_wheel(source)
-    assert result.returncode == 0, result.stderr
     values, warned = run_installed(wheel, tmp_path / "elsewhere")
     assert values == "True [[0, 1], [1, 2]] [[1, 0], [2, 0]]"
     assert warned == "[]"
@@ -138,11 +152,8 @@ def test_a_build_for_jax_compiles_nothing_that_needs_tensorflow(source, tmp_path
     assert "compiled for JAX only" in ran.stderr
 
 
-def test_tensorflow_xla_calls_the_cuda_kernels_on_gpus(source, tmp_path):
-    if shutil.which("nvcc") is None:
-        pytest.skip("no nvcc on this machine")
-    result, wheel = make_wheel(source, TFHASH_BUILD_CUDA="1")
-    assert result.returncode == 0, result.stderr
+@pytest.mark.skipif(not HAS_NVCC, reason="no nvcc on this machine")
+def test_tensorflow_xla_calls_the_cuda_kernels_on_gpus(wheel, tmp_path):
     folder = tmp_path / "elsewhere"
     values, _ = run_installed(wheel, folder)
     assert values == "True [[0, 1], [1, 2]] [[1, 0], [2, 0]]"
