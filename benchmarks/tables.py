@@ -61,6 +61,32 @@ EVALUATION_COLUMNS = (
 ENGINES = ("tfhash", "faiss", "usearch", "NumPy", "TensorFlow")
 SEARCH_COLUMNS = ("bits", *ENGINES, "tfhash / faiss", "k = 100 / k = 10")
 
+INDEX_COLUMNS = (
+    "codes",
+    "bits",
+    "number",
+    "one query, ms",
+    "after a scan, ms",
+    "query of a batch of 1,000, ms",
+    "within radius 3, ms",
+    "faiss Flat, ms",
+    "Flat / tfhash",
+    "the same, in turn",
+    "reading the codes, ms",
+    "bytes an item",
+    "opening the file, ms",
+)
+
+APPROXIMATE = {"hash": "Hash", "multihash": "MultiHash", "hnsw": "HNSW"}
+APPROXIMATE_COLUMNS = (
+    "codes of 64 bits",
+    "number",
+    "tfhash, ms",
+    *(f"faiss {name}, ms (recall)" for name in APPROXIMATE.values()),
+)
+
+JOIN_COLUMNS = ("codes", "number", "bits", "radius", "pairs", "all pairs, s", "groups, s")
+
 
 def row(cells):
     """A row of a Markdown table."""
@@ -216,6 +242,60 @@ def search_on_cpus(reports):
             ]
         )
     return header(["bits", *columns]) + "".join(map(row, rows))
+
+
+def index(report):
+    """Speed and memory of the index, from a report of `index.py`: a whole table."""
+    milliseconds = ("search", "search_after_flat", "batch", "within", "flat")
+    rows = [
+        [
+            cell["layout"],
+            cell["bits"],
+            f"{cell['items']:,}",
+            *(f"{1e3 * cell[name]:.3g}" for name in milliseconds),
+            f"{cell['times_flat']:.3g}",
+            f"{cell['times_flat_in_turn']:.3g}",
+            f"{1e3 * cell['reading']:.3g}",
+            f"{cell['bytes']:.1f}",
+            f"{1e3 * cell['load']:.2g}",
+        ]
+        for cell in sorted(report["cells"].values(), key=lambda cell: cell["bits"])
+    ]
+    return header(INDEX_COLUMNS) + "".join(map(row, rows))
+
+
+def approximate(report):
+    """Approximate indexes beside the exact one, from a report of `index.py`: a whole table."""
+    cells = [cell for cell in report["cells"].values() if any(map(cell.get, APPROXIMATE))]
+    rows = [
+        [
+            cell["layout"],
+            f"{cell['items']:,}",
+            f"{1e3 * cell['search']:.3g}",
+            *(
+                f"{1e3 * cell[name]:.3g} ({cell[f'{name}_recall']:.2f})" if name in cell else ""
+                for name in APPROXIMATE
+            ),
+        ]
+        for cell in cells
+    ]
+    return header(APPROXIMATE_COLUMNS) + "".join(map(row, rows))
+
+
+def joins(report):
+    """Joins of codes, from a report of `duplicates.py`: a whole table."""
+    rows = [
+        [
+            cell["codes"],
+            f"{cell['items']:,}",
+            cell["bits"],
+            cell["radius"],
+            f"{cell['pairs']:,}",
+            *(spread(cell["seconds"][name]) for name in ("pairs", "groups")),
+        ]
+        for cell in report["joins"]
+    ]
+    return header(JOIN_COLUMNS) + "".join(map(row, rows))
 
 
 def single_query(reports):

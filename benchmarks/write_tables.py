@@ -41,6 +41,8 @@ CPUS = {
     "hamming-emerald-rapids": "Emerald Rapids",
     "hamming-zen5": "Zen 5",
 }
+# Result file of `index.py`.
+INDEX = "index-zen4"
 
 _MARKED = re.compile(
     r"(<!-- (?P<kind>table|figure): (?P<name>[\w-]+) -->)(?P<old>.*?)(<!-- end (?P=kind) -->)",
@@ -169,6 +171,9 @@ TABLES = {
     "search-emerald-rapids": _search("hamming-emerald-rapids"),
     "search-zen5": _search("hamming-zen5"),
     "single-query": _on_cpus(tables.single_query),
+    "index": lambda root: tables.index(read_result(INDEX)),
+    "index-approximate": lambda root: tables.approximate(read_result(INDEX)),
+    "joins": lambda root: tables.joins(read_result("duplicates-zen4")),
     "run-schema": _schema(run_directory.RUN_SCHEMA),
     "report-schema": _schema(run_directory.REPORT_SCHEMA),
     "api": _api,
