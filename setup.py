@@ -18,7 +18,15 @@ from setuptools.command.build_ext import build_ext
 CC = pathlib.Path("tfhash_ops/cc")
 
 # Compiled ops work with exactly the TensorFlow version they were compiled against.
-SUPPORTED_TENSORFLOW = "tensorflow~=2.21.0"
+SUPPORTED_TENSORFLOW = "tensorflow>=2.18,<2.22"
+
+# Headers that the ops need under XLA and that TensorFlow 2.19 and older do not bring, and the sources
+# that are left out without them.
+XLA_HEADERS = ("xla/hlo/builder/xla_builder.h", "xla/ffi/api/ffi.h", "llvm/ADT/ArrayRef.h")
+XLA_SOURCES = {
+    "ffi": ["ffi/handlers.cc"],
+    "tf": ["tf/ffi_registration.cc", "tf/hlo.cc", "tf/xla_lowerings.cc"],
+}
 REQUIREMENTS = [
     "keras>=3.15,<3.16",  # tfhash.keras_private uses private names, tested with 3.15
     "numpy",
@@ -48,6 +56,11 @@ def builds_cuda():
     if wanted not in ("0", "1"):
         raise SystemExit(f"TFHASH_BUILD_CUDA must be one of 0, 1. Received: {wanted}")
     is_wanted = wanted == "1"
+    if is_wanted and ops_to_build() and not builds_xla():
+        raise SystemExit(
+            "TFHASH_BUILD_CUDA=1 needs headers of XLA, which the installed TensorFlow "
+            f"{tensorflow_version()} lacks. Install TensorFlow 2.20 or newer."
+        )
     if is_wanted and ops_to_build() is None:
         raise SystemExit("TFHASH_BUILD_CUDA=1 needs compiled ops: unset TFHASH_BUILD_OPS=0.")
     return is_wanted
@@ -87,6 +100,19 @@ def find_nvcc():
     return wanted
 
 
+def tensorflow_include():
+    """Folder of the headers of the installed TensorFlow, found without importing it."""
+    files = importlib.metadata.distribution("tensorflow").locate_file("tensorflow/include")
+    return pathlib.Path(str(files))
+
+
+def builds_xla():
+    """Whether the ops are compiled for XLA, too."""
+    if ops_to_build() == "tensorflow" and tensorflow_version():
+        return all((tensorflow_include() / header).exists() for header in XLA_HEADERS)
+    return True
+
+
 def tensorflow_flags():
     """Flags that compile and link against the installed TensorFlow."""
     if tensorflow_version() is None:
@@ -98,13 +124,18 @@ def tensorflow_flags():
         )
     import tensorflow as tf
 
-    include = pathlib.Path(tf.sysconfig.get_include())
+    include = tensorflow_include()
     compile_flags = [
         *(flag for flag in tf.sysconfig.get_compile_flags() if not flag.startswith("-I")),
         f'-DTFHASH_TENSORFLOW_VERSION="{tf.__version__}"',
         # As system headers, to silence their warnings.
         *("-isystem", include, "-isystem", include / "external/highwayhash"),
     ]
+    if not builds_xla():
+        print(
+            f"TensorFlow {tf.__version__} lacks headers of XLA: the ops will work neither inside "
+            "jit_compile=True nor under JAX"
+        )
     return compile_flags, [*tf.sysconfig.get_link_flags(), "-l:libtensorflow_cc.so.2"]
 
 
@@ -151,6 +182,8 @@ class BuildOps(build_ext):
         flags = tensorflow_flags if ops_to_build() == "tensorflow" else jax_flags
         self.compile_flags, self.link_flags = flags()
         self.compile_flags += ["-O2", "-DNDEBUG", f"-I{CC}", f"-I{CC / 'tf' / 'wheel'}"]
+        if builds_xla():
+            self.compile_flags.append("-DTFHASH_WITH_XLA")
         if builds_cuda():
             self.compile_flags.append("-DTFHASH_WITH_CUDA")
         pathlib.Path(self.build_temp).mkdir(parents=True, exist_ok=True)
@@ -188,11 +221,14 @@ class BuildOps(build_ext):
 
 def library(name, folders, files=(), libraries=()):
     """A library of all sources in `folders`, except tests, and of some more files."""
+    left_out = [
+        CC / file for folder in folders if not builds_xla() for file in XLA_SOURCES.get(folder, ())
+    ]
     sources = sorted(
         str(path)
         for folder in folders
         for path in (CC / folder).glob("*.cc")
-        if not path.stem.endswith("_test")
+        if not path.stem.endswith("_test") and path not in left_out
     )
     sources += [str(CC / file) for file in files]
     return Extension(f"tfhash_ops.lib{name}", sources, libraries=list(libraries))

@@ -13,6 +13,11 @@ compiled = pytest.mark.skipif(
     not tfhash_ops.is_compiled(), reason="tfhash was installed with TFHASH_BUILD_OPS=0"
 )
 
+xla = pytest.mark.skipif(
+    not tfhash_ops.has_xla(),
+    reason="the ops were compiled without XLA (TFHASH_BUILD_OPS=0, or TensorFlow 2.19 or older)",
+)
+
 
 def make_codes(rng, count, length, layout="random"):
     if layout == "equal":

@@ -4,12 +4,12 @@ import re
 
 import pytest
 import tensorflow as tf
-from hamming_cases import assert_equal, compiled, make_codes
+from hamming_cases import assert_equal, make_codes, xla
 
 import tfhash_ops
 
 
-@compiled
+@xla
 @pytest.mark.parametrize(
     ("length", "items", "k"),
     [
@@ -28,7 +28,7 @@ def test_plain_hlo_of_top_k_processes_items_in_chunks(monkeypatch, rng, length, 
     )
 
 
-@compiled
+@xla
 def test_plain_hlo_of_the_histogram_holds_no_tensor_of_all_pairs(monkeypatch, rng, largest_tensor):
     monkeypatch.setenv("TFHASH_XLA_HANDLERS", "0")
     queries, items = 300, 20_000
@@ -43,7 +43,7 @@ def test_plain_hlo_of_the_histogram_holds_no_tensor_of_all_pairs(monkeypatch, rn
     assert largest_tensor(text) <= 2**26 < queries * items * 65
 
 
-@compiled
+@xla
 def test_plain_hlo_of_top_k_uses_smaller_chunks_for_many_queries(monkeypatch, largest_tensor):
     monkeypatch.setenv("TFHASH_XLA_HANDLERS", "0")
     queries, items, k = 2**13, 20_000, 10
@@ -59,7 +59,7 @@ MOVES = (
 )
 
 
-@compiled
+@xla
 @pytest.mark.parametrize("name", ["distance", "top_k", "histogram"])
 def test_plain_hlo_neither_copies_nor_sorts_nor_computes_in_64_bits(monkeypatch, rng, name):
     monkeypatch.setenv("TFHASH_XLA_HANDLERS", "0")

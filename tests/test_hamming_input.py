@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hamming_cases import assert_equal, compiled, make_codes
+from hamming_cases import assert_equal, compiled, make_codes, xla
 
 import tfhash_ops
 from tfhash_ops import reference
@@ -56,7 +56,7 @@ def test_errors_say_what_was_expected_and_received(module, name, change, message
     assert "eceived" in str(caught.value)
 
 
-@compiled
+@xla
 @pytest.mark.parametrize(("name", "change", "message"), WRONG[3:])
 def test_xla_raises_the_same_errors(name, change, message):
     codes = tf.zeros([4, 3], tf.uint8), tf.zeros([3, 3], tf.uint8)
@@ -132,7 +132,7 @@ def test_k_and_radius_must_be_integers(module, number):
         module.hamming_within(codes, codes, number)
 
 
-@compiled
+@xla
 def test_xla_errors_show_shapes_of_any_rank():
     unknown = tf.TensorSpec(None, tf.uint8)
     call = tf.function(
@@ -184,7 +184,7 @@ def test_labels_of_different_kinds_are_refused():
         tfhash_ops.hamming_histogram(codes, codes, [1.5, 2], [1.5, 2], bits=8)
 
 
-@compiled
+@xla
 def test_xla_refuses_more_pairs_than_it_can_count():
     @tf.function(jit_compile=True)
     def call(queries, database):

@@ -5,15 +5,14 @@ import sys
 
 import numpy as np
 import pytest
+from hamming_cases import xla
 
 import tfhash_ops
 from tfhash_ops import reference
 
 jax = pytest.importorskip("jax")
 hamming = pytest.importorskip("tfhash_ops.jax")
-pytestmark = pytest.mark.skipif(
-    not tfhash_ops.is_compiled(), reason="tfhash was installed with TFHASH_BUILD_OPS=0"
-)
+pytestmark = xla
 
 ITEMS = 515
 

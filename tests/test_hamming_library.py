@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
-from hamming_cases import compiled, make_codes, run_python
+from hamming_cases import compiled, make_codes, run_python, xla
 
 import tfhash_ops
 
@@ -83,7 +83,7 @@ def test_an_unsupported_cpu_kernel_is_refused_by_name():
     assert "Received: mmx" in result.stderr
 
 
-@compiled
+@xla
 def test_xla_compiles_the_ops_even_if_tensorflow_ran_before_they_were_loaded():
     code = """
 import sys, tensorflow as tf

@@ -12,6 +12,7 @@ import importlib
 
 from tfhash_ops.library import (
     cpu_kernel,
+    has_xla,
     is_compiled,
     supported_cpu_kernels,
     warn_if_not_compiled,
@@ -29,6 +30,7 @@ __all__ = [
     "hamming_histogram",
     "hamming_top_k",
     "hamming_within",
+    "has_xla",
     "is_compiled",
     "supported_cpu_kernels",
     "warn_if_not_compiled",

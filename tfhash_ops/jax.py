@@ -20,6 +20,12 @@ _HANDLERS = "HammingDistance", "HammingTopK", "HammingWithin", "HammingHistogram
 
 @functools.cache
 def _register():
+    if library.is_compiled() and not library.has_xla():
+        raise ImportError(
+            "tfhash_ops was compiled against a TensorFlow whose headers of XLA are incomplete, so its "
+            "ops for JAX are missing. Reinstall tfhash with TFHASH_BUILD_OPS=jax, or with "
+            "TensorFlow 2.20 or newer"
+        )
     libraries = {"cpu": (library.core(), "Tfhash"), "CUDA": (library.cuda(), "TfhashCuda")}
     for platform, (handlers, prefix) in libraries.items():
         for name in _HANDLERS if handlers else ():

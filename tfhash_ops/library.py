@@ -32,6 +32,20 @@ def warn_if_not_compiled():
         )
 
 
+def has_xla():
+    """Whether the compiled ops also work inside `jit_compile=True` and under JAX.
+
+    They do not where they were compiled against TensorFlow 2.19 or older, whose package lacks
+    headers.
+
+    Example:
+
+    >>> isinstance(has_xla(), bool)
+    True
+    """
+    return is_compiled() and bool(core().TfhashHasXla())
+
+
 def cpu_kernel():
     """Name of the CPU kernel in use: by default the fastest one that this CPU can run.
 

@@ -10,6 +10,14 @@
 
 const char* TfhashTensorflowVersion() { return TFHASH_TENSORFLOW_VERSION; }
 
+int TfhashHasXla() {
+#if defined(TFHASH_WITH_XLA)
+  return 1;
+#else
+  return 0;
+#endif
+}
+
 const char* TfhashCpuKernel() {
   std::string error;
   const tfhash::Kernel* kernel = tfhash::ChooseKernel(&error);

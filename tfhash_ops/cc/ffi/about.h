@@ -8,6 +8,9 @@ extern "C" {
 // The TensorFlow version it was compiled against; empty if compiled without TensorFlow.
 const char* TfhashTensorflowVersion();
 
+// 1 if the handlers for XLA, and so for JAX, were compiled, else 0.
+int TfhashHasXla();
+
 // The CPU kernel in use; null if TFHASH_CPU_KERNEL names one that this CPU cannot run.
 const char* TfhashCpuKernel();
 
