@@ -1,0 +1,41 @@
+"""What tells models apart."""
+
+import hashlib
+import json
+
+import numpy as np
+from keras import ops
+
+# In the config of a model, but without influence on codes.
+_LABELS = ("name", "class_names", "note")
+
+
+def fingerprint(model):
+    """SHA-256 of a model: its layers with their names and settings, and its weights.
+
+    A model that is saved, copied and loaded again keeps it; one epoch more of training changes it. So
+    may a release of Keras that describes layers in other words.
+
+    Args:
+        model: A built Keras model.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+
+    >>> import keras
+    >>> from tfhash.layers import HashingLayer
+    >>> model = keras.Sequential([keras.Input((4,)), HashingLayer(bits=12)])
+    >>> before = fingerprint(model)
+    >>> model.set_weights([weights + 1 for weights in model.get_weights()])
+    >>> len(before), fingerprint(model) == before
+    (64, False)
+    """
+    config = {key: value for key, value in model.get_config().items() if key not in _LABELS}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=repr).encode())
+    for variable in model.weights:
+        array = np.ascontiguousarray(ops.convert_to_numpy(variable.value))
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
