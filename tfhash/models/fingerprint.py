@@ -6,8 +6,9 @@ import json
 import numpy as np
 from keras import ops
 
-# In the config of a model, but without influence on codes.
-_LABELS = ("name", "class_names", "note")
+# In the config of a model, but without influence on codes. A layer has a `build_config` after its
+# first call.
+_IRRELEVANT = ("class_names", "note", "build_config", "compile_config")
 
 
 def fingerprint(model):
@@ -32,10 +33,16 @@ def fingerprint(model):
     >>> len(before), fingerprint(model) == before
     (64, False)
     """
-    config = {key: value for key, value in model.get_config().items() if key not in _LABELS}
+    config = _relevant(model.get_config())
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=repr).encode())
     for variable in model.weights:
         array = np.ascontiguousarray(ops.convert_to_numpy(variable.value))
         digest.update(f"{array.dtype} {array.shape}".encode())
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _relevant(config):
+    if isinstance(config, dict):
+        return {key: _relevant(value) for key, value in config.items() if key not in _IRRELEVANT}
+    return [_relevant(item) for item in config] if isinstance(config, (list, tuple)) else config
