@@ -78,21 +78,22 @@ def check_readable(root, total, left_out, skip_broken):
     """Raises `ValueError` if files are broken that must not be, or none can be read.
 
     Args:
-        root: Path of the folder.
-        total: Number of image files in it, broken ones included.
+        root: Path of the folder; "" if the files are in several.
+        total: Number of image files, broken ones included.
         left_out: `LeftOut` of all that was left out.
         skip_broken: Whether files may be broken.
     """
     broken = Summary(left_out=left_out).broken
+    where = f" in {root}" if root else ""
     if broken and not skip_broken:
         raise ValueError(
             escaped(
-                f"{len(broken)} of {total} image files in {root} cannot be read: "
+                f"{len(broken)} of {total} image files{where} cannot be read: "
                 f"{listing(broken)}. Remove them, or pass skip_broken to leave them out"
             )
         )
     if len(broken) == total:
-        raise ValueError(f"none of the {total} image files in {root} can be read")
+        raise ValueError(f"none of the {total} image files{where} can be read")
 
 
 def summarize(examined, left_out):

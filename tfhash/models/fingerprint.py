@@ -34,7 +34,7 @@ def fingerprint(model):
     (64, False)
     """
     config = _relevant(model.get_config())
-    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=repr).encode())
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=_name_of).encode())
     for variable in model.weights:
         array = np.ascontiguousarray(ops.convert_to_numpy(variable.value))
         digest.update(f"{array.dtype} {array.shape}".encode())
@@ -46,3 +46,7 @@ def _relevant(config):
     if isinstance(config, dict):
         return {key: _relevant(value) for key, value in config.items() if key not in _IRRELEVANT}
     return [_relevant(item) for item in config] if isinstance(config, (list, tuple)) else config
+
+
+def _name_of(value):
+    return type(value).__name__
