@@ -135,6 +135,26 @@ def run_directory(trained):
     return trained[0]
 
 
+@pytest.fixture(scope="module")
+def models_are_loaded_once():
+    """Commands load a model file once, which takes most of their time on a few images."""
+    from tfhash.experiments import RunDirectory
+
+    load, loaded = RunDirectory.load_model, {}
+
+    def load_once(self):
+        if not self.model_path.is_file():
+            return load(self)
+        key = self.model_path, self.model_path.stat().st_mtime_ns
+        if key not in loaded:
+            loaded[key] = load(self)
+        return loaded[key]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(RunDirectory, "load_model", load_once)
+        yield
+
+
 @pytest.fixture
 def make_folder(tmp_path):
     """Writes a folder of dark and light images, 12 of each class by default."""

@@ -87,6 +87,38 @@ def test_codes_of_another_model_are_refused_unless_asked_for(rng, tmp_path):
     assert len(HammingIndex.load(tmp_path / "index")) == 10
 
 
+@pytest.mark.parametrize("mmap", [True, False])
+@pytest.mark.parametrize("count", [0, 3_000])
+def test_arrays_of_the_users_own_come_back_whatever_they_are_called(rng, tmp_path, count, mmap):
+    index, *_ = make_index(rng, count)
+    attached = {
+        "codes": np.arange(3, dtype=np.int64),
+        "ids": np.zeros((0, 2), np.uint64),
+        "a \udcff:\n": np.frombuffer(b"any text", np.uint8),
+    }
+    index.attached = dict(attached)
+    index.save(tmp_path / "index")
+    loaded = HammingIndex.load(tmp_path / "index", mmap=mmap)
+    assert sorted(loaded.attached) == sorted(attached)
+    for name, array in attached.items():
+        np.testing.assert_array_equal(loaded.attached[name], array)
+        assert loaded.attached[name].dtype == array.dtype
+    np.testing.assert_array_equal(loaded.codes, index.codes)
+    loaded.save(tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "index").read_bytes()
+    content = (tmp_path / "index").read_bytes().replace(b"any text", b"new text")
+    (tmp_path / "index").write_bytes(content)
+    with pytest.raises(DamagedFileError, match="the checksum of attached:a"):
+        HammingIndex.load(tmp_path / "index")
+
+
+def test_arrays_that_a_file_cannot_hold_are_refused(rng, tmp_path):
+    index, *_ = make_index(rng, 10)
+    index.attached = {"sizes": np.zeros(3, "float32")}
+    with pytest.raises(ValueError, match="must be uint8, uint32, int64, uint64. Received: float32"):
+        index.save(tmp_path / "index")
+
+
 def test_a_failed_save_leaves_the_old_file(rng, tmp_path, monkeypatch):
     index, codes, _ = make_index(rng, 100)
     index.save(tmp_path / "index")
@@ -159,6 +191,7 @@ def damage(content, rng):
 def test_thousands_of_damaged_files_are_all_refused(rng, tmp_path):
     index, codes, _ = make_index(rng, 3_000, 64)
     index.add(codes[:50], names=[f"{i}.png" for i in range(50)])
+    index.attached = {"sizes": np.arange(len(index))}
     path = tmp_path / "index"
     index.save(path)
     content = path.read_bytes()

@@ -5,7 +5,7 @@ from keras import layers, ops
 
 from tfhash import codes
 from tfhash.callbacks import TwoStageTraining
-from tfhash.models import HashingModel, build_backbone
+from tfhash.models import HashingModel, build_backbone, fingerprint
 
 
 def numpy_weights(part):
@@ -34,6 +34,23 @@ def test_a_copy_keeps_lr_multiplier_and_slope_of_the_hashing_head(rng):
     model(images, training=True)  # statistics other than those at the start
     relaxed = model.predict(images, verbose=0)
     np.testing.assert_allclose(model.uncompiled_copy().predict(images, verbose=0), relaxed)
+
+
+def test_the_fingerprint_stays_in_files_and_tells_weights_and_settings_apart(make_model, tmp_path):
+    model = make_model(bits=9)
+    first = fingerprint(model)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    loaded.encode(np.zeros((2, 8, 8, 1), "uint8"))
+    assert fingerprint(loaded) == first
+    assert fingerprint(make_model(bits=9, seed=1)) != first
+    flipping = HashingModel(loaded.backbone, 9, 2, flip_tta=True)
+    flipping.build((None, 8, 8, 1))
+    flipping.set_weights(loaded.get_weights())
+    assert fingerprint(flipping) != first
+    variable = loaded.weights[-1]
+    variable.assign(ops.convert_to_numpy(variable) + np.float32(1e-6))
+    assert fingerprint(loaded) != first
 
 
 @pytest.fixture

@@ -26,6 +26,21 @@ def test_neighbors_are_framed_green_if_right_and_red_if_wrong(rng, channels):
     assert [axis.get_xlabel() for axis in axes[0]] == ["0", "1", "2 ✗"]
 
 
+def test_neighbors_of_unknown_relevance_are_gray_named_and_as_many_as_there_are(rng, tmp_path):
+    image = rng.integers(0, 256, (8, 8, 3), "uint8")
+    names = ["q $x$.png", "none.png"], [["_a.png", "gone.png"], []]
+    figure = plots.plot_neighbors([image] * 2, [[image, None], []], None, [[0, 12], []], names)
+    plots.save_figure(figure, tmp_path / "found.png")
+    axes = np.array(figure.axes).reshape(2, 4)
+    found = axes[0, 2:]
+    assert [axis.get_xlabel() for axis in found] == ["0", "12"]
+    assert [axis.texts[0].get_text() for axis in found] == names[1][0]
+    assert [axis.texts[0].get_text() for axis in axes[:, 0]] == names[0]
+    assert {to_hex(axis.spines["left"].get_edgecolor()) for axis in found} == {to_hex("gray")}
+    assert [len(axis.images) for axis in found] == [1, 0]
+    assert not any(axis.axison for axis in axes[1, 1:])
+
+
 def test_training_curves_shade_the_stages():
     loss_axis, score_axis = plots.plot_training(EPOCH_LOGS).axes
     labels = [text.get_text() for text in loss_axis.get_legend().get_texts()]

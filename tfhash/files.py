@@ -59,9 +59,13 @@ def remove_partial(directory):
 
 def write_json(path, value):
     """Writes `value` as indented JSON, atomically. NaN becomes null."""
-    text = json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(as_json(value), encoding="utf-8")
+
+
+def as_json(value):
+    """`value` as indented JSON that ends in a line break. NaN becomes null."""
+    return json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
 
 
 def _remove(path):

@@ -20,32 +20,39 @@ STAGE_NAMES = {1: "pretrain", 2: "finetune"}
 NOT_SCORES = {"loss", "pretrain_loss", "finetune_loss", "stage"}
 
 
-def plot_neighbors(query_images, neighbor_images, relevant, distances):
+def plot_neighbors(query_images, neighbor_images, relevant, distances, names=None):
     """Draws queries, each with its nearest items: relevant ones framed green, others red.
 
     Args:
         query_images: `[q, height, width, channels]`, values 0 to 255.
-        neighbor_images: `[q, k, height, width, channels]`, nearest first.
-        relevant: Booleans `[q, k]`, True where an item shares a label with its query.
-        distances: Hamming distances `[q, k]`.
+        neighbor_images: `[q, k, height, width, channels]`, nearest first. Or lists of images, as many
+            as a query has items; `None` is drawn as a gray field for an image that is not there.
+        relevant: Booleans `[q, k]`, True where an item shares a label with its query. `None` where
+            that is not known; then frames are gray.
+        distances: Hamming distances `[q, k]`, or lists.
+        names: `(names of the queries, names of their items)`, to be drawn below the images.
 
     Returns:
         `matplotlib.figure.Figure`.
     """
-    relevant, distances = np.asarray(relevant), np.asarray(distances)
-    rows, columns = relevant.shape
-    figure = Figure(figsize=(0.9 * (columns + 1.4), 1.05 * rows + 0.6), layout="constrained")
+    rows, columns = len(distances), max(1, max(map(len, distances)))
+    height = 1.05 if names is None else 1.15
+    size = 0.9 * (columns + 1.4), height * rows + 0.6
+    figure = Figure(figsize=size, layout="constrained")
     ratios = [1, 0.2] + [1] * columns
     axes = figure.subplots(rows, columns + 2, squeeze=False, width_ratios=ratios)
     for row in range(rows):
         _show(axes[row, 0], query_images[row], "black")
-        axes[row, 1].axis("off")
-        for column in range(columns):
-            right = relevant[row, column]
-            axis = axes[row, column + 2]
-            _show(axis, neighbor_images[row][column], RIGHT if right else WRONG)
-            mark = "" if right else " ✗"
-            axis.set_xlabel(f"{distances[row, column]}{mark}", fontsize=8, labelpad=2)
+        _caption(axes[row, 0], "", names and names[0][row])
+        for axis in (axes[row, 1], *axes[row, len(distances[row]) + 2 :]):
+            axis.axis("off")
+        for column, distance in enumerate(distances[row]):
+            axis, color, mark = axes[row, column + 2], "gray", ""
+            if relevant is not None:
+                right = relevant[row][column]
+                color, mark = (RIGHT, "") if right else (WRONG, " ✗")
+            _show(axis, neighbor_images[row][column], color)
+            _caption(axis, f"{distance}{mark}", names and names[1][row][column])
     axes[0, 0].set_title("query", fontsize=9)
     first = axes[0, 2]
     title = first.text(
@@ -164,10 +171,23 @@ def _mark_radii(axis, precision, recall, apart=0.06):
             last = point
 
 
+def _caption(axis, text, name):
+    axis.set_xlabel(text, fontsize=8, labelpad=2)
+    if name is not None:
+        # Below the label, and short: names that begin alike end in what tells them apart.
+        shown = printable(name, longest=18)
+        below = {"xytext": (0, -12), "textcoords": "offset points", "parse_math": False}
+        axis.annotate(shown, (0.5, 0), xycoords="axes fraction", ha="center", va="top",
+                      fontsize=5, **below)  # fmt: skip
+
+
 def _show(axis, image, color):
-    image = np.asarray(image)
-    image = image[..., 0] if image.shape[-1] == 1 else image
-    axis.imshow(image, cmap="gray", vmin=0, vmax=255)
     axis.set(xticks=[], yticks=[])
     for spine in axis.spines.values():
         spine.set(color=color, linewidth=2)
+    if image is None:
+        axis.set(facecolor="lightgray", box_aspect=1)
+        return
+    image = np.asarray(image)
+    image = image[..., 0] if image.shape[-1] == 1 else image
+    axis.imshow(image, cmap="gray", vmin=0, vmax=255)

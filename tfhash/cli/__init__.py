@@ -1,4 +1,4 @@
-"""The command line: `tfhash train`, `evaluate`, `encode` and `export`. Flags and printing."""
+"""The command line: `tfhash train`, `index`, `search` and others. Flags and printing."""
 
 from tfhash.cli.main import main
 

@@ -3,14 +3,16 @@
   tfhash encode --model=runs/mnist-12 --images=images.npz --output=codes.npz
   tfhash encode --model=runs/mnist-12 --dataset=mnist --split=test --output=test.npz
 
-Encodes images with a trained model and writes an .npz file with three arrays: `codes`, packed
-uint8 [n, ceil(bits / 8)]; `names`, the name of each item; and `bits`.
+Encodes images with a trained model and writes an .npz file of arrays: `codes`, packed uint8
+[n, ceil(bits / 8)]; `names`, the name of each item; `bits`; and for `tfhash index`, where they come
+from: `model`, a fingerprint, `model_path` and `folder`.
 
 A folder is searched at any depth, and its images are brought to the size and colors that the
 model takes. An .npz file holds an array `images` [n, height, width(, channels)], 0 to 255.
 """
 
 import dataclasses
+import os
 import pathlib
 
 from tfhash.cli.model_flag import Model
@@ -54,11 +56,16 @@ def check(given):
 def run(given, command_line):
     del command_line
     from tfhash.experiments import RunDirectory
-    from tfhash.experiments.encoding import encode, write_codes
+    from tfhash.experiments.code_files import Origin, write_codes
+    from tfhash.experiments.encoding import encode
     from tfhash.experiments.progress import Progress
+    from tfhash.models import fingerprint
 
     model = RunDirectory.of_model(given["model"]).load_model()
     images = dataclasses.asdict(Images.pick(given))
     codes, names = encode(model, Progress(), source=Source.pick(given), **images)
-    write_codes(given["output"], codes, names, model.bits)
+    folder = given.get("images") or given["dataset"]
+    folder = os.path.realpath(folder) if os.path.isdir(folder) else ""
+    origin = Origin(fingerprint(model), os.path.abspath(given["model"]), folder)
+    write_codes(given["output"], codes, names, model.bits, origin)
     print(f"wrote {len(codes):,} codes of {model.bits} bits to {given['output']}")

@@ -12,6 +12,7 @@ _DEFINE: dict[type, Callable] = {
     bool: flags.DEFINE_bool,
     float: flags.DEFINE_float,
     int: flags.DEFINE_integer,
+    tuple: flags.DEFINE_multi_string,
     str: flags.DEFINE_string,
 }
 

@@ -15,7 +15,8 @@ def overview():
     return (
         "tfhash learns short binary codes of images.\n\n"
         "  tfhash train --dataset=photos/ --bits=32\n"
-        "  tfhash encode --model=runs/photos-32 --images=photos/ --output=photos.npz\n\n"
+        "  tfhash index --model=runs/photos-32 --images=photos/ --output=photos.index\n"
+        "  tfhash search --index=photos.index --image=query.jpg\n\n"
         f"usage: tfhash COMMAND --flag=value ...\n\n{commands}\n\n"
         "tfhash COMMAND --help lists the flags of a command, tfhash --version prints the version."
     )

@@ -57,7 +57,9 @@ def main(argv=None):
 
 
 def _run(name, command, given, command_line):
-    terminal.import_libraries()
+    needs_tensorflow = getattr(command, "needs_tensorflow", lambda given: True)
+    if needs_tensorflow(given):
+        terminal.import_libraries()
     from tfhash import errors
 
     with terminal.one_line_warnings(name), errors.translated():

@@ -7,6 +7,8 @@ COMMANDS = {
     "train": "learn binary codes from labeled images",
     "evaluate": "measure how well the codes of a model retrieve",
     "encode": "turn images into packed codes",
+    "index": "make a searchable index of a folder of images",
+    "search": "find the images of an index that are nearest to a query",
     "dedupe": "find copies and look-alikes in a folder",
     "export": "write a model as a SavedModel for TensorFlow Serving",
 }
@@ -18,6 +20,7 @@ def find(name):
     It has a docstring, examples first, which is its help; `GROUPS`, a dictionary from a heading to
     the dataclasses of settings that its flags are made from; `check(given)`, which raises
     `ValueError` for wrong usage; and `run(given, command_line)`. `given` is a dictionary of the
-    flags that were given. It imports no TensorFlow before `run`.
+    flags that were given. It imports no TensorFlow before `run`, which a command may have called
+    without TensorFlow, too, by a function `needs_tensorflow(given)`.
     """
     return importlib.import_module(f"tfhash.cli.{name}")

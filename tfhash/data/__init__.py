@@ -9,6 +9,7 @@ _MODULE_OF = {
     "PROTOCOLS": "protocols",
     "ArrayBatches": "arrays",
     "Augmentation": "augmentation",
+    "ImageFiles": "gradual",
     "LeftOut": "summary",
     "PartlyLabeledBatches": "arrays",
     "Split": "split",

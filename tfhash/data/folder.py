@@ -6,8 +6,9 @@ import pathlib
 import numpy as np
 
 from tfhash.data.content import split_by_content
+from tfhash.data.gradual import ImageFiles
 from tfhash.data.layout import find_layout
-from tfhash.data.scan import scan as _scan
+from tfhash.data.scan import scan
 from tfhash.data.sources import FileSource
 from tfhash.data.split import Split
 from tfhash.data.splits import Splits
@@ -36,7 +37,7 @@ def load_classes(path, image_shape, query_fraction, validation_fraction, skip_br
         )
     loose = [LeftOut(name, _why_loose(layout)) for name in walked.files if not layout.place(name)]
     walked = dataclasses.replace(walked, left_out=walked.left_out + loose)
-    examined, summary = _scan(root, walked, names, skip_broken)
+    examined, summary = scan(root, walked, names, skip_broken)
     places = [layout.place(file.name) for file in examined]
     _check_classes("no image can be read in the class folders", layout, [f.name for f in examined])
     label_of = {name: label for label, name in enumerate(classes)}
@@ -57,13 +58,10 @@ def load_classes(path, image_shape, query_fraction, validation_fraction, skip_br
 
 def load_flat(path, image_shape, skip_broken):
     """All images below a folder in the order of their paths, with label -1, and a `Summary`."""
-    root = pathlib.Path(path)
-    walked = walk(root)
-    if not walked.files and not any(item.is_broken for item in walked.left_out):
-        raise ValueError(f"there are no images below {root}")
-    examined, summary = _scan(root, walked, walked.files, skip_broken)
-    source = FileSource(root, examined, np.full(len(examined), -1), is_read_once=True)
-    return Split.of_all(source, image_shape), summary
+    images = ImageFiles.below(path)
+    split = images.read(images.names, image_shape)
+    images.check_readable(skip_broken)
+    return split, images.summary()
 
 
 def _divide(layout, part_of, digests, labels, query_fraction, validation_fraction):

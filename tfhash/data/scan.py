@@ -55,23 +55,51 @@ def scan(root, walked, names, skip_broken):
     Raises:
         ValueError: If a file is broken, or none can be read.
     """
+    examined, broken = examine(root, names)
+    left_out = walked.left_out + broken
+    total = len(names) + sum(item.is_broken for item in walked.left_out)
+    check_readable(root, total, left_out, skip_broken)
+    return examined, summarize(examined, left_out)
+
+
+def examine(root, names):
+    """Reads and decodes files.
+
+    Returns:
+        `Examined` of the readable files, and `LeftOut` of the others, both in the order of `names`.
+    """
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         results = list(pool.map(functools.partial(_examine, root), names))
     examined = [result for result in results if isinstance(result, Examined)]
-    left_out = walked.left_out + [result for result in results if isinstance(result, LeftOut)]
+    return examined, [result for result in results if isinstance(result, LeftOut)]
+
+
+def check_readable(root, total, left_out, skip_broken):
+    """Raises `ValueError` if files are broken that must not be, or none can be read.
+
+    Args:
+        root: Path of the folder; "" if the files are in several.
+        total: Number of image files, broken ones included.
+        left_out: `LeftOut` of all that was left out.
+        skip_broken: Whether files may be broken.
+    """
     broken = Summary(left_out=left_out).broken
-    total = len(names) + sum(item.is_broken for item in walked.left_out)
+    where = f" in {root}" if root else ""
     if broken and not skip_broken:
         raise ValueError(
             escaped(
-                f"{len(broken)} of {total} image files in {root} cannot be read: "
+                f"{len(broken)} of {total} image files{where} cannot be read: "
                 f"{listing(broken)}. Remove them, or pass skip_broken to leave them out"
             )
         )
-    if not examined:
-        raise ValueError(f"none of the {total} image files in {root} can be read")
+    if len(broken) == total:
+        raise ValueError(f"none of the {total} image files{where} can be read")
+
+
+def summarize(examined, left_out):
+    """A `Summary` of files that were examined and what was left out."""
     taken = collections.Counter(file.format for file in examined)
-    return examined, Summary(dict(taken.most_common()), left_out, _notes(examined))
+    return Summary(dict(taken.most_common()), left_out, _notes(examined))
 
 
 def _notes(examined):

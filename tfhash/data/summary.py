@@ -74,5 +74,6 @@ class Summary:
         lines += [f"note: {note}" for note in self.notes]
         if lines:
             formats = ", ".join(f"{count:,} {name}" for name, count in self.taken.items())
-            lines.insert(0, f"took {sum(self.taken.values()):,} images: {formats}")
+            taken = f"took {sum(self.taken.values()):,} images"
+            lines.insert(0, f"{taken}: {formats}" if formats else taken)
         return escaped("\n".join(lines))

@@ -4,17 +4,19 @@
     print(run)
     codes = run.model.encode(images)
 
-`settings`, `recipe`, `presets` and `run_directory` import neither Keras nor TensorFlow.
+`settings`, `recipe`, `presets`, `run_directory`, `image_index` and `searching` import neither Keras nor TensorFlow.
 """
 
 from tfhash import _lazy
 
 _MODULE_OF = {
+    "ImageIndex": "image_index",
     "Recipe": "recipe",
     "Run": "run",
     "RunDirectory": "run_directory",
     "choose_preset": "presets",
     "evaluate": "evaluation",
+    "index_images": "indexing",
     "make_recipe": "presets",
     "train": "training",
 }

@@ -1,4 +1,4 @@
-"""Encodes images from a folder, a dataset or an .npz file, and writes their codes."""
+"""Encodes images from a folder, a dataset or an .npz file."""
 
 import pathlib
 import zipfile
@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 
-from tfhash import data, files
+from tfhash import data
 from tfhash.experiments.datasets import say_summary
 
 
@@ -49,12 +49,6 @@ def encode(model, progress, images=None, source=None, split="test", batch_size=2
     what = images or source.dataset
     batches = found.batches(batch_size)
     return progress.encode_with(model.encode, batches, len(found), what), list(found.names)
-
-
-def write_codes(path, codes, names, bits):
-    """Writes `codes`, `names` and `bits` as an .npz file, whole or not at all."""
-    with files.atomic_write(path) as temporary:
-        np.savez(temporary, codes=codes, names=np.array(names, str), bits=bits)
 
 
 def read_images(path, image_shape):

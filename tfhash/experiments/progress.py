@@ -1,9 +1,13 @@
 """What is printed while an experiment runs."""
 
+import contextlib
 import sys
 import time
 
 import keras
+
+# In a log file, while images are encoded.
+SECONDS_BETWEEN_LINES = 60
 
 
 class Progress:
@@ -42,6 +46,27 @@ class Progress:
             seconds = time.perf_counter() - started
             self.say(f"encoded {what}: {count:,} images in {seconds:.1f} s")
         return found
+
+    @contextlib.contextmanager
+    def counting(self, count, what):
+        """Yields a function to be told how many of `count` images, called `what`, are encoded now."""
+        if self.verbose == 1:
+            self.say(f"Encoding {what}")
+            bar = keras.utils.Progbar(count, unit_name="image")
+            yield bar.add
+            return
+        started = said = time.perf_counter()
+        done = 0
+
+        def add(images):
+            nonlocal done, said
+            done += images
+            if time.perf_counter() - said > SECONDS_BETWEEN_LINES:
+                said = time.perf_counter()
+                self.say(f"encoded {done:,} of {count:,} images")
+
+        yield add
+        self.say(f"encoded {what}: {done:,} images in {time.perf_counter() - started:.1f} s")
 
 
 class EpochLines(keras.callbacks.ProgbarLogger):

@@ -33,6 +33,10 @@ class HammingIndex:
         model: What made the codes, a string such as the fingerprint of a model; `load` can refuse
             an index of another one.
 
+    Attributes:
+        attached: Dictionary of arrays of your own (`uint8`, `uint32`, `int64` or `uint64`), which
+            `save` and `load` keep.
+
     Raises:
         ValueError: If `bits` is not an integer >= 1.
 
@@ -52,11 +56,11 @@ class HammingIndex:
         if not isinstance(model, str):
             raise ValueError(f"`model` must be a string. Received: model={model!r}")
         self._compact, self._model = bool(compact), model
+        self.attached: dict[str, np.ndarray] = {}
         # One writer at a time, so that ids and names fit each other.
         self._writing = threading.RLock()
         self._saving = threading.Lock()
-        self._names = Names()
-        self._file = None
+        self._names, self._file = Names(), None
         tfhash_ops.warn_if_not_compiled()
         kind = core.CompiledIndex if tfhash_ops.is_compiled() else NumpyIndex
         self._core = kind(self._bits, self._compact)
@@ -272,8 +276,7 @@ class HammingIndex:
     def save(self, path, threads=None):
         """Writes the index to a file in the safetensors layout: the whole file, or none.
 
-        Tables are merged into one first, which takes as long as building the index unless it has
-        not changed since it was merged.
+        Tables are merged first, which takes as long as building the index unless it is unchanged.
 
         Args:
             path: The file; it is replaced if it exists.
@@ -281,6 +284,7 @@ class HammingIndex:
 
         Raises:
             OSError: If the file cannot be written; an old one is unchanged.
+            ValueError: If an array in `attached` is of another type.
         """
         threads = as_threads(threads)
         with self._saving, contextlib.ExitStack() as stack:
@@ -288,12 +292,7 @@ class HammingIndex:
                 self._core.merge(threads)
                 snapshot = stack.enter_context(self._core.snapshot())
                 named = self._names.arrays() if self._names else None
-            if snapshot.count:
-                arrays, layout = snapshot.arrays()
-            else:
-                empty_codes = np.empty((0, code_layout.packed_length(self._bits)), np.uint8)
-                arrays = {"ids": np.empty(0, np.int64), "codes": empty_codes}
-                layout = {"pieces": 0, "key_bits": 0}
+            arrays, layout = snapshot.arrays() if snapshot.count else storage.empty(self._bits)
             if named is not None:
                 arrays.update(zip(("name_ids", "name_offsets", "name_text"), named))
             settings = {
@@ -304,7 +303,7 @@ class HammingIndex:
                 "model": self._model,
                 **layout,
             }
-            storage.write(path, arrays, settings)
+            storage.write(path, arrays, settings, self.attached)
 
     @classmethod
     def load(cls, path, mmap=True, model=None):
@@ -336,6 +335,7 @@ class HammingIndex:
             int(metadata["bits"]), metadata.get("compact") == "1", metadata.get("model", "")
         )
         index._file = path, arrays, metadata
+        index.attached = storage.attached(arrays)
         if "name_ids" in arrays:
             index._names = Names(*(arrays[f"name_{part}"] for part in ("ids", "offsets", "text")))
         with index._explain():

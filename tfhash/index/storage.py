@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 
 from tfhash import files
+from tfhash.codes import packed_length
 from tfhash.index import tensors
 from tfhash_ops.index import MAX_KEY_BITS, MAX_PIECES
 
@@ -17,6 +18,9 @@ _CHECKED_BYTES = 1 << 24
 _NO_CHECKSUM = b'"header_crc32":"00000000"'
 _CHECKSUM = re.compile(rb'"header_crc32":"([0-9a-f]{8})"')
 _BLOCK = 1 << 24
+
+# Before the names of arrays that a user attached.
+_ATTACHED = "attached:"
 
 _TYPES = {
     "ids": np.int64,
@@ -41,14 +45,26 @@ class OtherModelError(ValueError):
     """The codes of an index come from another model."""
 
 
-def write(path, arrays, settings):
+def write(path, arrays, settings, attached):
     """Writes an index, the whole file or none.
 
     Args:
         path: The file.
         arrays: Dictionary from name to array.
         settings: Dictionary of integers and strings.
+        attached: Dictionary of the user's own arrays.
+
+    Raises:
+        ValueError: If an attached array is of a type that the file cannot hold.
     """
+    attached = {name: np.asarray(array) for name, array in attached.items()}
+    for name, array in attached.items():
+        if array.dtype not in tensors.NAMES:
+            raise ValueError(
+                f"`attached` arrays must be {', '.join(map(str, tensors.NAMES))}. Received: "
+                f"{array.dtype} for {name!r}"
+            )
+    arrays = arrays | {_ATTACHED + name: array for name, array in attached.items()}
     arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))
     metadata = {"format": FORMAT, "version": str(VERSION)}
     metadata.update((name, str(value)) for name, value in settings.items())
@@ -110,6 +126,21 @@ def check(path, arrays, metadata):
             raise _damaged(path, f"the checksum of {name} does not match")
 
 
+def empty(bits):
+    """Arrays and layout of an index without items."""
+    arrays = {"ids": np.empty(0, np.int64), "codes": np.empty((0, packed_length(bits)), np.uint8)}
+    return arrays, {"pieces": 0, "key_bits": 0}
+
+
+def attached(arrays):
+    """The user's own arrays among those of a file, by the names they were attached under."""
+    return {
+        name.removeprefix(_ATTACHED): array
+        for name, array in arrays.items()
+        if name.startswith(_ATTACHED)
+    }
+
+
 def crc32(array):
     """Checksum of an array's bytes."""
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
@@ -134,6 +165,7 @@ def _problem(arrays, metadata):
         return "its metadata are incomplete"
     if not (bits >= 1 and 0 <= pieces <= MAX_PIECES and 0 <= key_bits <= MAX_KEY_BITS):
         return "its metadata are out of range"
+    arrays = {name: array for name, array in arrays.items() if not name.startswith(_ATTACHED)}
     sizes = {name: array.shape for name, array in arrays.items()}
     rows, names = (sizes.get(name, (0,))[0] for name in ("codes", "name_ids"))
     length = -(-bits // 8)

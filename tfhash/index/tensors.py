@@ -14,7 +14,7 @@ import struct
 import numpy as np
 
 _DTYPES = {"U8": np.uint8, "U32": np.uint32, "I64": np.int64, "U64": np.uint64}
-_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 
 # A header of ours has a few thousand bytes.
 _MAX_HEADER = 1 << 20
@@ -43,7 +43,7 @@ def header_of(arrays, metadata):
         assert position % array.itemsize == 0, name
         end = position + array.nbytes
         entries[name] = {
-            "dtype": _NAMES[array.dtype],
+            "dtype": NAMES[array.dtype],
             "shape": list(array.shape),
             "data_offsets": [position, end],
         }
