@@ -143,7 +143,9 @@ class _Training:
         return self._write(stages)
 
     def _load(self):
-        size = network.image_size_for(self.asked, self.training.image_size)
+        size = self.training.image_size
+        if self.source.dataset != "digits" or size:  # which have one size
+            size = network.image_size_for(self.asked, size)
         self.splits = load_splits(self.source, self.division, size, self.progress)
         network.check_sides(self.asked, self.splits)
         # Folder names may be no valid text, which no file of names could hold.
