@@ -32,7 +32,8 @@ from tfhash.data.content import digest
 from tfhash.experiments import environment, make_recipe, network
 from tfhash.experiments.baselines import class_encoder, with_batch_statistics
 from tfhash.experiments.datasets import spread
-from tfhash.experiments.training import ADAPTED_ITEMS, SAMPLE_ITEMS, VALIDATION_DATABASE
+from tfhash.experiments.training import ADAPTED_ITEMS, SAMPLE_ITEMS
+from tfhash.experiments.validation import DATABASE as VALIDATION_DATABASE
 from tfhash.losses import pairs
 
 # The recipes of `tfhash train`, with smaller networks and fewer epochs.

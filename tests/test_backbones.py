@@ -19,7 +19,7 @@ def test_backbones_end_in_features(name, image_shape):
         (
             "vgg",
             (8, 8, 1),
-            "`name` must be one of mlp, convnet, resnet, whitenet. Received: name='vgg'",
+            "`name` must be one of mlp, convnet, resnet, whitenet, a network of keras.applications or",
         ),
         ("mlp", (7, 8, 1), "sides of 8 to 64 pixels"),
         ("mlp", (65, 8, 1), "sides of 8 to 64 pixels"),

@@ -52,7 +52,8 @@ def test_help_of_train_shows_how_to_load_the_model_and_the_limits_of_image_size(
     printed = capsys.readouterr().out
     assert "import tfhash, keras" in printed
     assert "keras.saving.load_model(" in printed
-    assert "--image_size=...  (8 to 64)" in printed
+    assert "--image_size=...  (8 or more)" in printed
+    assert "The built-in backbones take 8 to 64." in " ".join(printed.split())
 
 
 def test_without_a_command_the_commands_are_listed(capsys):
@@ -75,7 +76,7 @@ def test_the_version_is_printed(capsys):
         (["train", "--dataset=digits", "--items_per_class=1"], "--items_per_class must be 2"),
         (["train", "--dataset=digits", "--slope=0"], "--slope must be above 0"),
         (["train", "--dataset=digits", "--scale=50"], "--scale=50"),
-        (["train", "--dataset=digits", "--image_size=224"], "--image_size=224"),
+        (["train", "--dataset=digits", "--image_size=224"], "--image_size must be 8 to 64"),
         (["train", "--dataset=digits", "--recipe=none"], "--recipe=none"),
         (["train"], "missing --dataset"),
         (["train", "--dataset=digits", "--resume", "--overwrite"], "exclude each other"),

@@ -16,6 +16,7 @@ MODULE_OF = {
     "ImageScaling": "layers",
     "PatchWhitening": "layers",
     "HashingModel": "models",
+    "ContinuedSchedule": "optimizers",
     "ConvMuon": "optimizers",
     "CSQLoss": "losses",
     "DCHLoss": "losses",

@@ -1,4 +1,4 @@
-"""An optimizer for small convolutional networks."""
+"""An optimizer for small convolutional networks, and a schedule that begins in the middle."""
 
 import keras
 from keras import ops
@@ -79,6 +79,42 @@ class ConvMuon(keras.optimizers.AdamW):
             "momentum": self.momentum,
             "ns_steps": self.ns_steps,
         }
+
+
+@keras.saving.register_keras_serializable("tfhash")
+class ContinuedSchedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule of the learning rate from one of its steps on, for a fresh optimizer.
+
+    Args:
+        schedule: `keras.optimizers.schedules.LearningRateSchedule`.
+        first_step: The step of `schedule` that comes first, an integer >= 0.
+
+    Example:
+
+    >>> import keras
+    >>> decay = keras.optimizers.schedules.PolynomialDecay(1.0, decay_steps=10, end_learning_rate=0)
+    >>> round(float(ContinuedSchedule(decay, first_step=4)(1)), 4)
+    0.5
+    """
+
+    def __init__(self, schedule, first_step):
+        super().__init__()
+        self.schedule = schedule
+        self.first_step = int(first_step)
+
+    def __call__(self, step):
+        return self.schedule(step + self.first_step)
+
+    def get_config(self):
+        return {
+            "schedule": keras.saving.serialize_keras_object(self.schedule),
+            "first_step": self.first_step,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        schedule = keras.saving.deserialize_keras_object(config["schedule"])
+        return cls(schedule, config["first_step"])
 
 
 def orthogonalized(matrix, ns_steps):

@@ -43,6 +43,9 @@ class TwoStageTraining(keras.callbacks.Callback):
         backup_dir: Directory that keeps the state of the run after every epoch. If it holds one when
             `fit` begins, training resumes from it, in the right stage, and the history includes the
             epochs before. The directory is not removed at the end.
+        frozen_epochs: First epochs, of both stages, in which the backbone stays as it is, batch
+            statistics included: for pre-trained weights, which the steps of untrained heads would
+            spoil. Then it trains too, by a fresh optimizer; schedules go on.
 
     Attributes:
         epoch_logs: One dictionary of logs for each finished epoch.
@@ -74,14 +77,17 @@ class TwoStageTraining(keras.callbacks.Callback):
         freeze_backbone=False,
         pretrained_weights=None,
         backup_dir=None,
+        frozen_epochs=0,
     ):
         super().__init__()
-        if not isinstance(pretrain_epochs, (int, np.integer)) or pretrain_epochs < 0:
-            raise ValueError(
-                "`pretrain_epochs` must be an integer >= 0. "
-                f"Received: pretrain_epochs={pretrain_epochs!r}"
-            )
+        for name, value in {
+            "pretrain_epochs": pretrain_epochs,
+            "frozen_epochs": frozen_epochs,
+        }.items():
+            if not isinstance(value, (int, np.integer)) or value < 0:
+                raise ValueError(f"`{name}` must be an integer >= 0. Received: {name}={value!r}")
         self.pretrain_epochs = int(pretrain_epochs)
+        self.frozen_epochs = int(frozen_epochs)
         self.learning_rates = {
             "pretrain": pretrain_learning_rate,
             "finetune": finetune_learning_rate,
@@ -157,6 +163,10 @@ class TwoStageTraining(keras.callbacks.Callback):
             stock_callbacks.end_stage(self._others, self.model, epoch)
             self._begin(stage)
             stock_callbacks.begin_stage(self._others, stage, self._initial_bests)
+        if self.model.backbone_is_frozen and not self._is_frozen(stage, epoch):
+            if self.params.get("verbose"):
+                print(f"From epoch {epoch + 1} on, the backbone trains too")
+            self.model.thaw_backbone()
 
     def on_train_batch_end(self, batch, logs=None):
         if not np.isfinite(logs["loss"]) and not self._terminates_on_nan:
@@ -229,19 +239,23 @@ class TwoStageTraining(keras.callbacks.Callback):
         return {
             "pretrain_epochs": self.pretrain_epochs,
             "freeze_backbone": self.freeze_backbone,
+            "frozen_epochs": self.frozen_epochs,
             "bits": self.model.bits,
         }
 
     def _begin(self, stage):
         if self.params.get("verbose"):
             print(f"Stage {STAGES.index(stage) + 1} of {len(STAGES)}: {stage}")
-        self.model.begin_stage(stage)
+        self.model.begin_stage(stage, freeze_backbone=self._is_frozen(stage, self._epoch))
+
+    def _is_frozen(self, stage, epoch):
+        return epoch < self.frozen_epochs or (self.freeze_backbone and stage == "finetune")
 
     def _restore(self, backup, state):
         for name, value in self._schedule().items():
-            if state[name] != value:
+            if state.get(name, 0) != value:
                 raise ValueError(
-                    f"the run in {backup.directory} has {name}={state[name]}. "
+                    f"the run in {backup.directory} has {name}={state.get(name, 0)}. "
                     f"Received: {name}={value}"
                 )
         backup.load_weights(self.model, state)

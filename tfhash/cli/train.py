@@ -21,8 +21,7 @@ The state is saved after every epoch. --resume continues an interrupted run.
 """
 
 from tfhash.cli.require import require
-from tfhash.experiments import settings
-from tfhash.experiments.presets import Preset
+from tfhash.experiments import presets, settings
 from tfhash.experiments.recipe import Recipe
 
 GROUPS = {
@@ -31,7 +30,7 @@ GROUPS = {
     "Output": (settings.Output,),
     "Measure of retrieval": (settings.Measure,),
     "Recipe. What is not given is chosen by the images, printed, and kept in report.json": (
-        Preset,
+        presets.Preset,
         Recipe,
     ),
 }
@@ -41,8 +40,7 @@ CHOSEN = (Recipe,)
 def check(given):
     require(given, "dataset")
     settings.check_training(given)
-    Preset.pick(given)
-    Recipe.pick(given)
+    presets.asked_recipe(given)
 
 
 def run(given, command_line):

@@ -4,14 +4,86 @@ import contextlib
 
 import keras
 
+from tfhash import applications, losses
+from tfhash.experiments import settings
+from tfhash.experiments.recipe import BACKBONES
 from tfhash.models import HashingModel, build_backbone
 from tfhash.optimizers import ConvMuon
 
 OPTIMIZERS = {"adamw": keras.optimizers.AdamW, "muon": ConvMuon}
 
 
+# Of the number of classes, the bits and the scale of the exponentiated loss.
+LOSSES = {
+    "exponentiated": lambda classes, bits, scale: losses.ExponentiatedHashingLoss(scale),
+    "dpsh": lambda classes, bits, scale: losses.DPSHLoss(),
+    "hashnet": lambda classes, bits, scale: losses.HashNetLoss(),
+    "dch": lambda classes, bits, scale: losses.DCHLoss(),
+    "dtsh": lambda classes, bits, scale: losses.DTSHLoss(),
+    "csq": lambda classes, bits, scale: losses.CSQLoss(classes, bits),
+    "orthohash": lambda classes, bits, scale: losses.OrthoHashLoss(classes, bits),
+    "greedyhash": lambda classes, bits, scale: losses.GreedyHashLoss(classes, bits),
+}
+
+
+def image_size_for(recipe, image_size):
+    """The size that images are brought to for a backbone, found before images are read.
+
+    Files of weights and models are read, and ImageNet weights downloaded, so that mistakes there come
+    to light now.
+
+    Args:
+        recipe: `Recipe`, of which the backbone and the weights are known.
+        image_size: Side in pixels that is asked for, or `None`.
+
+    Returns:
+        `image_size`, `(height, width)`, or `None` for the dataset's own size.
+
+    Raises:
+        ValueError: If the backbone does not take images of that side, or its file is not right.
+        OSError: If a file is missing or cannot be downloaded.
+    """
+    if recipe.backbone in BACKBONES:
+        return image_size
+    if recipe.backbone in applications.FAMILY_OF:
+        side = image_size or applications.side_of(recipe.backbone)
+        applications.check_side(recipe.backbone, (side, side))
+        if recipe.is_pretrained():
+            _build_backbone(recipe, (side, side, 3))
+        return side
+    sides = _build_backbone(recipe).input_shape[1:3]
+    if image_size is None:
+        return None if None in sides else sides
+    if any(side not in (None, image_size) for side in sides):
+        raise ValueError(
+            f"`image_size` must be left out for a `backbone` of {sides[0]}x{sides[1]} pixels. "
+            f"Received: image_size={image_size}"
+        )
+    return image_size
+
+
+def check_sides(recipe, splits):
+    """Raises `ValueError` if the backbone of a recipe does not take the images of a dataset."""
+    height, width, _ = splits.image_shape
+    if recipe.backbone in applications.FAMILY_OF:
+        applications.check_side(recipe.backbone, (height, width))
+    low, high = settings.SMALLEST_SIDE, settings.LARGEST_SIDE
+    is_built_in = recipe.backbone in BACKBONES
+    if is_built_in and not (low <= height <= high and low <= width <= high):
+        raise ValueError(
+            f"the built-in backbones take images of {low} to {high} pixels a side, and those of "
+            f"{splits.source} have {height}x{width}. Pass `image_size`, {low} to {high}, or a "
+            "`backbone` of keras.applications, such as MobileNetV3Small"
+        )
+
+
+def _build_backbone(recipe, image_shape=None):
+    weights = None if recipe.weights == "none" else recipe.weights
+    return build_backbone(recipe.backbone, image_shape, recipe.width, weights)
+
+
 def build_model(recipe, image_shape, num_classes, bits, hashing_loss, seed, class_names=None):
-    """Builds and compiles a `HashingModel` with random weights, not yet adapted to images.
+    """Builds and compiles a `HashingModel`, its built-in backbone not yet adapted to images.
 
     Args:
         recipe: `Recipe`.
@@ -30,7 +102,7 @@ def build_model(recipe, image_shape, num_classes, bits, hashing_loss, seed, clas
     # Here, because loading a dataset may draw random numbers too.
     keras.utils.set_random_seed(seed)
     with _dtype_policy(recipe.dtype_policy):
-        backbone = build_backbone(recipe.backbone, image_shape, recipe.width)
+        backbone = _build_backbone(recipe, image_shape)
         model = HashingModel(
             backbone,
             bits,

@@ -6,13 +6,15 @@ A preset is chosen by what the images are, never by the name of their dataset:
 | --- | --- | --- |
 | `simple` | images without colors, such as glyphs | a small convnet, shifts, no flips |
 | `photographs` | images in color | a wider network on whitened patches, shifts, flips |
+| `pretrained` | pre-trained weights | few epochs, small steps, flips of images in color |
 """
 
 import dataclasses
 import math
 
-from tfhash.experiments.recipe import Recipe
-from tfhash.experiments.settings import Settings, setting
+from tfhash import applications
+from tfhash.experiments.recipe import BACKBONES, Recipe
+from tfhash.experiments.settings import Settings, check_side_for_built_in, setting
 
 # With fewer training items, smaller batches make more steps.
 FEW_ITEMS = 10_000
@@ -20,17 +22,23 @@ FEW_ITEMS = 10_000
 # Steps of each stage, however few the items are.
 FEWEST_STEPS_SIMPLE, FEWEST_STEPS_PHOTOGRAPHS = 500, (400, 100)
 
+# Steps of each stage from pre-trained weights, and the network if none is named: small, and quick on
+# a CPU.
+FEWEST_STEPS_PRETRAINED = 200
+PRETRAINED_BACKBONE = "MobileNetV3Small"
+
 # The side of images that the width of `photographs` was chosen for.
 SIDE_OF_PHOTOGRAPHS = 32
 
 
-def choose_preset(image_shape, has_colors=None):
-    """Chooses a preset by what the images are.
+def choose_preset(image_shape, has_colors=None, is_pretrained=False):
+    """Chooses a preset by what the images are, and what the network knows of images already.
 
     Args:
         image_shape: `(height, width, channels)`.
         has_colors: Whether the channels differ in some of the images: gray images are often stored
             with three channels. Taken for granted by default where there are three.
+        is_pretrained: Whether the weights of the backbone are; see `Recipe.is_pretrained`.
 
     Returns:
         `(name, reason)`: a key of `PRESETS`, and why, in words.
@@ -41,12 +49,71 @@ def choose_preset(image_shape, has_colors=None):
     ('simple', 'the images are gray')
     >>> choose_preset((64, 64, 3))
     ('photographs', 'the images are in color')
+    >>> choose_preset((224, 224, 3), is_pretrained=True)
+    ('pretrained', 'the weights are pre-trained')
     """
+    if is_pretrained:
+        return "pretrained", "the weights are pre-trained"
     if image_shape[-1] == 1:
         return "simple", "the images are gray"
     if has_colors is False:
         return "simple", "the images are gray, though they have three channels"
     return "photographs", "the images are in color"
+
+
+def with_weights(given, name=None):
+    """Settings of a recipe, with the backbone and the weights that they imply.
+
+    ImageNet weights without a backbone are those of a small network; a network of
+    `keras.applications` without weights has those of ImageNet.
+
+    Args:
+        given: Dictionary of fields of `Recipe`, `None` where they are left to the preset.
+        name: A key of `PRESETS`, where one is asked for.
+
+    Returns:
+        A dictionary like `given`.
+
+    Raises:
+        ValueError: If the preset for pre-trained weights is asked for, and these are not.
+
+    Example:
+
+    >>> with_weights({"backbone": "ResNet50V2"})
+    {'backbone': 'ResNet50V2', 'weights': 'imagenet'}
+    >>> with_weights({}, "pretrained")
+    {'backbone': 'MobileNetV3Small', 'weights': 'imagenet'}
+    """
+    given = {key: value for key, value in given.items() if value is not None}
+    if "backbone" not in given and (name == "pretrained" or given.get("weights") == "imagenet"):
+        given["backbone"] = PRETRAINED_BACKBONE
+    if given.get("backbone") in applications.FAMILY_OF:
+        given.setdefault("weights", "imagenet")
+    is_file = given.get("backbone", "").endswith(".keras")
+    if name == "pretrained" and given.get("weights", "none") == "none" and not is_file:
+        raise ValueError(
+            "the recipe pretrained is for `weights` imagenet or a file of weights, or a `backbone` "
+            f"from a .keras file. Received: {', '.join(f'{k}={v}' for k, v in given.items())}"
+        )
+    return given
+
+
+def asked_recipe(given):
+    """A recipe with what is asked for, before the images are known; checks what can be checked then.
+
+    Args:
+        given: Dictionary of settings of a training.
+
+    Returns:
+        `Recipe`, whose backbone, weights and loss are final if they were given; the rest is not.
+
+    Raises:
+        ValueError: If a setting is out of bounds or contradicts another.
+    """
+    recipe = Recipe.pick(with_weights(given, Preset.pick(given).recipe))
+    if recipe.backbone in BACKBONES:
+        check_side_for_built_in(given.get("image_size"))
+    return recipe
 
 
 def make_recipe(name, image_shape, items, unlabeled=0, **given):
@@ -74,16 +141,39 @@ def make_recipe(name, image_shape, items, unlabeled=0, **given):
     """
     if name not in PRESETS:
         raise ValueError(f"`recipe` must be one of {', '.join(PRESETS)}. Received: recipe={name!r}")
+    given = with_weights(given, name)
     preset = PRESETS[name](image_shape, items + unlabeled, given.get("batch_size"))
     if unlabeled:
         preset = _with_pseudo_labels(preset, min(image_shape[:2]))
-    recipe = dataclasses.replace(preset, **given)
+    recipe = dataclasses.replace(preset, **{**_implied(given), **given})
+    if recipe.unfreeze_after >= recipe.epochs():
+        raise ValueError(
+            "`unfreeze_after` must be less than the epochs of both stages, or the backbone would "
+            f"never train; pass `freeze` for that. Received: unfreeze_after={recipe.unfreeze_after} "
+            f"of {recipe.epochs()} epochs"
+        )
     if "unaugmented_epochs" not in given:
         # The preset's share of the epochs, whatever their number.
         share = preset.unaugmented_epochs / preset.epochs()
         recipe = dataclasses.replace(recipe, unaugmented_epochs=round(share * recipe.epochs()))
     recipe.augmentation().check(image_shape)
     return recipe
+
+
+def _implied(given):
+    """What given settings imply for others."""
+    implied: dict[str, object] = {}
+    if given.get("backbone", "convnet") not in BACKBONES:
+        # Orthogonal steps are for the built-in networks: they would be too large for depthwise kernels.
+        implied |= {"width": None, "optimizer": "adamw"}
+    if given.get("backbone", "").endswith(".keras"):
+        implied |= {"weights": "none"}  # they are in the file
+    if given.get("freeze"):
+        # Without the backbone, pre-training would train a classifier that fine-tuning makes no use of.
+        implied |= {"pretrain_epochs": 0}
+    if given.get("loss") == "hashnet":
+        implied |= {"slope": 1.0}  # from where `TanhContinuation` raises it
+    return implied
 
 
 def _simple(image_shape, items, batch_size):
@@ -128,6 +218,27 @@ def _photographs(image_shape, items, batch_size):
     )
 
 
+def _pretrained(image_shape, items, batch_size):
+    """Few and small steps from weights that know images already; the heads learn faster."""
+    batch_size = batch_size or (32 if items < FEW_ITEMS else 64)
+    epochs = max(3, _epochs_of(FEWEST_STEPS_PRETRAINED, items, batch_size))
+    is_color = image_shape[-1] == 3
+    return Recipe(
+        backbone=PRETRAINED_BACKBONE,
+        weights="imagenet",
+        batch_size=batch_size,
+        pretrain_epochs=epochs,
+        finetune_epochs=epochs,
+        pretrain_learning_rate=1e-3,
+        finetune_learning_rate=3e-4,
+        optimizer="adamw",
+        weight_decay=0.05,
+        max_shift=round(max(image_shape[:2]) / 16),
+        flip=is_color,
+        flip_tta=is_color,
+    )
+
+
 def _with_pseudo_labels(recipe, side):
     """Pre-trains twice as long, on images augmented so strongly that a pseudo-label of the image
     without augmentation is news to the network; then fine-tunes on the few labeled ones."""
@@ -145,7 +256,7 @@ def _epochs_of(steps, items, batch_size):
     return math.ceil(steps / max(1, items // batch_size))
 
 
-PRESETS = {"simple": _simple, "photographs": _photographs}
+PRESETS = {"simple": _simple, "photographs": _photographs, "pretrained": _pretrained}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +266,7 @@ class Preset(Settings):
     recipe: str | None = setting(
         None,
         "Recipe to start from, chosen by the images by default. simple: for gray images such as "
-        "glyphs. photographs: for images in color.",
+        "glyphs. photographs: for images in color. pretrained: for pre-trained weights.",
         choices=PRESETS,
         part_of_run=False,  # what it chose is, field by field
     )

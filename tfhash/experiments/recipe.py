@@ -3,9 +3,21 @@
 import dataclasses
 import math
 
+from tfhash import applications
 from tfhash.experiments.settings import Settings, setting
 
+# Those that are built in.
 BACKBONES = ("convnet", "mlp", "resnet", "whitenet")
+LOSSES = (
+    "exponentiated",
+    "dpsh",
+    "hashnet",
+    "dch",
+    "dtsh",
+    "csq",
+    "orthohash",
+    "greedyhash",
+)
 OPTIMIZERS = ("adamw", "muon")
 DTYPE_POLICIES = ("float32", "mixed_bfloat16")
 
@@ -28,9 +40,30 @@ class Recipe(Settings):
     ('convnet', 10, 2)
     """
 
-    backbone: str = setting("convnet", "Built-in backbone.", choices=BACKBONES)
-    width: int = setting(
-        16, "Channels of the backbone's first layer; time grows with its square.", at_least=1
+    backbone: str = setting(
+        "convnet",
+        f"{', '.join(BACKBONES)}: built in, for images of up to 64 pixels. Or a network of "
+        "keras.applications, such as MobileNetV3Small, EfficientNetV2B0 or ConvNeXtTiny. Or a Keras "
+        "model from images to features, *.keras.",
+    )
+    weights: str = setting(
+        "none",
+        "Weights of the backbone to start from. imagenet: those that Keras downloads, the default for "
+        "networks of keras.applications. none: random ones. Or a file of weights, *.weights.h5.",
+    )
+    freeze: bool = setting(
+        False, "Leave the backbone as it is and train the heads alone (linear probe)."
+    )
+    unfreeze_after: int = setting(
+        0,
+        "Freeze the backbone for so many epochs, until the heads have learned what they can; 0 "
+        "trains it from the start.",
+        at_least=0,
+    )
+    width: int | None = setting(
+        None,
+        "Channels of the first layer of a built-in backbone; time grows with its square.",
+        at_least=1,
     )
     batch_size: int = setting(125, "Images in a batch.", at_least=2)
     items_per_class: int = setting(
@@ -51,6 +84,11 @@ class Recipe(Settings):
     )
     warmup: float = setting(
         0.2, "Share of the first stage in which the learning rate rises.", at_least=0, at_most=1
+    )
+    loss: str = setting(
+        "exponentiated",
+        "Loss of the finetune stage; all but the exponentiated one with default weights.",
+        choices=LOSSES,
     )
     optimizer: str = setting(
         "muon", "adamw, or muon: orthogonal steps for convolution kernels.", choices=OPTIMIZERS
@@ -100,6 +138,49 @@ class Recipe(Settings):
                 "`items_per_class` must be 2 or more, or 0 for random batches. Received: "
                 "items_per_class=1"
             )
+        self._check_backbone()
+
+    def _check_backbone(self):
+        is_built_in, is_file = self.backbone in BACKBONES, self.backbone.endswith(".keras")
+        if not (is_built_in or is_file or self.backbone in applications.FAMILY_OF):
+            raise ValueError(
+                f"`backbone` must be one of {', '.join(BACKBONES)}, the name of a network of "
+                f"keras.applications, or a path that ends in .keras. Received: backbone="
+                f"{self.backbone!r}.{applications.close_to(self.backbone, BACKBONES)}"
+            )
+        if self.weights != "none" and is_file:
+            raise ValueError(
+                f"`weights` are in the file of `backbone` already. Received: weights={self.weights}, "
+                f"backbone={self.backbone}"
+            )
+        if self.weights == "imagenet" and is_built_in:
+            raise ValueError(
+                "`weights` imagenet are for networks of keras.applications, such as `backbone` "
+                f"MobileNetV3Small. Received: backbone={self.backbone}"
+            )
+        if self.weights not in ("imagenet", "none") and not self.weights.endswith(".h5"):
+            raise ValueError(
+                "`weights` must be imagenet, none or a path that ends in .weights.h5 or .h5. "
+                f"Received: weights={self.weights}"
+            )
+        if self.width is not None and not is_built_in:
+            raise ValueError(
+                f"`width` is for the built-in backbones, {', '.join(BACKBONES)}. Received: "
+                f"width={self.width}, backbone={self.backbone}"
+            )
+        if self.freeze and self.unfreeze_after:
+            raise ValueError(
+                "`freeze` and `unfreeze_after` exclude each other: the one freezes the backbone for "
+                "all epochs, the other for some"
+            )
+
+    def is_pretrained(self):
+        """Whether the backbone starts from weights that were trained before."""
+        return self.weights != "none" or self.backbone.endswith(".keras")
+
+    def frozen_epochs(self):
+        """First epochs, in which the backbone stays as it is."""
+        return self.epochs() if self.freeze else self.unfreeze_after
 
     def epochs(self):
         """Epochs of both stages."""

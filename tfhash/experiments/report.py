@@ -56,6 +56,28 @@ def codes_that_only_tell_the_class(figures):
     )
 
 
+def warnings_of_recipe(recipe):
+    """What a reader of the figures must know about the choices of a recipe, as sentences."""
+    if not recipe.frozen_epochs() or recipe.is_pretrained():
+        return []
+    how_long = "" if recipe.freeze else f" for {recipe.unfreeze_after} epochs"
+    return [
+        f"The backbone has random weights and is frozen{how_long}: the heads learn from random "
+        "features. Freezing is for pre-trained weights"
+    ]
+
+
+def tips_for_folder(recipe, image_shape):
+    """What would help a training on a folder of images, as sentences."""
+    if recipe.is_pretrained() or image_shape[-1] == 1:
+        return []
+    return [
+        "Tip: these photos alone teach the network what images look like. Weights that were trained on "
+        "ImageNet know that already and usually retrieve better, above all from few photos: "
+        "--backbone=MobileNetV3Small"
+    ]
+
+
 def preprocessing_in_words(model, is_from_files):
     """What happens to an image before the backbone, as a list of sentences.
 
@@ -73,7 +95,13 @@ def preprocessing_in_words(model, is_from_files):
     ]
     layer = model.preprocessing
     if type(layer).__name__ == "ImageScaling":
-        steps.append("The model scales values from [0, 255] to [-1, 1].")
+        low, high = layer.value_range
+        if (low, high) == (0, 255):
+            steps.append("The backbone scales values from [0, 255] as it needs them.")
+        else:
+            steps.append(f"The model scales values from [0, 255] to [{low:g}, {high:g}].")
+        if layer.channels == 3 and channels == 1:
+            steps.append("Gray images are repeated over three channels.")
     elif not isinstance(layer, keras.layers.Identity):
         steps.append(f"The model applies its layer {layer.name!r} ({type(layer).__name__}).")
     if model.flip_tta:

@@ -36,7 +36,7 @@ REPORT_SCHEMA = {
     "protocol": "dataset, division of the items, fingerprint, counts, variant of mAP",
     "data": "files by format, files left out and why, and notes",
     "warnings": "what a reader of the figures must know, in sentences",
-    "baselines": "bits and metrics of the untrained network and of the predicted class",
+    "baselines": "bits and metrics of the untrained network, or head, and of the predicted class",
     "seconds": "training: finished epochs with all callbacks; evaluation",
     "versions": "of Python and packages",
     "variables": "environment variables that change speed or last digits",

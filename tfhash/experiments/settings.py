@@ -209,9 +209,10 @@ class Training(Settings):
     bits: int = setting(12, "Length of the codes.", at_least=1)
     image_size: int | None = setting(
         None,
-        "Side in pixels that images are resized to; the dataset's own by default, 64 for folders.",
+        "Side in pixels that images are resized to. By default that of the backbone, if it is a "
+        f"network of keras.applications; else the dataset's own, and {LARGEST_SIDE} for folders. The "
+        f"built-in backbones take {SMALLEST_SIDE} to {LARGEST_SIDE}.",
         at_least=SMALLEST_SIDE,
-        at_most=LARGEST_SIDE,
     )
     scale: float = setting(
         2.0,
@@ -258,10 +259,25 @@ def check_training(given):
             f"`unlabeled` needs `protocol` {' or '.join(WITH_UNLABELED)}: under "
             f"{division.protocol}, no other images may be trained on"
         )
+    if given.get("scale") is not None and given.get("loss") not in (None, "exponentiated"):
+        raise ValueError(
+            f"`scale` is that of the exponentiated loss. Received: scale={given['scale']} with "
+            f"loss={given['loss']}"
+        )
     if output.resume and output.overwrite:
         raise ValueError("`resume` and `overwrite` exclude each other")
     if training.unlabeled and given.get("items_per_class"):
         raise ValueError("`unlabeled` and `items_per_class` exclude each other")
+
+
+def check_side_for_built_in(image_size):
+    """Raises `ValueError` if the built-in backbones do not take images of this side in pixels."""
+    if image_size is not None and image_size > LARGEST_SIDE:
+        raise ValueError(
+            f"`image_size` must be {SMALLEST_SIDE} to {LARGEST_SIDE} for the built-in backbones. "
+            f"Received: image_size={image_size}. For larger images pass a `backbone` of "
+            "keras.applications, such as MobileNetV3Small"
+        )
 
 
 def check_names(given, *classes):

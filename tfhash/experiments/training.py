@@ -9,11 +9,19 @@ import time
 import keras
 import numpy as np
 
-from tfhash.callbacks import RetrievalEvaluation, SelfTraining, TimeEstimate, TwoStageTraining
+from tfhash.callbacks import SelfTraining, TanhContinuation, TimeEstimate, TwoStageTraining
 from tfhash.callbacks.estimate import in_words
 from tfhash.data import PartlyLabeledBatches
 from tfhash.data.sampling import choose_items_per_class, similar_items_per_anchor
-from tfhash.experiments import environment, network, pictures, presets, report, settings
+from tfhash.experiments import (
+    environment,
+    network,
+    pictures,
+    presets,
+    report,
+    settings,
+    validation,
+)
 from tfhash.experiments.baselines import measure_baselines, with_batch_statistics
 from tfhash.experiments.datasets import load_splits, spread, summary_of
 from tfhash.experiments.measurement import measure
@@ -21,18 +29,14 @@ from tfhash.experiments.progress import Progress
 from tfhash.experiments.recipe import Recipe
 from tfhash.experiments.run import Run
 from tfhash.experiments.run_directory import RunDirectory
-from tfhash.losses import ExponentiatedHashingLoss
 from tfhash.text import printable
 
 # Training images that the first layer is adapted to.
 ADAPTED_ITEMS = 5_000
 
-# Training images that tell whether there are colors, and give an untrained network its statistics.
-SAMPLE_ITEMS = 1_000
-
-# Items of the training split that the validation queries search, and how often at most.
-VALIDATION_DATABASE = 10_000
-VALIDATIONS = 12
+# Training images that tell whether there are colors, and give an untrained network its statistics;
+# fewer of images above this side, for the memory.
+SAMPLE_ITEMS, SAMPLE_SIDE = 1_000, 64
 
 # Two channels that differ by more are a color, in more than this share of the pixels. JPEG may
 # tint gray images a little.
@@ -49,7 +53,7 @@ SETTINGS = (
 )
 
 
-def train(dataset, command_line=None, verbose="auto", **given):
+def train(dataset, command_line=None, verbose="auto", hashing_loss=None, **given):
     """Trains a network in two stages, evaluates it on held-out queries, and writes the run.
 
     The state is saved after every epoch; `resume=True` continues an interrupted run. If a run is
@@ -61,6 +65,8 @@ def train(dataset, command_line=None, verbose="auto", **given):
         command_line: List of arguments, for the report.
         verbose: 0 silent, 1 with progress bars, 2 one line an epoch; see
             `tfhash.experiments.progress.Progress`.
+        hashing_loss: A `keras.losses.Loss` of your own for the finetune stage, in place of the
+            setting `loss`. The run records the name of its class.
         **given: Any setting of the dataclasses in `SETTINGS`, by name: `bits`, `output_dir`,
             `resume`, `seed`, `recipe`, every field of `Recipe`, ... `tfhash train --help` lists
             them all.
@@ -88,13 +94,21 @@ def train(dataset, command_line=None, verbose="auto", **given):
     given = {"dataset": str(dataset), **given}
     settings.check_names(given, *SETTINGS)
     settings.check_training(given)
-    return _Training(given, command_line, Progress(verbose)).run()
+    if hashing_loss is not None and not isinstance(hashing_loss, keras.losses.Loss):
+        raise TypeError(
+            "`hashing_loss` must be a keras.losses.Loss; the setting `loss` takes a name. "
+            f"Received: hashing_loss={hashing_loss!r}"
+        )
+    if hashing_loss is not None and (given.get("loss") or given.get("scale")):
+        raise ValueError("`hashing_loss` excludes the settings `loss` and `scale`")
+    return _Training(given, command_line, Progress(verbose), hashing_loss).run()
 
 
 class _Training:
     """One training: its settings, and what they lead to step by step."""
 
-    def __init__(self, given, command_line, progress):
+    def __init__(self, given, command_line, progress, hashing_loss):
+        self.hashing_loss = hashing_loss
         self.command_line = command_line
         self.progress = progress
         self.source = settings.Source.pick(given)
@@ -105,7 +119,7 @@ class _Training:
         self.preset = presets.Preset.pick(given).recipe
         fields = {field.name for field in dataclasses.fields(Recipe)}
         self.recipe_given = {k: v for k, v in given.items() if k in fields and v is not None}
-        Recipe(**self.recipe_given)  # checks the bounds
+        self.asked = presets.asked_recipe(given)
         name = pathlib.Path(settings.located(self.source.dataset)).name
         self.files = RunDirectory(self.output.output_dir or f"runs/{name}-{self.training.bits}")
 
@@ -129,15 +143,18 @@ class _Training:
         return self._write(stages)
 
     def _load(self):
-        self.splits = load_splits(
-            self.source, self.division, self.training.image_size, self.progress
-        )
-        _check_sides(self.splits)
+        size = self.training.image_size
+        if self.source.dataset != "digits" or size:  # which have one size
+            size = network.image_size_for(self.asked, size)
+        self.splits = load_splits(self.source, self.division, size, self.progress)
+        network.check_sides(self.asked, self.splits)
         # Folder names may be no valid text, which no file of names could hold.
         self.class_names = [printable(name, longest=1000) for name in self.splits.classes]
         train = self.splits.train
         self.unlabeled = self.splits.unlabeled() if self.training.unlabeled else train.take(0)
-        self.sample = next(iter(spread(train, SAMPLE_ITEMS).batches(SAMPLE_ITEMS)))[0].numpy()
+        pixels = math.prod(self.splits.image_shape[:2])
+        items = min(SAMPLE_ITEMS, SAMPLE_ITEMS * SAMPLE_SIDE**2 // pixels)
+        self.sample = next(iter(spread(train, items).batches(items)))[0].numpy()
 
     def _choose_recipe(self):
         train, shape = self.splits.train, self.splits.image_shape
@@ -162,6 +179,12 @@ class _Training:
         self.progress.say(
             textwrap.fill(heading + chosen, report.LINE_LENGTH, subsequent_indent="  ")
         )
+        self.warnings = report.warnings_of_recipe(self.recipe)
+        hints = [f"Warning: {warning}" for warning in self.warnings]
+        if settings.is_folder(self.source.dataset):
+            hints += report.tips_for_folder(self.recipe, shape)
+        for hint in hints:
+            self.progress.say(textwrap.fill(hint, report.LINE_LENGTH))
 
     def _build_model(self):
         self.model = network.build_model(
@@ -169,18 +192,28 @@ class _Training:
             self.splits.image_shape,
             len(self.splits.classes),
             self.training.bits,
-            ExponentiatedHashingLoss(self.training.scale),
+            self._make_loss(),
             self.training.seed,
             class_names=self.class_names,
         )
-        self.model.adapt(spread(self.splits.train, ADAPTED_ITEMS).batches())
-        self.untrained = with_batch_statistics(self.model, self.sample)
+        is_pretrained = self.recipe.is_pretrained()
+        if not is_pretrained:
+            self.model.adapt(spread(self.splits.train, ADAPTED_ITEMS).batches())
+        self.untrained = with_batch_statistics(self.model, self.sample, is_pretrained)
         self._say_time_of_encoding()
+
+    def _make_loss(self):
+        if self.hashing_loss is not None:
+            return self.hashing_loss
+        make = network.LOSSES[self.recipe.loss]
+        return make(len(self.splits.classes), self.training.bits, self.training.scale)
 
     def _choose_preset(self):
         if self.preset:
             return {"preset": self.preset, "reason": "as asked for"}
-        name, reason = presets.choose_preset(self.splits.image_shape, _has_colors(self.sample))
+        name, reason = presets.choose_preset(
+            self.splits.image_shape, _has_colors(self.sample), self.asked.is_pretrained()
+        )
         return {"preset": name, "reason": reason}
 
     def _choose_items_per_class(self):
@@ -200,12 +233,15 @@ class _Training:
     def _settings(self):
         """What the run depends on, the recipe's choices included."""
         parts = (self.source, self.division, self.training, self.recipe)
-        return {
+        found = {
             field.name: getattr(part, field.name)
             for part in parts
             for field in dataclasses.fields(part)
             if field.metadata["part_of_run"]
         }
+        if self.hashing_loss is not None:
+            found["loss"] = type(self.hashing_loss).__name__
+        return found
 
     def _say_time_of_encoding(self):
         """Says how long what is not training will take, judged by the time of a sample."""
@@ -214,8 +250,8 @@ class _Training:
         images = (1 + baselines) * (len(splits.database) + len(splits.queries))
         images += len(self.unlabeled) * (recipe.pretrain_epochs - recipe.supervised_epochs())
         if len(splits.validation):
-            validations = math.ceil(recipe.finetune_epochs / _epochs_to_validation(recipe))
-            searched = min(len(splits.train), VALIDATION_DATABASE)
+            validations = math.ceil(recipe.finetune_epochs / validation.epochs_between(recipe))
+            searched = min(len(splits.train), validation.DATABASE)
             images += validations * (len(splits.validation) + searched)
         self.untrained.encode(self.sample)  # compiled before it counts
         started = time.perf_counter()
@@ -237,11 +273,14 @@ class _Training:
             network.schedule(recipe, "finetune", steps),
             pretrained_weights=self.files.backup / "pretrained.weights.h5",
             backup_dir=self.files.backup,
+            frozen_epochs=recipe.frozen_epochs(),
         )
         epochs_done = stages.epochs_done()
         if epochs_done:
             self.progress.say(f"Resuming after {epochs_done:,} of {recipe.epochs():,} epochs")
-        callbacks = [*_validation(recipe, self.splits), stages, TimeEstimate()]
+        callbacks = [*validation.callbacks(recipe, self.splits), stages, TimeEstimate()]
+        if recipe.loss == "hashnet" and self.hashing_loss is None:
+            callbacks.append(TanhContinuation(first_epoch=recipe.pretrain_epochs))
         if len(self.unlabeled):
             batches = partly_labeled_batches(train, self.unlabeled, recipe, seed)
             callbacks.insert(
@@ -276,7 +315,12 @@ class _Training:
             classifier = self.model.uncompiled_copy()
             classifier.load_weights(stages.pretrained_weights)
         self.baselines = measure_baselines(
-            self.splits, self.variant, self.progress, self.untrained, classifier
+            self.splits,
+            self.variant,
+            self.progress,
+            self.untrained,
+            classifier,
+            self.recipe.is_pretrained(),
         )
         self.seconds = {
             "training": round(stages.seconds, 1),
@@ -304,7 +348,7 @@ class _Training:
                 ),
                 **self.evaluation.figures,
                 "data": summary_of(self.splits),
-                "warnings": [warning] if warning else [],
+                "warnings": self.warnings + ([warning] if warning else []),
                 "baselines": self.baselines,
                 "seconds": self.seconds,
                 **environment.describe(),
@@ -343,34 +387,6 @@ def partly_labeled_batches(train, unlabeled, recipe, seed):
         recipe.augmentation(),
         recipe.augmented_epochs(),
     )
-
-
-def _validation(recipe, splits) -> list[keras.callbacks.Callback]:
-    if not len(splits.validation):
-        return []
-    # The splits that choices may rest on; the queries are for the report alone.
-    return [
-        RetrievalEvaluation(
-            splits.validation.batches(),
-            splits.train.take(VALIDATION_DATABASE).batches(),
-            every=_epochs_to_validation(recipe),
-            first_epoch=recipe.pretrain_epochs,
-        )
-    ]
-
-
-def _epochs_to_validation(recipe):
-    return math.ceil(recipe.finetune_epochs / VALIDATIONS)
-
-
-def _check_sides(splits):
-    low, high = settings.SMALLEST_SIDE, settings.LARGEST_SIDE
-    height, width, _ = splits.image_shape
-    if not (low <= height <= high and low <= width <= high):
-        raise ValueError(
-            f"the built-in backbones take images of {low} to {high} pixels a side, and those of "
-            f"{splits.source} have {height}x{width}. Pass `image_size`, {low} to {high}"
-        )
 
 
 def _has_colors(images):

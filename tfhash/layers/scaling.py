@@ -6,7 +6,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("tfhash")
 class ImageScaling(keras.layers.Layer):
-    """Scales raw images from [0, 255] to [-1, 1].
+    """Scales raw images from [0, 255] to [-1, 1], or to another range.
 
     As a layer of the model it applies to training, prediction, the command line and the exported
     model.
@@ -14,6 +14,8 @@ class ImageScaling(keras.layers.Layer):
     Args:
         channels: Channels of the output, 1 or 3. Gray images are repeated over 3 channels; RGB images
             are never converted to gray. `None` keeps the channels of the input.
+        value_range: `(low, high)`, what 0 and 255 become. `(0, 255)` leaves the values as they are,
+            for a backbone that scales its own input.
         **kwargs: Arguments of `keras.layers.Layer`.
 
     Call arguments:
@@ -21,10 +23,11 @@ class ImageScaling(keras.layers.Layer):
             float with the same range 0 to 255.
 
     Returns:
-        `[n, height, width, channels]` in [-1, 1], of the compute dtype of the layer.
+        `[n, height, width, channels]` in `value_range`, of the compute dtype of the layer.
 
     Raises:
-        ValueError: If the images have another rank or number of channels.
+        ValueError: If an argument is out of range, or the images have another rank or number of
+            channels.
 
     Example:
 
@@ -34,18 +37,25 @@ class ImageScaling(keras.layers.Layer):
     [-1.0, 1.0]
     """
 
-    def __init__(self, channels=None, **kwargs):
+    def __init__(self, channels=None, value_range=(-1.0, 1.0), **kwargs):
         super().__init__(**kwargs)
         if channels not in (None, 1, 3):
             raise ValueError(f"`channels` must be None, 1 or 3. Received: channels={channels!r}")
+        low, high = value_range
+        if not low < high:
+            raise ValueError(
+                f"`value_range` must be (low, high) with low < high. Received: {value_range!r}"
+            )
         self.channels = channels
+        self.value_range = (float(low), float(high))
 
     def call(self, images):
         images = ops.convert_to_tensor(images)
         output_shape = self.compute_output_shape(images.shape)
         if len(images.shape) == 3:
             images = ops.expand_dims(images, -1)
-        scaled = ops.cast(images, self.compute_dtype) / 127.5 - 1
+        low, high = self.value_range
+        scaled = ops.cast(images, self.compute_dtype) / (255 / (high - low)) + low
         if output_shape[-1] != images.shape[-1]:
             scaled = ops.repeat(scaled, output_shape[-1], axis=-1)
         return scaled
@@ -63,4 +73,8 @@ class ImageScaling(keras.layers.Layer):
         return (*shape[:-1], self.channels or shape[-1])
 
     def get_config(self):
-        return {**super().get_config(), "channels": self.channels}
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "value_range": list(self.value_range),
+        }

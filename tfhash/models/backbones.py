@@ -1,48 +1,116 @@
-"""Small built-in backbones for images of 8x8 to 64x64 pixels.
+"""Backbones by name, and the small built-in ones for images of 8x8 to 64x64 pixels.
 
-Each ends in features `[n, f]` and takes scaled images (see `tfhash.layers.ImageScaling`).
+Each ends in features `[n, f]`; a built-in one takes scaled images (see `tfhash.layers.ImageScaling`).
 """
 
 import keras
 from keras import layers
 
+from tfhash import applications
 from tfhash.layers import PatchWhitening
+from tfhash.models.pretrained import build_application, load_backbone, load_weights
 
 # Of all layers, whatever `keras.config.image_data_format()` says: images are [height, width, channels].
 CHANNELS_LAST = {"data_format": "channels_last"}
 
 
-def build_backbone(name, image_shape, width=32):
+def build_backbone(name, image_shape=None, width=None, weights=None, **options):
     """Builds a backbone by name.
 
+    A built-in backbone takes scaled images (see `tfhash.layers.ImageScaling`). A network of
+    `keras.applications` has its preprocessing inside and takes RGB pixels from 0 to 255. A
+    `HashingModel` gives each what it takes, and repeats gray images over three channels.
+
     Args:
-        name: `"mlp"`, `"convnet"`, `"resnet"` or `"whitenet"`; adapt the first layer of the last to
-            images by `HashingModel.adapt`.
-        image_shape: `(height, width, channels)` of the images, 8 to 64 pixels a side.
-        width: Channels of the first convolution (for `"mlp"`: an eighth of the units of a layer);
-            cost grows with its square.
+        name: `"mlp"`, `"convnet"`, `"resnet"` or `"whitenet"` (adapt the first layer of the last to
+            images by `HashingModel.adapt`); the name of a network of `keras.applications`, such as
+            `"MobileNetV3Small"`; or the path of a Keras model that ends in features, `*.keras`.
+        image_shape: `(height, width, channels)` of the images. The built-in backbones take 8 to 64
+            pixels a side. By default the side that a network of `keras.applications` was made for,
+            or the input of a saved model.
+        width: Channels of the first convolution of a built-in backbone (for `"mlp"`: an eighth of
+            the units of a layer), 32 by default; cost grows with its square.
+        weights: `None` for random weights; `"imagenet"` for those that Keras has for a network of
+            `keras.applications`, downloaded once to its cache; or the path of a file of weights,
+            `*.weights.h5`, or `*.h5` as Keras downloads it.
+        **options: Other arguments of the network's function in `keras.applications`, such as
+            `alpha=0.75` for a MobileNet.
 
     Returns:
-        A functional `keras.Model` from scaled images to features.
+        A `keras.Model` from images to features `[n, f]`.
 
     Raises:
-        ValueError: If the name is unknown or the images are too small or too large.
+        ValueError: If the name is unknown, the images are too small or too large, the weights do not
+            fit, or a saved model does not end in features.
+        FileNotFoundError: If there is no such file.
+        OSError: If the weights cannot be downloaded.
 
     Example:
 
     >>> build_backbone("convnet", (28, 28, 1)).output_shape
     (None, 256)
+    >>> build_backbone("MobileNetV3Small", (64, 64, 3)).output_shape
+    (None, 576)
     """
+    name = str(name)
+    if name.endswith(".keras"):
+        return _saved(name, image_shape, width, weights, options)
+    if name in applications.FAMILY_OF:
+        if width is not None:
+            raise ValueError(
+                f"`width` is for the built-in backbones, {', '.join(BACKBONES)}. Received: "
+                f"width={width!r} for {name}"
+            )
+        return build_application(name, image_shape, weights, **options)
     if name not in BACKBONES:
-        raise ValueError(f"`name` must be one of {', '.join(BACKBONES)}. Received: name={name!r}")
-    if len(image_shape) != 3 or not all(8 <= side <= 64 for side in image_shape[:2]):
         raise ValueError(
-            "`image_shape` must be (height, width, channels) with sides of 8 to 64 pixels; for "
-            "larger images, resize them or pass your own backbone, such as one of "
-            f"`keras.applications`. Received: image_shape={tuple(image_shape)}"
+            f"`name` must be one of {', '.join(BACKBONES)}, a network of keras.applications or a "
+            f"path that ends in .keras. Received: name={name!r}.{applications.close_to(name, BACKBONES)}"
+        )
+    if options:
+        raise ValueError(
+            f"a built-in backbone takes no further arguments. Received: {', '.join(options)}"
+        )
+    if weights == "imagenet":
+        raise ValueError(
+            f"there are no ImageNet weights for the built-in backbone {name!r}. Take a network of "
+            "keras.applications, such as MobileNetV3Small"
+        )
+    if image_shape is None or not (
+        len(image_shape) == 3 and all(8 <= side <= 64 for side in image_shape[:2])
+    ):
+        shape = None if image_shape is None else tuple(image_shape)
+        raise ValueError(
+            "`image_shape` must be (height, width, channels) with sides of 8 to 64 pixels for a "
+            "built-in backbone; for larger images, resize them or take a network of "
+            f"keras.applications, such as MobileNetV3Small. Received: image_shape={shape}"
         )
     images = keras.Input(image_shape, name="scaled_images")
-    return keras.Model(images, BACKBONES[name](images, width), name=name)
+    features = BACKBONES[name](images, 32 if width is None else width)
+    backbone = keras.Model(images, features, name=name)
+    if weights is not None:
+        load_weights(backbone, weights)
+    return backbone
+
+
+def _saved(path, image_shape, width, weights, options):
+    arguments = {"width": width, "weights": weights, **options}
+    given = [name for name, value in arguments.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"a saved model has its weights and its layers. Received: {', '.join(given)} for {path}"
+        )
+    backbone = load_backbone(path)
+    wanted = backbone.input_shape[1:]
+    if image_shape is not None:
+        sides, gray_to_rgb = tuple(image_shape[:2]), image_shape[-1] == 1 and wanted[-1] == 3
+        fits = all(side in (None, found) for side, found in zip(wanted, sides))
+        if not fits or not (wanted[-1] in (None, image_shape[-1]) or gray_to_rgb):
+            raise ValueError(
+                f"images must have the shape {wanted} for the backbone in {path}. "
+                f"Received: {tuple(image_shape)}"
+            )
+    return backbone
 
 
 def _mlp(x, width):

@@ -10,7 +10,8 @@ from keras import ops
 
 from tfhash import codes, encoding, errors
 from tfhash.keras_private import sublayers
-from tfhash.layers import HashingLayer, ImageScaling, PatchWhitening
+from tfhash.layers import HashingLayer, PatchWhitening
+from tfhash.models.pixel_range import preprocessing_for
 from tfhash.models.stages import StagedModel
 
 # In the config of every saved model: Keras prints the config where it does not know the class.
@@ -34,9 +35,10 @@ class HashingModel(StagedModel):
         bits: Length of the code, an integer >= 1.
         num_classes: Number of classes, an integer >= 2.
         preprocessing: Layer from raw images (`uint8`, 0 to 255, gray or RGB) to the input of the
-            backbone. By default `tfhash.layers.ImageScaling`, which scales to [-1, 1] and repeats
-            gray images for an RGB backbone; pass `keras.layers.Identity()` for a backbone that
-            scales its input.
+            backbone. By default a `tfhash.layers.ImageScaling` that repeats gray images for an RGB
+            backbone, and scales to [-1, 1] unless the backbone begins by scaling pixels from 0 to
+            255 itself. A network of `keras.applications` that needs other pixels is refused here;
+            `build_backbone` puts its preprocessing into it.
         flip_tta: Whether to average the features of an image and its horizontal flip outside of
             training. It improves codes if flipped images have the same class, and takes twice as
             long.
@@ -56,7 +58,8 @@ class HashingModel(StagedModel):
         classifier's `[n, num_classes]`. `predict` returns the relaxed codes alone.
 
     Raises:
-        ValueError: If `bits`, `num_classes`, `head_lr_multiplier` or `slope` is out of range.
+        ValueError: If `bits`, `num_classes`, `head_lr_multiplier` or `slope` is out of range, or it is
+            not clear what pixels the backbone takes.
 
     Example:
 
@@ -92,7 +95,7 @@ class HashingModel(StagedModel):
         self.bits = codes.check_bits(bits)
         self.num_classes = int(num_classes)
         self.class_names = _check_class_names(class_names, self.num_classes)
-        self.preprocessing = preprocessing or ImageScaling(_channels_of(backbone))
+        self.preprocessing = preprocessing or preprocessing_for(backbone)
         self.flip_tta = flip_tta
         self.hashing = HashingLayer(
             self.bits, lr_multiplier=head_lr_multiplier, slope=slope, name="hashing"
@@ -255,9 +258,3 @@ def _check_class_names(names, num_classes):
             f"Received: {len(names)} names, {len(set(names))} of them distinct"
         )
     return names
-
-
-def _channels_of(backbone):
-    shape = getattr(backbone, "input_shape", None)
-    channels = shape[-1] if isinstance(shape, tuple) and len(shape) == 4 else None
-    return channels if channels in (1, 3) else None

@@ -11,10 +11,11 @@ import numpy as np
 from keras import ops
 
 from tfhash import errors, labels, losses, pixels
-from tfhash.data import ArrayBatches, sampling
 from tfhash.keras_private import sublayers
 from tfhash.layers import ImageScaling
 from tfhash.losses import replicas
+from tfhash.models import fitting
+from tfhash.optimizers import ContinuedSchedule
 
 STAGES = ("pretrain", "finetune")
 
@@ -37,6 +38,8 @@ class StagedModel(keras.Model):
         self._saturation = keras.metrics.Mean(name="finetune_saturation")
         # Of each layer of the backbone, before it was frozen; empty while it is not.
         self._thawed_flags: tuple[bool, ...] = ()
+        # Of the schedule of the learning rate, where the optimizer of the stage began.
+        self._first_step = 0
         self._plan: Mapping[str, dict] = types.MappingProxyType({})
         self._plan_is_new = False
         self.weights_loaded = 0
@@ -130,7 +133,20 @@ class StagedModel(keras.Model):
         )
         self._plan_is_new = True
 
-    def begin_stage(self, stage, learning_rate=None, freeze_backbone=None):
+    @property
+    def backbone_is_frozen(self):
+        """Whether the backbone stays as it is in training."""
+        return bool(self._thawed_flags)
+
+    def thaw_backbone(self):
+        """Lets a frozen backbone train from now on, in the same stage.
+
+        The optimizer starts fresh; a schedule of the learning rate goes on where it was.
+        """
+        step = self._first_step + int(self.optimizer.iterations)
+        self.begin_stage(self.stage, freeze_backbone=False, first_step=step)
+
+    def begin_stage(self, stage, learning_rate=None, freeze_backbone=None, first_step=0):
         """Enters a stage: selects what trains and starts a fresh copy of the optimizer.
 
         `tfhash.callbacks.TwoStageTraining` calls this, and so can a custom training loop. A
@@ -142,7 +158,9 @@ class StagedModel(keras.Model):
             learning_rate: Float or `keras.optimizers.schedules.LearningRateSchedule`; by default as
                 planned by `plan_stages`, else that of the compiled optimizer.
             freeze_backbone: Whether the backbone stays as it is, batch statistics included, until
-                another stage begins; by default as planned, else `False`.
+                another stage begins or `thaw_backbone` is called; by default as planned, else
+                `False`.
+            first_step: Step at which a schedule of the learning rate begins.
 
         Raises:
             ValueError: If the stage is unknown, or the model is not compiled or not built.
@@ -160,12 +178,13 @@ class StagedModel(keras.Model):
         if freeze_backbone is None:
             freeze_backbone = planned["freeze_backbone"]
         self._plan_is_new = False
+        self._first_step = first_step
         arguments = dict(self._compile_arguments)
         self._set_stage(stage)
         self._freeze_backbone(freeze_backbone)
         compiled_as = self._compile_arguments
         with self._in_scope():
-            optimizer = _fresh_optimizer(arguments.pop("optimizer"), learning_rate)
+            optimizer = _fresh_optimizer(arguments.pop("optimizer"), learning_rate, first_step)
             self.compile(optimizer=optimizer, **arguments)
             self._compile_arguments = compiled_as
             self.optimizer.build(self.trainable_variables)
@@ -175,7 +194,8 @@ class StagedModel(keras.Model):
     def save_own_variables(self, store):
         super().save_own_variables(store)
         store["stage"] = np.array(STAGES.index(self.stage))
-        store["backbone_is_frozen"] = np.array(bool(self._thawed_flags))
+        store["backbone_is_frozen"] = np.array(self.backbone_is_frozen)
+        store["first_step"] = np.array(self._first_step)
 
     def load_own_variables(self, store):
         """Enters the stage in which the weights were saved; called by Keras as it loads a model.
@@ -184,15 +204,21 @@ class StagedModel(keras.Model):
         """
         own = {name: store[name] for name in store.keys()}  # noqa: SIM118 (no dictionary)
         stage = STAGES[int(own.pop("stage", STAGES.index(self.stage)))]
-        is_frozen = bool(own.pop("backbone_is_frozen", bool(self._thawed_flags)))
+        is_frozen = bool(own.pop("backbone_is_frozen", self.backbone_is_frozen))
+        first_step = int(own.pop("first_step", 0))
         super().load_own_variables(own)
         self.weights_loaded += 1
-        is_same = (stage, is_frozen) == (self.stage, bool(self._thawed_flags))
+        is_same = (stage, is_frozen, first_step) == (
+            self.stage,
+            self.backbone_is_frozen,
+            self._first_step,
+        )
         if not (self.compiled and self.built):
             self._set_stage(stage)
             self._freeze_backbone(is_frozen)
+            self._first_step = first_step
         elif not (is_same and self.optimizer.built and not self._plan_is_new):
-            self.begin_stage(stage, freeze_backbone=is_frozen)
+            self.begin_stage(stage, freeze_backbone=is_frozen, first_step=first_step)
 
     def _set_stage(self, stage):
         self.stage = stage
@@ -223,7 +249,7 @@ class StagedModel(keras.Model):
         x = arguments["x"] = pixels.checked(x, self._shape_to_train_on())
         if not self.built:
             # Callbacks that begin a stage need the weights before the first batch makes them.
-            shape = _shape_of_images(x)
+            shape = fitting.shape_of_images(x)
             if shape is not None and shape[-1] is None:
                 raise ValueError(
                     "the number of channels must be known before training. Received: a dataset that "
@@ -237,8 +263,8 @@ class StagedModel(keras.Model):
             pixels.check_first_batch(x)
         elif not hasattr(x, "element_spec"):  # reading a dataset may reshuffle it
             pixels.check_pixel_range(x)
-        _arrange_callbacks(arguments)
-        _balance_classes(arguments)
+        fitting.arrange_callbacks(arguments)
+        fitting.balance_classes(arguments)
         with errors.translated():
             return super().fit(**arguments)
 
@@ -308,73 +334,19 @@ class StagedModel(keras.Model):
         labels.check_num_classes(y, self.num_classes)
 
 
-def _arrange_callbacks(arguments):
-    """Lets the callback that runs the stages order the others, and start at its backup."""
-    callbacks = arguments.get("callbacks")
-    if callbacks is None or isinstance(callbacks, keras.callbacks.CallbackList):
-        return
-    callbacks = list(callbacks) if isinstance(callbacks, (list, tuple)) else [callbacks]
-    runners = [callback for callback in callbacks if hasattr(callback, "arrange_callbacks")]
-    if len(runners) > 1:
-        raise ValueError(
-            f"one callback runs the stages of a `fit`. Received: {len(runners)} of them"
-        )
-    for runner in runners:
-        callbacks = runner.arrange_callbacks(callbacks)
-        if done := runner.epochs_done():
-            arguments["initial_epoch"] = done
-    arguments["callbacks"] = callbacks
-
-
-def _balance_classes(arguments):
-    """Replaces arrays by batches of classes x items where random batches lack similar pairs."""
-    x, y = arguments.get("x"), arguments.get("y")
-    is_weighted = any(arguments.get(f"{kind}_weight") is not None for kind in ("class", "sample"))
-    if is_weighted or arguments.get("validation_split") or not arguments.get("shuffle", True):
-        return
-    if not (isinstance(x, np.ndarray) and isinstance(y, np.ndarray) and len(x) == len(y)):
-        return
-    batch_size = arguments.get("batch_size") or 32
-    items_per_class = sampling.choose_items_per_class(y, batch_size)
-    if items_per_class is None:
-        return
-    if arguments.get("verbose", "auto"):
-        similar = sampling.similar_items_per_anchor(y, batch_size)
-        print(
-            f"A random batch of {batch_size} holds {similar:.2f} similar items per item: training on "
-            f"batches of {batch_size // items_per_class} classes x {items_per_class} items instead "
-            "(shuffle=False keeps your order)"
-        )
-    batches = ArrayBatches(
-        x,
-        y,
-        batch_size,
-        seed=int(np.random.randint(2**31)),  # drawn from the seed of keras.utils.set_random_seed
-        first_epoch=arguments.get("initial_epoch", 0),
-        items_per_class=items_per_class,
-    )
-    # The batches are endless, in order and of one size.
-    steps = arguments.get("steps_per_epoch") or batches.steps_per_epoch
-    arguments.update(x=batches, y=None, batch_size=None, shuffle=False, steps_per_epoch=steps)
-
-
-def _shape_of_images(x):
-    """Shape of the batches `fit` will see, or `None` where only reading them would tell."""
-    if isinstance(x, keras.utils.PyDataset):
-        x = x[0][0]
-    elif hasattr(x, "element_spec"):  # a tf.data.Dataset
-        x = x.element_spec[0] if isinstance(x.element_spec, tuple) else x.element_spec
-    is_known = getattr(getattr(x, "shape", None), "rank", 0) is not None
-    return tuple(x.shape) if hasattr(x, "shape") and is_known else None
-
-
-def _fresh_optimizer(config, learning_rate):
+def _fresh_optimizer(config, learning_rate, first_step):
+    """An optimizer made of a config, whose schedule of the learning rate begins at a step."""
     config = copy.deepcopy(config)
-    if learning_rate is not None:
-        holder = config["config"]
-        if "inner_optimizer" in holder:  # loss scaling wraps the optimizer that learns
-            holder = holder["inner_optimizer"]["config"]
-        holder["learning_rate"] = keras.saving.serialize_keras_object(learning_rate)
+    holder = config["config"]
+    if "inner_optimizer" in holder:  # loss scaling wraps the optimizer that learns
+        holder = holder["inner_optimizer"]["config"]
+    if learning_rate is None:
+        learning_rate = keras.saving.deserialize_keras_object(holder["learning_rate"])
+    if isinstance(learning_rate, ContinuedSchedule):  # of a stage that was saved in the middle
+        learning_rate = learning_rate.schedule
+    if first_step and isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        learning_rate = ContinuedSchedule(learning_rate, first_step)
+    holder["learning_rate"] = keras.saving.serialize_keras_object(learning_rate)
     return keras.optimizers.deserialize(config)
 
 
