@@ -4,6 +4,7 @@ Names are drawn as they are: `$`, a leading `_` or a newline in them has no mean
 """
 
 import math
+import textwrap
 import warnings
 
 import numpy as np
@@ -20,7 +21,9 @@ STAGE_NAMES = {1: "pretrain", 2: "finetune"}
 NOT_SCORES = {"loss", "pretrain_loss", "finetune_loss", "stage"}
 
 
-def plot_neighbors(query_images, neighbor_images, relevant, distances):
+def plot_neighbors(
+    query_images, neighbor_images, relevant, distances, shared=None, query_names=None
+):
     """Draws queries, each with its nearest items: relevant ones framed green, others red.
 
     Args:
@@ -28,29 +31,38 @@ def plot_neighbors(query_images, neighbor_images, relevant, distances):
         neighbor_images: `[q, k, height, width, channels]`, nearest first.
         relevant: Booleans `[q, k]`, True where an item shares a label with its query.
         distances: Hamming distances `[q, k]`.
+        shared: Number of labels that an item shares with its query, integers `[q, k]`, to write
+            beside the distance; by default none is written.
+        query_names: Labels of each query in words, to write below it; by default none are.
 
     Returns:
         `matplotlib.figure.Figure`.
     """
     relevant, distances = np.asarray(relevant), np.asarray(distances)
     rows, columns = relevant.shape
-    figure = Figure(figsize=(0.9 * (columns + 1.4), 1.05 * rows + 0.6), layout="constrained")
+    height = 1.05 if query_names is None else 1.3
+    figure = Figure(figsize=(0.9 * (columns + 1.4), height * rows + 0.6), layout="constrained")
     ratios = [1, 0.2] + [1] * columns
     axes = figure.subplots(rows, columns + 2, squeeze=False, width_ratios=ratios)
     for row in range(rows):
         _show(axes[row, 0], query_images[row], "black")
+        if query_names is not None:
+            _name(axes[row, 0], query_names[row])
         axes[row, 1].axis("off")
         for column in range(columns):
             right = relevant[row, column]
             axis = axes[row, column + 2]
             _show(axis, neighbor_images[row][column], RIGHT if right else WRONG)
             mark = "" if right else " ✗"
+            if shared is not None and right:
+                mark = f" ({shared[row][column]})"
             axis.set_xlabel(f"{distances[row, column]}{mark}", fontsize=8, labelpad=2)
     axes[0, 0].set_title("query", fontsize=9)
     first = axes[0, 2]
-    title = first.text(
-        0, 1.08, "nearest items, with distance in bits", fontsize=9, transform=first.transAxes
-    )
+    words = "nearest items, with distance in bits"
+    if shared is not None:
+        words += " (and number of shared labels)"
+    title = first.text(0, 1.08, words, fontsize=9, transform=first.transAxes)
     title.set_in_layout(False)  # it is wider than its column
     return figure
 
@@ -151,6 +163,14 @@ def _legend(axis, handles, names, **arguments):
     for text, name in zip(legend.get_texts(), names):
         text.set_parse_math(False)
         text.set_text(printable(name, longest=40))
+
+
+def _name(axis, name):
+    """Writes a name below an image, on two lines at most."""
+    lines = textwrap.wrap(printable(name, longest=34), 17)[:2]
+    label = axis.set_xlabel("\n".join(lines), fontsize=6, labelpad=2)
+    label.set_parse_math(False)
+    label.set_in_layout(False)  # it may be wider than its column
 
 
 def _mark_radii(axis, precision, recall, apart=0.06):

@@ -2,7 +2,8 @@
 
 import keras
 
-from tfhash import codes, metrics
+from tfhash import codes
+from tfhash.experiments.measurement import measure_codes
 from tfhash.keras_private import sublayers
 
 
@@ -13,7 +14,8 @@ def measure_baselines(splits, variant, progress, untrained, classifier=None):
         splits, variant, progress: As in `tfhash.experiments.measurement.measure`.
         untrained: The network before training, see `with_batch_statistics`.
         classifier: The network after pre-training, or `None` if there was none. Its code is the
-            number of the predicted class, in as few bits as the classes need.
+            number of the predicted class, in as few bits as the classes need; of several labels,
+            it predicts one.
 
     Returns:
         Dictionary from the baseline's name to its `bits` and `metrics`.
@@ -25,10 +27,8 @@ def measure_baselines(splits, variant, progress, untrained, classifier=None):
     found = {}
     for name, (bits, encode) in encoders.items():
         queries, database = (encode(split.batches()) for split in (splits.queries, splits.database))
-        histograms = metrics.distance_histograms(
-            queries, database, splits.queries.labels, splits.database.labels, bits
-        )
-        found[name] = {"bits": bits, "metrics": metrics.summarize(histograms, **variant)}
+        _, measured = measure_codes(queries, database, splits, bits, variant)
+        found[name] = {"bits": bits, "metrics": measured}
     return found
 
 

@@ -29,7 +29,7 @@ REPORT_SCHEMA = {
     "model_selection": "which epoch's weights were kept",
     "bits": "length of the codes",
     "parameters": "number of the model's weights, trained or not",
-    "class_names": "name of each class; label i is class i",
+    "class_names": "name of each class; label i, or column i of multi-hot labels, is class i",
     "preprocessing": "what happens to an image before the backbone, in words, in order",
     "metrics": "retrieval quality, see tfhash.metrics.summarize",
     "codes": "distinct codes in the database, share of +1 of each bit, largest correlation",
