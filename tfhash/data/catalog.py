@@ -147,7 +147,7 @@ def _is_supervised(builder):
 def _label_key(builder, name, given):
     """The feature that holds the labels of a dataset."""
     if given is not None or _is_supervised(builder):
-        return given or "label"
+        return "label" if given is None else given
     known = label_keys(builder)
     remedy = f"Pass `label_key`, one of {', '.join(known)}" if known else "Use another dataset"
     raise ValueError(

@@ -40,8 +40,9 @@ def split_by_content(digests, labels, query_fraction, validation_fraction):
     left without training items, queries or validation gives up one content for each if it has
     enough different ones, training first.
 
-    Classes with the fewest contents choose first. Where items have several labels, none moves whose
-    part would be left without another of its classes, so that a class may stay without queries.
+    Where items have several labels, every class gets its training item first, then queries, then
+    validation, rare classes before common ones. No item leaves training that is the last one there
+    of some class, nor the queries for validation; so a class may stay without queries.
 
     Args:
         digests: Hexadecimal digest of each item, 16 digits or more.
@@ -112,19 +113,22 @@ def _give_each_class_its_parts(part_of, contents, classes, wanted):
     def classes_of(content):
         return class_of[by_content[starts[content] : starts[content + 1]]]
 
-    def is_free(content):
+    def is_free(content, settled):
         part = part_of[content]
-        return all(part not in needed[c] or counts[c, part] > 1 for c in classes_of(content))
+        return part not in settled or all(
+            part not in needed[c] or counts[c, part] > 1 for c in classes_of(content)
+        )
 
-    for label in np.argsort(sizes, kind="stable"):
-        for part in needed[label]:
-            if counts[label, part]:
+    rarest_first = np.argsort(sizes, kind="stable")
+    for place, part in enumerate(wanted):
+        for label in rarest_first:
+            if counts[label, part] or part not in needed[label]:
                 continue
             # Among equally full parts the least wanted one gives.
             givers = sorted(wanted, key=lambda p: (-counts[label, p], -wanted.index(p)))
             of_class = contents_of[label]
             candidates = (c for p in givers for c in of_class[part_of[of_class] == p])
-            mover = next(filter(is_free, candidates), None)
+            mover = next((c for c in candidates if is_free(c, wanted[:place])), None)
             if mover is not None:
                 counts[classes_of(mover), part_of[mover]] -= 1
                 counts[classes_of(mover), part] += 1
