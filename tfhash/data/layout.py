@@ -98,8 +98,8 @@ def find_parts(names):
     """
     part_of = {name: part for part, spellings in SPELLINGS.items() for name in spellings}
     folders = [name.partition("/")[0] for name in names]
-    parts = [part_of.get(folder.lower()) for folder in folders]
-    if None in parts or "train" not in parts or len(set(parts)) < 2:
+    parts = [part_of.get(folder.lower(), "") for folder in folders]
+    if "" in parts or "train" not in parts or len(set(parts)) < 2:
         return np.full(len(names), "train"), []
     listed = sorted(set(zip(folders, parts)), key=lambda item: list(SPELLINGS).index(item[1]))
     taken = ", ".join(f"{folder}/ ({part})" for folder, part in listed)

@@ -137,7 +137,7 @@ def _label_features(feature, name="", depth=0):
     ):  # not what derives from it, which is stored otherwise
         return _label_features(feature.feature, name, depth + 1)
     if isinstance(feature, tfds.features.FeaturesDict):
-        found = {}
+        found: dict[str, tuple] = {}
         for key, inner in feature.items():
             found |= _label_features(inner, f"{name}/{key}" if name else key, depth)
         return found

@@ -31,7 +31,7 @@ REPORT_SCHEMA = {
     "parameters": "number of the model's weights, trained or not",
     "class_names": "name of each class; label i, or column i of multi-hot labels, is class i",
     "preprocessing": "what happens to an image before the backbone, in words, in order",
-    "metrics": "retrieval quality, see tfhash.metrics.summarize",
+    "metrics": "retrieval quality, see tfhash.metrics.summarize; with several labels also nDCG",
     "codes": "distinct codes in the database, share of +1 of each bit, largest correlation",
     "protocol": "dataset, division of the items, fingerprint, counts, variant of mAP",
     "data": "files by format, files left out and why, and notes",
