@@ -152,16 +152,17 @@ def load(root, labels, **arguments):
 
 
 def test_images_at_any_depth_get_the_labels_of_their_line(photos):
-    splits = load(*photos(lambda i: "even|all" if i % 2 == 0 else "all"))
-    assert splits.classes == ["all", "even"]
+    splits = load(*photos(lambda i: f"{i % 3}|few" if i % 5 == 0 else f"{i % 3}"))
+    assert splits.classes == ["0", "1", "2", "few"]
     assert splits.has_several_labels
     assert len(splits.database) + len(splits.queries) == 40
     for part in (splits.train, splits.queries, splits.database):
         assert part.labels.dtype == np.uint8
         for name, labels in zip(part.names, part.labels.tolist()):
-            assert labels == [1, int(os.path.basename(name)[:-4]) % 2 == 0]
+            number = int(os.path.basename(name)[:-4])
+            assert labels == [*(number % 3 == rest for rest in range(3)), number % 5 == 0]
     images, labels = next(iter(splits.queries.batches()))
-    assert labels.shape == (len(images), 2)
+    assert labels.shape == (len(images), 4)
     # The label file itself is not among what was left out.
     assert str(splits.summary) == ""
 
@@ -197,6 +198,14 @@ def test_classes_of_one_image_are_in_the_database_and_said(photos):
     assert splits.database.labels.sum(axis=0)[2:].tolist() == [1, 1, 1]
     said = (
         "3 classes have a single image, copies aside, which is in the database and no query: only-0"
+    )
+    assert said in str(splits.summary)
+
+
+def test_labels_on_more_than_half_of_the_images_are_noted(photos):
+    splits = load(*photos(lambda i: f"{i % 3}|all"))
+    said = (
+        "1 labels are on more than half of the images, all of which are similar to each other: all"
     )
     assert said in str(splits.summary)
 

@@ -1,5 +1,6 @@
 """Loading: where images and labels come from, and how the items are divided."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -11,6 +12,9 @@ from tfhash.text import listing
 
 # Folders hold images of any size; this one suits the built-in backbones.
 DEFAULT_FOLDER_SIZE = 64
+
+# A label with a larger share of the items makes most pairs similar.
+COMMON_SHARE = 0.5
 
 
 def load(
@@ -106,7 +110,7 @@ def load(
                 f"the {name} of {source} must hold two or more classes. Received: "
                 f"{len(split)} items of labels {listing(shown) or 'none'}"
             )
-    return splits
+    return _with_note_on_common_labels(splits) if splits.has_several_labels else splits
 
 
 def load_images(source, image_shape, split="test", data_dir=None, skip_broken=False):
@@ -135,6 +139,19 @@ def load_images(source, image_shape, split="test", data_dir=None, skip_broken=Fa
         _check_folder(source)
         return folder.load_flat(source, image_shape, skip_broken)
     return catalog.load_tfds_split(source, data_dir, split, image_shape), Summary()
+
+
+def _with_note_on_common_labels(splits):
+    shares = (splits.database.labels > 0).mean(axis=0)
+    common = [splits.classes[label] for label in np.flatnonzero(shares > COMMON_SHARE)]
+    if not common:
+        return splits
+    note = (
+        f"{len(common):,} labels are on more than half of the images, all of which are similar to "
+        f"each other: {listing(common)}. Without them, codes can tell more"
+    )
+    notes = [*splits.summary.notes, note]
+    return dataclasses.replace(splits, summary=dataclasses.replace(splits.summary, notes=notes))
 
 
 def _check_origin_of_labels(source, labels, label_key):
