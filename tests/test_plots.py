@@ -41,6 +41,23 @@ def test_neighbors_of_unknown_relevance_are_gray_named_and_as_many_as_there_are(
     assert not any(axis.axison for axis in axes[1, 1:])
 
 
+def test_shared_labels_stand_beside_distances_and_labels_below_queries(rng):
+    images = rng.integers(0, 256, (3, 8, 8, 3), "uint8")
+    shared = np.array([[2, 0]])
+    figure = plots.plot_neighbors(
+        images[:1],
+        images[None, 1:],
+        shared > 0,
+        [[0, 13]],
+        shared=shared,
+        query_labels=["a$b_, a very long name indeed"],
+    )
+    query, _, *neighbors = figure.axes
+    assert [axis.get_xlabel() for axis in neighbors] == ["0 (2)", "13 ✗"]
+    assert query.get_xlabel() == "a$b_, a very long\nname indeed"
+    assert not query.xaxis.label.get_parse_math()
+
+
 def test_training_curves_shade_the_stages():
     loss_axis, score_axis = plots.plot_training(EPOCH_LOGS).axes
     labels = [text.get_text() for text in loss_axis.get_legend().get_texts()]

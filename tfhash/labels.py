@@ -1,5 +1,6 @@
 """Labels: two items are similar if they share one."""
 
+import numpy as np
 from keras import ops
 
 
@@ -145,6 +146,79 @@ def distribution(labels, num_classes, dtype="float32"):
     marks = memberships(labels, num_classes, dtype)
     counts = ops.sum(marks, axis=1, keepdims=True)
     return ops.where(ops.equal(counts, 0), 1 / num_classes, marks / ops.maximum(counts, 1))
+
+
+def each_label(labels):
+    """Every item with each of its labels.
+
+    Args:
+        labels: NumPy: integers `[n]` (or `[n, 1]`), or multi-hot `[n, C]`.
+
+    Returns:
+        `(items, classes)`, NumPy `int64 [m]` each, in the order of the items.
+
+    Raises:
+        ValueError: If `labels` has another rank.
+
+    Example:
+
+    >>> import numpy as np
+    >>> [part.tolist() for part in each_label(np.array([[1, 0, 1], [0, 1, 0]]))]
+    [[0, 0, 1], [0, 2, 1]]
+    """
+    labels = np.asarray(labels)
+    if is_multi_hot(labels):
+        items, classes = np.nonzero(labels > 0)
+        return items, classes
+    return np.arange(len(labels)), labels.reshape(-1).astype("int64")
+
+
+def lists(labels):
+    """The labels of each item, as a list of lists of class numbers, ascending.
+
+    Args:
+        labels: As in `each_label`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> lists(np.array([[1, 0, 1], [0, 0, 0]])), lists(np.array([2, 0]))
+    ([[0, 2], []], [[2], [0]])
+    """
+    items, classes = each_label(labels)
+    found: list[list[int]] = [[] for _ in range(len(labels))]
+    for item, label in zip(items.tolist(), classes.tolist()):
+        found[item].append(label)
+    return found
+
+
+def count_shared(left, right):
+    """Number of labels that each pair of items shares.
+
+    Args:
+        left: Labels of n items: NumPy, integers `[n]` (or `[n, 1]`), or multi-hot `[n, C]`.
+        right: The same for m items.
+
+    Returns:
+        NumPy `int64 [n, m]`.
+
+    Raises:
+        ValueError: If one side is multi-hot and the other is not, or a rank is wrong.
+
+    Example:
+
+    >>> import numpy as np
+    >>> count_shared(np.array([[1, 1, 0]]), np.array([[1, 1, 1], [0, 1, 0], [0, 0, 1]])).tolist()
+    [[2, 1, 0]]
+    """
+    left, right = np.asarray(left), np.asarray(right)
+    check_same_kind(left, right)
+    if not is_multi_hot(left):
+        return (left.reshape(-1, 1) == right.reshape(1, -1)).astype("int64")
+    # As float32, whose matrix product is fast and exact here.
+    marks = ((side > 0).astype("float32") for side in (left, right))
+    left, right = marks
+    return (left @ right.T).astype("int64")
 
 
 def _marks(labels, dtype="float32"):

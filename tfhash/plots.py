@@ -4,6 +4,7 @@ Names are drawn as they are: `$`, a leading `_` or a newline in them has no mean
 """
 
 import math
+import textwrap
 import warnings
 
 import numpy as np
@@ -20,7 +21,16 @@ STAGE_NAMES = {1: "pretrain", 2: "finetune"}
 NOT_SCORES = {"loss", "pretrain_loss", "finetune_loss", "stage"}
 
 
-def plot_neighbors(query_images, neighbor_images, relevant, distances, names=None):
+def plot_neighbors(
+    query_images,
+    neighbor_images,
+    relevant,
+    distances,
+    names=None,
+    *,
+    shared=None,
+    query_labels=None,
+):
     """Draws queries, each with its nearest items: relevant ones framed green, others red.
 
     Args:
@@ -31,12 +41,15 @@ def plot_neighbors(query_images, neighbor_images, relevant, distances, names=Non
             that is not known; then frames are gray.
         distances: Hamming distances `[q, k]`, or lists.
         names: `(names of the queries, names of their items)`, to be drawn below the images.
+        shared: Number of labels that an item shares with its query, integers `[q, k]`, to write
+            beside the distance; by default none is written.
+        query_labels: Labels of each query in words, to write below it; by default none are.
 
     Returns:
         `matplotlib.figure.Figure`.
     """
     rows, columns = len(distances), max(1, max(map(len, distances)))
-    height = 1.05 if names is None else 1.15
+    height = 1.3 if query_labels is not None else 1.05 if names is None else 1.15
     size = 0.9 * (columns + 1.4), height * rows + 0.6
     figure = Figure(figsize=size, layout="constrained")
     ratios = [1, 0.2] + [1] * columns
@@ -44,6 +57,8 @@ def plot_neighbors(query_images, neighbor_images, relevant, distances, names=Non
     for row in range(rows):
         _show(axes[row, 0], query_images[row], "black")
         _caption(axes[row, 0], "", names and names[0][row])
+        if query_labels is not None:
+            _name(axes[row, 0], query_labels[row])
         for axis in (axes[row, 1], *axes[row, len(distances[row]) + 2 :]):
             axis.axis("off")
         for column, distance in enumerate(distances[row]):
@@ -51,13 +66,16 @@ def plot_neighbors(query_images, neighbor_images, relevant, distances, names=Non
             if relevant is not None:
                 right = relevant[row][column]
                 color, mark = (RIGHT, "") if right else (WRONG, " ✗")
+                if shared is not None and right:
+                    mark = f" ({shared[row][column]})"
             _show(axis, neighbor_images[row][column], color)
             _caption(axis, f"{distance}{mark}", names and names[1][row][column])
     axes[0, 0].set_title("query", fontsize=9)
     first = axes[0, 2]
-    title = first.text(
-        0, 1.08, "nearest items, with distance in bits", fontsize=9, transform=first.transAxes
-    )
+    words = "nearest items, with distance in bits"
+    if shared is not None:
+        words += " (and number of shared labels)"
+    title = first.text(0, 1.08, words, fontsize=9, transform=first.transAxes)
     title.set_in_layout(False)  # it is wider than its column
     return figure
 
@@ -158,6 +176,14 @@ def _legend(axis, handles, names, **arguments):
     for text, name in zip(legend.get_texts(), names):
         text.set_parse_math(False)
         text.set_text(printable(name, longest=40))
+
+
+def _name(axis, name):
+    """Writes a name below an image, on two lines at most."""
+    lines = textwrap.wrap(printable(name, longest=34), 17)[:2]
+    label = axis.set_xlabel("\n".join(lines), fontsize=6, labelpad=2)
+    label.set_parse_math(False)
+    label.set_in_layout(False)  # it may be wider than its column
 
 
 def _mark_radii(axis, precision, recall, apart=0.06):

@@ -25,7 +25,7 @@ class Output(settings.Settings):
 
 
 GROUPS = {
-    "Model and data": (Model, settings.Source, settings.Division),
+    "Model and data": (Model, settings.Source, settings.Labels, settings.Division),
     "Measure of retrieval": (settings.Measure,),
     "Output": (Output,),
 }
@@ -33,7 +33,7 @@ GROUPS = {
 
 def check(given):
     require(given, "model", "dataset")
-    for cls in (settings.Source, settings.Division, settings.Measure):
+    for cls in (settings.Source, settings.Labels, settings.Division, settings.Measure):
         cls.pick(given)
 
 

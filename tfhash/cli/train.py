@@ -1,5 +1,6 @@
 """
   tfhash train --dataset=photos/ --bits=32
+  tfhash train --dataset=photos/ --labels=labels.csv --bits=32
   tfhash train --dataset=mnist --bits=12 --output_dir=runs/mnist-12
   tfhash train --dataset=photos/ --bits=32 --resume
 
@@ -25,7 +26,7 @@ from tfhash.experiments import presets, settings
 from tfhash.experiments.recipe import Recipe
 
 GROUPS = {
-    "Data": (settings.Source, settings.Division),
+    "Data": (settings.Source, settings.Labels, settings.Division),
     "Codes": (settings.Training,),
     "Output": (settings.Output,),
     "Measure of retrieval": (settings.Measure,),

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tfhash.data import sampling
+from tfhash.labels import is_multi_hot
 
 
 class ArrayBatches(keras.utils.PyDataset):
@@ -106,7 +107,7 @@ class PartlyLabeledBatches(ArrayBatches):
         steps_per_epoch: Whole batches of all images.
 
     Raises:
-        ValueError: As in `ArrayBatches`, or if no image has a label.
+        ValueError: As in `ArrayBatches`, or if no image has a label or some may have several.
 
     Example:
 
@@ -121,6 +122,11 @@ class PartlyLabeledBatches(ArrayBatches):
     def __init__(
         self, images, labels, batch_size, seed, augmentation=None, augmented_epochs=math.inf
     ):
+        if is_multi_hot(np.asarray(labels)):
+            raise ValueError(
+                "`labels` must be integers [n], for pseudo-labels are of one class each. "
+                f"Received: labels of shape {np.shape(labels)}"
+            )
         super().__init__(
             images,
             np.array(labels),  # a copy, to write pseudo_labels into

@@ -6,10 +6,12 @@ import numpy as np
 
 from tfhash import errors
 from tfhash.data.content import check_fractions, digest, split_by_content
-from tfhash.data.records import RecordSource, image_shape_of
+from tfhash.data.records import RecordSource, find_label_feature, image_shape_of, label_keys
 from tfhash.data.sources import ArraySource
 from tfhash.data.split import Split
 from tfhash.data.splits import Splits
+from tfhash.data.summary import Summary
+from tfhash.labels import each_label
 
 
 def load_digits(query_fraction, validation_fraction):
@@ -54,10 +56,13 @@ def _digits():
     return images, bunch.target.astype("int64")
 
 
-def load_tfds(name, data_dir, image_size, query_fraction, validation_fraction):
-    """Splits of an image classification dataset of tensorflow-datasets."""
+def load_tfds(name, data_dir, image_size, query_fraction, validation_fraction, label_key=None):
+    """Splits of an image dataset of tensorflow-datasets with class labels."""
     check_fractions(query_fraction, validation_fraction)
-    builder = _prepared_builder(name, data_dir)
+    builder = _builder(name, data_dir)
+    label_key = _label_key(builder, name, label_key)
+    feature, _ = find_label_feature(builder, label_key)
+    _prepare(builder, name)
     train = "train"
     if train not in builder.info.splits:
         raise ValueError(
@@ -65,29 +70,35 @@ def load_tfds(name, data_dir, image_size, query_fraction, validation_fraction):
             f"Received: {', '.join(builder.info.splits)}"
         )
     known = [split for split in ("test", "validation") if split in builder.info.splits]
-    total = builder.info.splits[train].num_examples
-    database_count = total if known else total - round(total * query_fraction)
-    train_count = database_count - round(database_count * validation_fraction)
     shape = image_shape_of(builder, image_size)
     if None in shape:
         raise ValueError(f"the images of {name!r} differ in size. Pass one, as image_size=64")
     # tensorflow-datasets shuffles the items when it prepares them, so a slice is a sample.
-    source = RecordSource(builder, [train, *known[:1]])
+    source = RecordSource(builder, [train, *known[:1]], label_key)
     everything = Split.of_all(source, shape)
-    is_query = np.arange(len(source)) >= database_count
+    items, found = each_label(source.labels)
+    labeled = np.unique(items[found >= 0])
+    total = np.searchsorted(labeled, builder.info.splits[train].num_examples)
+    database_count = total if known else total - round(total * query_fraction)
+    train_count = database_count - round(database_count * validation_fraction)
+    notes = []
+    if len(labeled) < len(source):
+        notes = [f"{len(source) - len(labeled):,} of {len(source):,} items have no label: left out"]
     return Splits.create(
         source=name,
-        classes=list(builder.info.features["label"].names),
-        train=everything.take(train_count),
-        validation=everything.pick(np.arange(train_count, database_count)),
-        queries=everything.pick(np.flatnonzero(is_query)),
+        classes=list(feature.names),
+        train=everything.pick(labeled[:train_count]),
+        validation=everything.pick(labeled[train_count:database_count]),
+        queries=everything.pick(labeled[database_count:]),
         draws_queries=not known,
+        summary=Summary(notes=notes),
     )
 
 
 def load_tfds_split(name, data_dir, split, image_shape):
     """One split of tensorflow-datasets by its expression, as `test` or `train[:10%]`."""
-    builder = _prepared_builder(name, data_dir)
+    builder = _builder(name, data_dir)
+    _prepare(builder, name)
     try:
         count = builder.info.splits[split].num_examples
     except (ValueError, KeyError) as error:
@@ -97,7 +108,9 @@ def load_tfds_split(name, data_dir, split, image_shape):
         ) from error
     if not count:
         raise ValueError(f"`split` must hold an item. Received: split={split!r}, which is empty")
-    return Split.of_all(RecordSource(builder, [split], is_read_once=True), image_shape)
+    label_key = "label" if _is_supervised(builder) else None
+    source = RecordSource(builder, [split], label_key, is_read_once=True)
+    return Split.of_all(source, image_shape)
 
 
 def is_tfds_name(name):
@@ -107,7 +120,7 @@ def is_tfds_name(name):
     return name.split("/")[0].split(":")[0] in tfds.list_builders()
 
 
-def _prepared_builder(name, data_dir):
+def _builder(name, data_dir):
     import tensorflow_datasets as tfds
 
     try:
@@ -119,11 +132,31 @@ def _prepared_builder(name, data_dir):
             "`dataset` must be 'digits', a dataset of tensorflow-datasets, or a folder with one "
             f"subfolder per class. Received: {name!r}.{hint}"
         ) from error
-    if builder.info.supervised_keys != ("image", "label"):
+    if "image" not in (builder.info.features or {}):
         raise ValueError(
-            f"the dataset {name!r} must have images and class labels. "
-            f"Received: supervised keys {builder.info.supervised_keys}"
+            f"the dataset {name!r} must have a feature 'image'. "
+            f"Received: {', '.join(builder.info.features or ['none'])}"
         )
+    return builder
+
+
+def _is_supervised(builder):
+    return builder.info.supervised_keys == ("image", "label")
+
+
+def _label_key(builder, name, given):
+    """The feature that holds the labels of a dataset."""
+    if given is not None or _is_supervised(builder):
+        return "label" if given is None else given
+    known = label_keys(builder)
+    remedy = f"Pass `label_key`, one of {', '.join(known)}" if known else "Use another dataset"
+    raise ValueError(
+        f"the dataset {name!r} must have images and class labels. "
+        f"Received: supervised keys {builder.info.supervised_keys}. {remedy}"
+    )
+
+
+def _prepare(builder, name):
     if not builder.data_path.exists():
         try:
             builder.download_and_prepare()
@@ -134,4 +167,3 @@ def _prepared_builder(name, data_dir):
                 f"downloaded ({type(error).__name__}: {errors.in_words(error)[:200]}). Set `data_dir` or "
                 "TFDS_DATA_DIR to where it is, or make its download possible"
             ) from error
-    return builder

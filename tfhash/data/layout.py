@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from tfhash.text import listing
 
 # Usual spellings of the parts, in lower case.
@@ -74,6 +76,34 @@ def find_layout(root, walked):
         if part not in parts:
             notes.append(f"there is no {drawn} folder: {part} are drawn from {parts['train']}/")
     return Layout(parts, classes, notes)
+
+
+def find_parts(names):
+    """Official parts of files by the folders at the top, where labels are not folders.
+
+    Args:
+        names: Paths of the files below the folder, with `/`.
+
+    Returns:
+        `(parts, notes)`: the part of each file, NumPy, and how the folder is taken, in words. There
+        are official parts if every file is in a folder called as a part, some in one for training
+        and some in another. Otherwise all are `"train"`.
+
+    Example:
+
+    >>> find_parts(["train/1.jpg", "test/2.jpg"])[0].tolist()
+    ['train', 'queries']
+    >>> find_parts(["train/1.jpg", "cats/2.jpg"])[0].tolist()
+    ['train', 'train']
+    """
+    part_of = {name: part for part, spellings in SPELLINGS.items() for name in spellings}
+    folders = [name.partition("/")[0] for name in names]
+    parts = [part_of.get(folder.lower(), "") for folder in folders]
+    if "" in parts or "train" not in parts or len(set(parts)) < 2:
+        return np.full(len(names), "train"), []
+    listed = sorted(set(zip(folders, parts)), key=lambda item: list(SPELLINGS).index(item[1]))
+    taken = ", ".join(f"{folder}/ ({part})" for folder, part in listed)
+    return np.array(parts), [f"taken as the official split: {taken}"]
 
 
 def _official_parts(root, walked):

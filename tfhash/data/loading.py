@@ -1,14 +1,20 @@
 """Loading: where images and labels come from, and how the items are divided."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
 
 from tfhash.data import catalog, folder, protocols
 from tfhash.data.summary import Summary
+from tfhash.labels import each_label
+from tfhash.text import listing
 
 # Folders hold images of any size; this one suits the built-in backbones.
 DEFAULT_FOLDER_SIZE = 64
+
+# A label with a larger share of the items makes most pairs similar.
+COMMON_SHARE = 0.5
 
 
 def load(
@@ -19,6 +25,8 @@ def load(
     validation_fraction=0.05,
     skip_broken=False,
     protocol="official",
+    labels=None,
+    label_key=None,
 ):
     """Loads a dataset as train, validation, query and database splits.
 
@@ -33,6 +41,9 @@ def load(
     links are followed. JPEG, PNG, WebP, GIF, BMP and JPEG XL are read by TensorFlow; TIFF, AVIF,
     HEIC (with pillow-heif), JPEG 2000, PNM and TGA by Pillow. Pixels are those a viewer shows: upright,
     transparency on white. Whatever is left out is in `Splits.summary`.
+
+    Items may have several labels, by `labels` or `label_key`. Labels are then multi-hot, and two
+    items are similar if they share one. docs/labels.md describes the file.
 
     Args:
         source: `"digits"` (bundled with scikit-learn); the name of an image classification
@@ -50,6 +61,12 @@ def load(
         skip_broken: Leave out files that cannot be read, and list them in `Splits.summary`,
             instead of raising.
         protocol: One of `tfhash.data.PROTOCOLS`.
+        labels: Path of a CSV file with the labels of the images in a folder, whose subfolders then
+            mean nothing but for `train`, `val` and `test` at the top. Images that it does not list
+            are left out.
+        label_key: Feature of a dataset of tensorflow-datasets that holds its labels, as
+            `"objects/label"`: a class label or a sequence of them. By default the dataset's own
+            choice. Items without a label are left out.
 
     Returns:
         `Splits`.
@@ -66,27 +83,34 @@ def load(
     (1343, 67, 387, 1410)
     """
     size = _check_size(image_size)
+    _check_origin_of_labels(source, labels, label_key)
     if source == "digits":
         if image_size is not None:
             raise ValueError("the dataset 'digits' has 8x8 pixels; leave `image_size` out")
         splits = catalog.load_digits(query_fraction, validation_fraction)
     elif _is_path(source):
         _check_folder(source)
-        size = size or _check_size(DEFAULT_FOLDER_SIZE)
-        splits = folder.load_classes(
-            source, (*size, 3), query_fraction, validation_fraction, skip_broken
-        )
+        shape = (*(size or _check_size(DEFAULT_FOLDER_SIZE)), 3)
+        shares = folder.Shares(query_fraction, validation_fraction)
+        if labels is None:
+            splits = folder.load_classes(source, shape, shares, skip_broken)
+        else:
+            splits = folder.load_labeled(source, labels, shape, shares, skip_broken)
     else:
-        splits = catalog.load_tfds(source, data_dir, size, query_fraction, validation_fraction)
+        splits = catalog.load_tfds(
+            source, data_dir, size, query_fraction, validation_fraction, label_key
+        )
     splits = protocols.arrange(splits, protocol, validation_fraction)
     for name in ("train", "queries", "database"):
-        labels = np.unique(getattr(splits, name).labels)
-        if len(labels) < 2 or labels[0] < 0:
+        split = getattr(splits, name)
+        found = np.unique(each_label(split.labels)[1])
+        if len(found) < 2 or found[0] < 0:
+            shown = [splits.classes[label] if label >= 0 else "none" for label in found[:5]]
             raise ValueError(
                 f"the {name} of {source} must hold two or more classes. Received: "
-                f"{len(getattr(splits, name))} items of labels {labels[:5].tolist()}"
+                f"{len(split)} items of labels {listing(shown) or 'none'}"
             )
-    return splits
+    return _with_note_on_common_labels(splits) if splits.has_several_labels else splits
 
 
 def load_images(source, image_shape, split="test", data_dir=None, skip_broken=False):
@@ -115,6 +139,33 @@ def load_images(source, image_shape, split="test", data_dir=None, skip_broken=Fa
         _check_folder(source)
         return folder.load_flat(source, image_shape, skip_broken)
     return catalog.load_tfds_split(source, data_dir, split, image_shape), Summary()
+
+
+def _with_note_on_common_labels(splits):
+    shares = (splits.database.labels > 0).mean(axis=0)
+    common = [splits.classes[label] for label in np.flatnonzero(shares > COMMON_SHARE)]
+    if not common:
+        return splits
+    note = (
+        f"{len(common):,} labels are on more than half of the images, all of which are similar to "
+        f"each other: {listing(common)}. Without them, codes can tell more"
+    )
+    notes = [*splits.summary.notes, note]
+    return dataclasses.replace(splits, summary=dataclasses.replace(splits.summary, notes=notes))
+
+
+def _check_origin_of_labels(source, labels, label_key):
+    if labels is not None and (source == "digits" or not _is_path(source)):
+        raise ValueError(
+            "`labels` holds the labels of images in a folder. Received: the dataset "
+            f"{source!r}, which is no folder here"
+        )
+    if label_key is not None and (source == "digits" or _is_path(source)):
+        what = "scikit-learn's digits" if source == "digits" else f"the folder {source}"
+        raise ValueError(
+            "`label_key` names a feature of a dataset of tensorflow-datasets. Received: "
+            f"label_key={label_key!r} for {what}"
+        )
 
 
 def _check_folder(source):

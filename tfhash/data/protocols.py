@@ -12,6 +12,13 @@ PROTOCOLS = ("official", "cnnh", "cnnh54k", "unseen")
 QUERIES_OF_CLASS = 100
 TRAINING_ITEMS_OF_CLASS = 500
 
+# Why a protocol has no meaning where items have several labels.
+WHY_SINGLE = {
+    "cnnh": "it takes as many of each class, and an item of two classes would count twice",
+    "cnnh54k": "it takes as many of each class, and an item of two classes would count twice",
+    "unseen": "an item of a seen and an unseen class would belong to both sides",
+}
+
 # Share of the classes that training never sees, and the least number of them.
 UNSEEN_SHARE = 0.3
 LEAST_CLASSES = 2
@@ -31,7 +38,8 @@ def arrange(splits, protocol, validation_fraction):
         `Splits`.
 
     Raises:
-        ValueError: If the protocol is unknown, or the dataset has too few items or classes.
+        ValueError: If the protocol is unknown, the dataset has too few items or classes, or items
+            have several labels under another protocol than `"official"`.
     """
     check_fractions(0, validation_fraction)
     if protocol not in PROTOCOLS:
@@ -40,6 +48,11 @@ def arrange(splits, protocol, validation_fraction):
         )
     if protocol == "official":
         return splits
+    if splits.has_several_labels:
+        raise ValueError(
+            f"the protocol {protocol!r} needs items of one class each: {WHY_SINGLE[protocol]}. "
+            f"Received: {splits.source}, whose items have several labels. Use 'official'"
+        )
     if protocol == "unseen":
         return _unseen(splits)
     return _cnnh(splits, protocol, validation_fraction)

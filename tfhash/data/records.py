@@ -29,15 +29,17 @@ class RecordSource(Source):
     Args:
         builder: Its builder.
         splits: Expressions of splits, as `"train"` or `"test[:10%]"`; their items follow each other.
+        label_key: Feature that holds the labels; see `find_label_feature`. With `None`, there are none.
         is_read_once: As in `Source`.
 
     Raises:
         ValueError: If the images are not of integers, or the files not TFRecords.
     """
 
-    def __init__(self, builder, splits, is_read_once=False):
+    def __init__(self, builder, splits, label_key, is_read_once=False):
         import tensorflow_datasets as tfds
 
+        self._label_key = label_key
         self._features = builder.info.features
         dtype = tf.as_dtype(self._features["image"].np_dtype)
         if dtype not in (tf.uint8, tf.uint16):
@@ -63,12 +65,14 @@ class RecordSource(Source):
                 self._paths.append(os.fspath(file.filename))
             names += [f"{builder.name}/{item}" for item in _item_ids(builder, split)]
         self._files, self._starts, self._lengths = map(np.concatenate, (files, starts, lengths))
-        labels = np.concatenate(
-            [
-                self._labels(np.arange(start, min(start + _CHUNK, len(names))))
-                for start in range(0, len(names), _CHUNK)
-            ]
-        )
+        labels = np.full(len(names), -1)
+        if label_key is not None:
+            feature, self._is_sequence = find_label_feature(builder, label_key)
+            self._num_classes = feature.num_classes
+            chunks = range(0, len(names), _CHUNK)
+            labels = np.concatenate(
+                [self._labels(np.arange(i, min(i + _CHUNK, len(names)))) for i in chunks]
+            )
         super().__init__(names, labels, is_read_once)
 
     def image(self, index):
@@ -82,9 +86,62 @@ class RecordSource(Source):
             return file.read(self._lengths[index])
 
     def _labels(self, indices):
-        key = {"label": tf.io.FixedLenFeature((), tf.int64)}
+        """Integers `[n]`, or multi-hot `[n, C]` of sequences; a negative label means none."""
+        key = {self._label_key: tf.io.VarLenFeature(tf.int64)}
         records = [self._read(index) for index in indices]
-        return tf.io.parse_example(records, key)["label"].numpy()
+        found = tf.io.parse_example(records, key)[self._label_key]
+        items, labels = found.indices.numpy()[:, 0], found.values.numpy()
+        if not self._is_sequence:
+            return labels
+        marks = np.zeros((len(records), self._num_classes), "uint8")
+        marks[items[labels >= 0], labels[labels >= 0]] = 1
+        return marks
+
+
+def find_label_feature(builder, key):
+    """A feature of a dataset that holds labels.
+
+    Args:
+        builder: Its builder.
+        key: Name of the feature, with `/` between those of nested ones.
+
+    Returns:
+        `(feature, is_sequence)`: the `tfds.features.ClassLabel`, and whether an item has a sequence
+        of them.
+
+    Raises:
+        ValueError: If there is no such feature, or it holds something else.
+    """
+    known = _label_features(builder.info.features)
+    if key not in known:
+        raise ValueError(
+            f"`label_key` must be a feature of {builder.name!r} that holds class labels: "
+            f"{', '.join(known) or 'it has none'}. Received: label_key={key!r}"
+        )
+    return known[key]
+
+
+def label_keys(builder):
+    """Names of the features of a dataset that hold class labels."""
+    return list(_label_features(builder.info.features))
+
+
+def _label_features(feature, name="", depth=0):
+    import tensorflow_datasets as tfds
+
+    if isinstance(feature, tfds.features.ClassLabel):
+        # A sequence of sequences is stored in another way.
+        return {name: (feature, depth > 0)} if depth < 2 and feature.num_classes else {}
+    if (
+        type(feature) is tfds.features.Sequence
+    ):  # not what derives from it, which is stored otherwise
+        return _label_features(feature.feature, name, depth + 1)
+    if isinstance(feature, tfds.features.FeaturesDict):
+        found: dict[str, tuple] = {}
+        for key, inner in feature.items():
+            found |= _label_features(inner, f"{name}/{key}" if name else key, depth)
+        return found
+    return {}
 
 
 def image_shape_of(builder, size):

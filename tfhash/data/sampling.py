@@ -26,8 +26,8 @@ def epoch_order(labels, seed, epoch, items_per_class=None):
         seed: Integer >= 0.
         epoch: Epoch, counted from 0.
         items_per_class: Items of one class to place side by side, >= 2, which makes batches of
-            classes x items. An item with several labels joins one of them, drawn again each epoch.
-            By default the order is uniformly random.
+            classes x items. An item with several labels joins one of them, drawn again each epoch,
+            a rare one more often than a common one. By default the order is uniformly random.
 
     Returns:
         NumPy `int64 [n]`, a permutation of 0 to n - 1.
@@ -117,9 +117,15 @@ def choose_items_per_class(labels, batch_size):
 
 
 def _draw_one_label(labels, rng):
-    """One label of each item, integers `[n]`; -1 for an item without labels."""
+    """One label of each item, integers `[n]`; -1 for an item without labels.
+
+    Labels are drawn with weights inverse to the items that have them. A rare class would otherwise
+    lose items to the common classes that they are also of, and its groups would be left with one.
+    """
     if not is_multi_hot(labels):
         return labels.reshape(-1)
     marks = labels > 0
-    drawn = np.argmax(rng.random(marks.shape) * marks, axis=1)
+    # Exponential variables, of which the smallest belongs to each class with the chance of its rate.
+    times = rng.exponential(size=marks.shape) * marks.sum(axis=0)
+    drawn = np.argmin(np.where(marks, times, np.inf), axis=1)
     return np.where(marks.any(axis=1), drawn, -1)

@@ -11,6 +11,7 @@ from tfhash.data.decoding import decode_image
 from tfhash.data.images import resize_to
 from tfhash.data.scan import checksum_of
 from tfhash.errors import translated
+from tfhash.labels import is_multi_hot
 
 # Decoded images are kept in memory where all of a source, or of a split, take less.
 MEMORY_BYTES = 2**31
@@ -26,13 +27,15 @@ class Source:
 
     Args:
         names: Name of each item.
-        labels: Label of each item, `int64 [n]`, NumPy.
+        labels: Labels of the items, NumPy: integers `[n]`, or multi-hot `[n, C]`.
         is_read_once: Whether each image is read a single time, so that keeping it is of no use.
     """
 
     def __init__(self, names, labels, is_read_once=False):
         self.names = list(names)
-        self.labels = np.asarray(labels, "int64")
+        labels = np.asarray(labels)
+        # Of many classes, multi-hot labels are large.
+        self.labels = labels.astype("uint8" if is_multi_hot(labels) else "int64")
         self.is_read_once = is_read_once
         self._decoded: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
         if len(self.names) != len(self.labels):
@@ -159,6 +162,7 @@ class FileSource(Source):
 
     def __init__(self, root, examined, labels, is_read_once=False):
         super().__init__([file.name for file in examined], labels, is_read_once)
+        self.root = root
         # As bytes, for a file system may hold names that are no valid UTF-8.
         paths = [os.fsencode(os.path.join(root, file.name)) for file in examined]
         with tf.device("CPU"):

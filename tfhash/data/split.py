@@ -47,7 +47,7 @@ class Split:
 
     @functools.cached_property
     def labels(self):
-        """Label of each item, NumPy `int64 [n]`; -1 where there is none."""
+        """Labels of the items, NumPy: `int64 [n]`, -1 where there is none, or multi-hot `uint8 [n, C]`."""
         return self.source.labels[self.indices]
 
     def batches(self, batch_size=256):

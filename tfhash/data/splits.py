@@ -8,6 +8,7 @@ import numpy as np
 from tfhash.data.content import digest
 from tfhash.data.split import Split
 from tfhash.data.summary import Summary
+from tfhash.labels import is_multi_hot, lists
 from tfhash.text import escaped, listing
 
 PARTS = ("train", "validation", "queries", "database")
@@ -19,7 +20,8 @@ class Splits:
 
     Attributes:
         source: What was loaded.
-        classes: Name of each class; label i is class i.
+        classes: Name of each class; label i is class i. Where items have several labels, labels are
+            multi-hot and column i is class i.
         train: Items to train on.
         validation: Items held out from training, to choose by.
         queries: Items to report on, never to choose by.
@@ -76,10 +78,20 @@ class Splits:
         in another order has another fingerprint.
         """
         parts = [getattr(self, part) for part in PARTS]
-        lists = [[part.names, part.labels.tolist()] for part in parts]
-        return digest(json.dumps(lists).encode())
+        found = [[part.names, _as_lists(part.labels)] for part in parts]
+        return digest(json.dumps(found).encode())
+
+    @property
+    def has_several_labels(self):
+        """Whether labels are multi-hot, because items have several."""
+        return is_multi_hot(self.train.labels)
 
     def resize_to(self, image_shape):
         """The same splits with images brought to another shape."""
         parts = {part: getattr(self, part).resize_to(image_shape) for part in PARTS}
         return dataclasses.replace(self, **parts)
+
+
+def _as_lists(labels):
+    # Those of single labels are as they were before there were several.
+    return lists(labels) if is_multi_hot(labels) else labels.tolist()

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhash import codes, metrics
+from tfhash import codes
+from tfhash.experiments.measurement import measure_codes
 from tfhash.keras_private import sublayers
 
 UNTRAINED, UNTRAINED_HEAD = "untrained network", "untrained head"
@@ -17,7 +18,8 @@ def measure_baselines(splits, variant, progress, untrained, classifier=None, is_
         splits, variant, progress: As in `tfhash.experiments.measurement.measure`.
         untrained: The network before training, see `with_batch_statistics`.
         classifier: The network after pre-training, or `None` if there was none. Its code is the
-            number of the predicted class, in as few bits as the classes need.
+            number of the predicted class, in as few bits as the classes need; of several labels,
+            it predicts one.
         is_pretrained: Whether the backbone of `untrained` was trained before, so that its head alone
             is untrained.
 
@@ -32,10 +34,8 @@ def measure_baselines(splits, variant, progress, untrained, classifier=None, is_
     found = {}
     for name, (bits, encode) in encoders.items():
         queries, database = (encode(split.batches()) for split in (splits.queries, splits.database))
-        histograms = metrics.distance_histograms(
-            queries, database, splits.queries.labels, splits.database.labels, bits
-        )
-        found[name] = {"bits": bits, "metrics": metrics.summarize(histograms, **variant)}
+        _, measured = measure_codes(queries, database, splits, bits, variant)
+        found[name] = {"bits": bits, "metrics": measured}
     return found
 
 

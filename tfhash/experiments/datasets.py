@@ -5,15 +5,17 @@ import dataclasses
 import numpy as np
 
 from tfhash import data
+from tfhash.experiments.measurement import labels_per_item
 from tfhash.experiments.report import classes_in_words
 from tfhash.text import printable
 
 
-def load_splits(source, division, image_size, progress):
+def load_splits(source, labels, division, image_size, progress):
     """Loads splits, and prints what they are and what was left out.
 
     Args:
         source: `tfhash.experiments.settings.Source`.
+        labels: `tfhash.experiments.settings.Labels`.
         division: `tfhash.experiments.settings.Division`.
         image_size: As in `tfhash.data.load`.
         progress: `Progress`.
@@ -28,12 +30,18 @@ def load_splits(source, division, image_size, progress):
         validation_fraction=division.validation_fraction,
         skip_broken=source.skip_broken,
         protocol=division.protocol,
+        labels=labels.labels,
+        label_key=labels.label_key,
     )
     say_summary(splits.summary, progress)
     height, width, channels = splits.image_shape
     drawn = ", a share of all items," if splits.draws_queries else ""
+    several = ""
+    if splits.has_several_labels:
+        mean = labels_per_item(splits.database.labels)
+        several = f"; {mean:.2g} labels an item, similar means sharing one"
     progress.say(
-        f"{printable(splits.source, 200)}, {splits.protocol}: {classes_in_words(splits.classes)}\n"
+        f"{printable(splits.source, 200)}, {splits.protocol}: {classes_in_words(splits.classes)}{several}\n"
         f"{height}x{width}x{channels}; {len(splits.train):,} to train, "
         f"{len(splits.validation):,} to validate, {len(splits.queries):,} queries{drawn} against "
         f"{len(splits.database):,}"

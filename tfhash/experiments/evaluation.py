@@ -10,7 +10,10 @@ from tfhash.experiments.progress import Progress
 from tfhash.experiments.run_directory import SCHEMA_VERSION, RunDirectory
 from tfhash.text import printable
 
-SETTINGS = (settings.Source, settings.Division, settings.Measure)
+SETTINGS = (settings.Source, settings.Labels, settings.Division, settings.Measure)
+
+# What decides which items are queries, besides the dataset.
+DIVIDING = ("protocol", "validation_fraction", "labels", "label_key")
 
 
 def evaluate(
@@ -18,9 +21,9 @@ def evaluate(
 ):
     """Encodes the queries and the database of a dataset and measures how well codes retrieve.
 
-    Items are divided as in the model's training unless `protocol` or `validation_fraction` say
-    otherwise. The baselines of the training are included where items and variant of mAP are the
-    same.
+    Items are labeled and divided as in the model's training unless `labels`, `label_key`, `protocol`
+    or `validation_fraction` say otherwise. The baselines of the training are included where items
+    and variant of mAP are the same.
 
     Args:
         model: Path of a run or of a `.keras` file.
@@ -38,9 +41,9 @@ def evaluate(
         ValueError: If a setting is out of bounds, or some queries took part in the training.
         FileNotFoundError: If there is no model.
     """
-    given = {"dataset": str(dataset), **given}
+    given = settings.named(dataset, given)
     settings.check_names(given, *SETTINGS)
-    source, division, variant = (cls.pick(given) for cls in SETTINGS)
+    source, variant = settings.Source.pick(given), settings.Measure.pick(given)
     progress = Progress(verbose)
     directory = pathlib.Path(output_dir) if output_dir else None
     if directory and (directory / "report.json").exists() and not overwrite:
@@ -49,10 +52,12 @@ def evaluate(
     network = run.load_model()
     size = None if source.dataset == "digits" else network.image_shape[:2]
     trained_with = _division_of_training(run, source.dataset, progress)
-    division = settings.Division.pick({**trained_with, **given})
-    splits = load_splits(source, division, size, progress).resize_to(network.image_shape)
-    if any(getattr(division, name) != value for name, value in trained_with.items()):
-        _check_queries_are_new(splits, source, trained_with, size, run.settings())
+    now = {**trained_with, **{name: given[name] for name in given if given[name] is not None}}
+    labels, division = settings.Labels.pick(now), settings.Division.pick(now)
+    splits = load_splits(source, labels, division, size, progress).resize_to(network.image_shape)
+    is_divided_anew = any(now.get(name) != trained_with.get(name) for name in DIVIDING)
+    if trained_with and is_divided_anew and splits.fingerprint() != _fingerprint(run.report()):
+        _check_queries_are_new(splits, source, trained_with, size, run.settings(), progress)
     evaluation = measure(network, splits, variant.variant(), progress)
     figures = evaluation.figures
     warning = report.codes_that_only_tell_the_class(figures)
@@ -89,7 +94,7 @@ def _division_of_training(run, dataset, progress):
             "that it was trained on is not known"
         )
         return {}
-    return {name: trained[name] for name in ("protocol", "validation_fraction") if name in trained}
+    return {name: trained[name] for name in DIVIDING if trained.get(name) is not None}
 
 
 def _baselines_of_training(run, dataset, protocol):
@@ -102,8 +107,19 @@ def _baselines_of_training(run, dataset, protocol):
     return trained.get("baselines", {}) if same else {}
 
 
-def _check_queries_are_new(splits, source, division, image_size, trained):
+def _fingerprint(trained):
+    return trained.get("protocol", {}).get("fingerprint")
+
+
+def _check_queries_are_new(splits, source, division, image_size, trained, progress):
     """Raises `ValueError` if the model, trained with this division, has seen some queries."""
+    file = division.get("labels")
+    if file and not pathlib.Path(file).is_file():
+        progress.say(
+            f"The labels of the training, {file}, do not exist any more: whether this model was "
+            "trained on some of the queries is not known"
+        )
+        return
     before = data.load(
         source.dataset,
         data_dir=source.data_dir,

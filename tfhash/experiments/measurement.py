@@ -6,6 +6,10 @@ import numpy as np
 
 from tfhash import metrics
 from tfhash.experiments.settings import DENOMINATORS, WITHOUT_HITS
+from tfhash.labels import each_label
+
+# Items of each ranking that count for nDCG.
+NDCG_AT = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +42,11 @@ def measure(model, splits, variant, progress):
     """
     database = progress.encode(model, splits.database, "the database")
     queries = progress.encode(model, splits.queries, "the queries")
-    histograms = metrics.distance_histograms(
-        queries, database, splits.queries.labels, splits.database.labels, model.bits
-    )
+    histograms, found = measure_codes(queries, database, splits, model.bits, variant)
     correlation = metrics.bit_correlation(database, model.bits)
     np.fill_diagonal(correlation, 0)
     figures = {
-        "metrics": metrics.summarize(histograms, **variant),
+        "metrics": found,
         "codes": {
             "distinct_codes": metrics.count_distinct_codes(database),
             "bit_balance": metrics.bit_balance(database, model.bits).round(4).tolist(),
@@ -58,6 +60,7 @@ def measure(model, splits, variant, progress):
             "queries_with_relevant_items": metrics.count_queries_with_relevant_items(histograms),
             "database_items": len(splits.database),
             "database_classes": count_classes(splits.database.labels),
+            "labels_per_item": labels_per_item(splits.database.labels),
             "train_items": len(splits.train),
             "validation_items": len(splits.validation),
             "relevant": "items that share a label with the query",
@@ -68,11 +71,36 @@ def measure(model, splits, variant, progress):
     return Evaluation(figures, queries, database, histograms)
 
 
+def measure_codes(queries, database, splits, bits, variant):
+    """Histograms and metrics of codes, with nDCG where items have several labels.
+
+    Args:
+        queries, database: Packed codes, `uint8 [n, ceil(bits / 8)]`.
+        splits: `tfhash.data.Splits`, whose queries and database they are of.
+        bits: Length of the codes.
+        variant: As in `measure`.
+
+    Returns:
+        `(histograms, found)`: `tfhash.metrics.DistanceHistograms`, and a dictionary from a name to a
+        float.
+    """
+    sides = queries, database, splits.queries.labels, splits.database.labels
+    histograms = metrics.distance_histograms(*sides, bits)
+    found = metrics.summarize(histograms, **variant)
+    if splits.has_several_labels:
+        shared = metrics.shared_label_histograms(*sides, bits)
+        found[f"ndcg_at_{NDCG_AT}"] = metrics.mean_ndcg(shared, NDCG_AT)
+    return histograms, found
+
+
 def count_classes(labels):
     """Number of classes that some items have; labels are integers `[n]` or multi-hot `[n, C]`."""
-    if labels.ndim == 2:
-        return int((labels > 0).any(axis=0).sum())
-    return len(np.unique(labels))
+    return len(np.unique(each_label(labels)[1]))
+
+
+def labels_per_item(labels):
+    """Mean number of labels of an item; labels are integers `[n]` or multi-hot `[n, C]`."""
+    return len(each_label(labels)[1]) / len(labels)
 
 
 def variant_in_words(average_precision):

@@ -5,6 +5,7 @@ import numpy as np
 import tfhash_ops
 from tfhash import metrics, plots
 from tfhash.errors import in_words
+from tfhash.labels import count_shared, each_label, lists
 
 QUERIES_SHOWN, NEIGHBORS_SHOWN = 10, 10
 
@@ -43,17 +44,49 @@ def draw(directory, splits, evaluation, bits, epoch_logs=None):
 
 
 def _neighbors(splits, evaluation):
-    # The first query of each class: a fixed choice that no result can sway.
-    _, first = np.unique(splits.queries.labels, return_index=True)
-    chosen = first[np.linspace(0, len(first) - 1, min(QUERIES_SHOWN, len(first))).astype(int)]
+    labels = splits.queries.labels
+    chosen = first_of_each_class(labels)
+    chosen = chosen[np.linspace(0, len(chosen) - 1, min(QUERIES_SHOWN, len(chosen))).astype(int)]
     shown = min(NEIGHBORS_SHOWN, len(evaluation.database))
     distances, nearest = tfhash_ops.hamming_top_k(
         evaluation.queries[chosen], evaluation.database, shown
     )
     nearest = nearest.numpy()
+    of_items = splits.database.labels[nearest]
+    shared = np.array(
+        [count_shared(labels[[i]], items)[0] for i, items in zip(chosen, of_items, strict=True)]
+    )
+    several = {}
+    if splits.has_several_labels:
+        names = [[splits.classes[c] for c in of_query] for of_query in lists(labels[chosen])]
+        several = {"shared": shared, "query_labels": [", ".join(of_query) for of_query in names]}
     return plots.plot_neighbors(
         splits.queries.images(chosen),
         splits.database.images(nearest),
-        splits.queries.labels[chosen, None] == splits.database.labels[nearest],
+        shared > 0,
         distances.numpy(),
+        **several,
     )
+
+
+def first_of_each_class(labels):
+    """The first item of each class, each item once: a fixed choice that no result can sway.
+
+    Args:
+        labels: Integers `[n]` or multi-hot `[n, C]`, NumPy.
+
+    Returns:
+        NumPy `int64 [at most C]`, in the order of the classes. An item that is the first of several
+        classes stands for the first of these.
+
+    Example:
+
+    >>> first_of_each_class(np.array([2, 0, 2])).tolist()
+    [1, 0]
+    >>> first_of_each_class(np.array([[0, 1, 1], [1, 1, 0]])).tolist()
+    [1, 0]
+    """
+    items, classes = each_label(labels)
+    _, first = np.unique(classes, return_index=True)
+    found = items[first]
+    return found[np.sort(np.unique(found, return_index=True)[1])]

@@ -4,7 +4,7 @@ import textwrap
 
 import keras
 
-from tfhash.experiments.measurement import variant_in_words
+from tfhash.experiments.measurement import NDCG_AT, variant_in_words
 from tfhash.text import listing, printable
 
 # With at most so many codes for each class, the codes tell the class and nothing more.
@@ -22,6 +22,7 @@ WORDS = {
     "map": "mAP",
     "map_best_ties": "mAP, best tie order",
     "map_worst_ties": "mAP, worst tie order",
+    f"ndcg_at_{NDCG_AT}": f"nDCG at {NDCG_AT}",
 }
 
 
@@ -47,6 +48,15 @@ def codes_that_only_tell_the_class(figures):
     # Where each item has a code to itself, there is nothing to warn of.
     if codes > FEW_CODES_PER_CLASS * classes or 2 * codes > items:
         return None
+    if figures["protocol"].get("labels_per_item", 1) != 1:
+        return (
+            f"The database has {codes:,} distinct codes for {classes:,} labels, of which items have "
+            "several: the codes tell hardly more than one label of each item. Nearly all items with "
+            "it are at distance 0 from each other, in the order of the database. This is what the "
+            "loss asks for, to which one shared label is as good as three, and more bits alone do "
+            "not change it. Leave out labels that many items have and that say little, such as "
+            "'animals' beside 'birds'."
+        )
     return (
         f"The database has {codes:,} distinct codes for {classes:,} classes: the codes tell the "
         "class and nothing more. Nearly all items of a class are at distance 0 from a query of that "
@@ -126,6 +136,8 @@ def table(report):
             f"pre-trained also on {protocol['unlabeled_items']:,} of these, with pseudo-labels"
         )
     heading.append(variant_in_words(protocol["average_precision"]))
+    if (labels := protocol.get("labels_per_item", 1)) != 1:
+        heading.append(f"{labels:.2f} labels an item; relevant items share one with the query")
     rows = [(_words(name), f"{value:.4f}") for name, value in report["metrics"].items()]
     rows.append(("queries with relevant items", f"{protocol['queries_with_relevant_items']:,}"))
     rows.append(("distinct codes", f"{codes['distinct_codes']:,}"))
@@ -137,6 +149,9 @@ def table(report):
     for name, baseline in report.get("baselines", {}).items():
         value = baseline["metrics"]["map"]
         rows.append((f"mAP, {name}, {baseline['bits']} bits", f"{value:.4f}"))
+        if (value := baseline["metrics"].get(f"ndcg_at_{NDCG_AT}")) is not None:
+            what = f"nDCG at {NDCG_AT}, {name}, {baseline['bits']} bits"
+            rows.append((what, f"{value:.4f}"))
     return "\n".join([*heading, *align(rows)])
 
 

@@ -133,7 +133,8 @@ class Source(Settings):
     dataset: str | None = setting(
         None,
         "digits (bundled with scikit-learn), a dataset of tensorflow-datasets such as mnist or "
-        "cifar10, or a folder with one subfolder of images per class.",
+        "cifar10, or a folder with one subfolder of images per class. train and evaluate take a "
+        "folder of any shape with --labels.",
     )
     data_dir: str | None = setting(
         None,
@@ -141,6 +142,22 @@ class Source(Settings):
         part_of_run=False,
     )
     skip_broken: bool = setting(False, "Leave out image files that cannot be read, and list them.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels(Settings):
+    """Where labels come from, if not from class folders or the dataset's own choice."""
+
+    labels: str | None = setting(
+        None,
+        "CSV file with the labels of the images in the folder, one line for each: a header "
+        "file,labels, then FILE,LABEL or FILE,LABEL|LABEL|...; images without a line are left out.",
+    )
+    label_key: str | None = setting(
+        None,
+        "Feature of a dataset of tensorflow-datasets that holds its labels, one or several for "
+        "each image, such as objects/label.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -251,7 +268,7 @@ def check_training(given):
     Raises:
         ValueError: If a setting is out of bounds or contradicts another.
     """
-    for cls in (Source, Measure):
+    for cls in (Source, Labels, Measure):
         cls.pick(given)
     division, training, output = (cls.pick(given) for cls in (Division, Training, Output))
     if training.unlabeled and division.protocol not in WITH_UNLABELED:
@@ -278,6 +295,19 @@ def check_side_for_built_in(image_size):
             f"Received: image_size={image_size}. For larger images pass a `backbone` of "
             "keras.applications, such as MobileNetV3Small"
         )
+
+
+def named(dataset, given):
+    """All settings of an experiment by name, with paths that hold in every directory.
+
+    Args:
+        dataset: As given, a string or a path.
+        given: Dictionary of the other settings.
+    """
+    given = {"dataset": str(dataset), **given}
+    if given.get("labels") is not None:
+        given["labels"] = str(pathlib.Path(given["labels"]).resolve())
+    return given
 
 
 def check_names(given, *classes):

@@ -44,6 +44,7 @@ COLOR_DIFFERENCE, COLORED_SHARE = 16, 0.01
 
 SETTINGS = (
     settings.Source,
+    settings.Labels,
     settings.Division,
     settings.Training,
     settings.Measure,
@@ -61,7 +62,7 @@ def train(dataset, command_line=None, verbose="auto", hashing_loss=None, **given
 
     Args:
         dataset: `"digits"`, a dataset of tensorflow-datasets, or a folder with one subfolder of
-            images per class; see `tfhash.data.load`.
+            images per class, or with a file `labels`; see `tfhash.data.load`.
         command_line: List of arguments, for the report.
         verbose: 0 silent, 1 with progress bars, 2 one line an epoch; see
             `tfhash.experiments.progress.Progress`.
@@ -91,7 +92,7 @@ def train(dataset, command_line=None, verbose="auto", hashing_loss=None, **given
     >>> run.report["protocol"]["queries"]
     387
     """
-    given = {"dataset": str(dataset), **given}
+    given = settings.named(dataset, given)
     settings.check_names(given, *SETTINGS)
     settings.check_training(given)
     if hashing_loss is not None and not isinstance(hashing_loss, keras.losses.Loss):
@@ -112,6 +113,7 @@ class _Training:
         self.command_line = command_line
         self.progress = progress
         self.source = settings.Source.pick(given)
+        self.labels = settings.Labels.pick(given)
         self.division = settings.Division.pick(given)
         self.training = settings.Training.pick(given)
         self.variant = settings.Measure.pick(given).variant()
@@ -146,7 +148,7 @@ class _Training:
         size = self.training.image_size
         if self.source.dataset != "digits" or size:  # which have one size
             size = network.image_size_for(self.asked, size)
-        self.splits = load_splits(self.source, self.division, size, self.progress)
+        self.splits = load_splits(self.source, self.labels, self.division, size, self.progress)
         network.check_sides(self.asked, self.splits)
         # Folder names may be no valid text, which no file of names could hold.
         self.class_names = [printable(name, longest=1000) for name in self.splits.classes]
@@ -224,7 +226,7 @@ class _Training:
         if chosen:
             similar = similar_items_per_anchor(labels, batch_size)
             self.progress.say(
-                f"A random batch of {batch_size} holds {similar:.2g} images of the same class per "
+                f"A random batch of {batch_size} holds {similar:.2g} similar images per "
                 f"image, too few to learn from: batches are made of {chosen} images per class "
                 "(items_per_class=0 for random batches)"
             )
@@ -232,7 +234,7 @@ class _Training:
 
     def _settings(self):
         """What the run depends on, the recipe's choices included."""
-        parts = (self.source, self.division, self.training, self.recipe)
+        parts = (self.source, self.labels, self.division, self.training, self.recipe)
         found = {
             field.name: getattr(part, field.name)
             for part in parts

@@ -6,6 +6,9 @@ that it does not depend on the order in which items happen to be stored.
 
 Every mean is taken over the queries that have at least one relevant item in the database;
 `count_queries_with_relevant_items` says how many there are.
+
+Where items have several labels, nDCG also counts how many an item shares with the query; it is
+computed from `SharedLabelHistograms`.
 """
 
 from tfhash.metrics.average_precision import (
@@ -16,6 +19,13 @@ from tfhash.metrics.average_precision import (
     mean_average_precision,
 )
 from tfhash.metrics.bits import bit_balance, bit_correlation, count_distinct_codes
+from tfhash.metrics.discounted_gain import (
+    GAINS,
+    SharedLabelHistograms,
+    mean_ndcg,
+    ndcg,
+    shared_label_histograms,
+)
 from tfhash.metrics.histograms import DistanceHistograms, distance_histograms
 from tfhash.metrics.ranking import (
     count_queries_with_relevant_items,
@@ -28,9 +38,11 @@ from tfhash.metrics.ranking import (
 
 __all__ = [
     "DENOMINATORS",
+    "GAINS",
     "TIES",
     "WITHOUT_HITS",
     "DistanceHistograms",
+    "SharedLabelHistograms",
     "average_precision",
     "bit_balance",
     "bit_correlation",
@@ -38,9 +50,12 @@ __all__ = [
     "count_queries_with_relevant_items",
     "distance_histograms",
     "mean_average_precision",
+    "mean_ndcg",
+    "ndcg",
     "precision_at_k",
     "precision_recall_curve",
     "precision_within_radius",
     "recall_within_radius",
+    "shared_label_histograms",
     "summarize",
 ]

@@ -44,6 +44,28 @@ def distance_histograms(queries, database, query_labels, database_labels, bits):
     >>> histograms.items.tolist(), histograms.relevant.tolist()
     ([[1, 1, 1]], [[1, 1, 0]])
     """
+    queries, query_labels, database, database_labels = check_sides(
+        queries, database, query_labels, database_labels, bits
+    )
+    if not is_multi_hot(query_labels):
+        # Number the labels, whatever their type.
+        both = np.concatenate([query_labels.reshape(-1), database_labels.reshape(-1)])
+        _, numbers = np.unique(both, return_inverse=True)
+        query_labels, database_labels = np.split(numbers, [len(queries)])
+    if keras.backend.backend() == "tensorflow" and library.is_compiled():
+        count = _count_with_compiled_op
+    else:
+        library.warn_if_not_compiled()
+        count = _count_in_blocks
+    return DistanceHistograms(*count(queries, database, query_labels, database_labels, bits))
+
+
+def check_sides(queries, database, query_labels, database_labels, bits):
+    """The arguments of `distance_histograms` as NumPy arrays, checked.
+
+    Returns:
+        `(queries, query_labels, database, database_labels)`.
+    """
     sides = (queries, query_labels), (database, database_labels)
     (queries, query_labels), (database, database_labels) = (
         (ops.convert_to_numpy(packed), np.asarray(labels)) for packed, labels in sides
@@ -64,17 +86,7 @@ def distance_histograms(queries, database, query_labels, database_labels, bits):
                 f"Received: {packed.dtype} with the largest last byte {packed[:, -1].max()}"
             )
     check_same_kind(query_labels, database_labels)
-    if not is_multi_hot(query_labels):
-        # Number the labels, whatever their type.
-        both = np.concatenate([query_labels.reshape(-1), database_labels.reshape(-1)])
-        _, numbers = np.unique(both, return_inverse=True)
-        query_labels, database_labels = np.split(numbers, [len(queries)])
-    if keras.backend.backend() == "tensorflow" and library.is_compiled():
-        count = _count_with_compiled_op
-    else:
-        library.warn_if_not_compiled()
-        count = _count_in_blocks
-    return DistanceHistograms(*count(queries, database, query_labels, database_labels, bits))
+    return queries, query_labels, database, database_labels
 
 
 def _count_with_compiled_op(queries, database, query_labels, database_labels, bits):
