@@ -85,8 +85,6 @@ APPROXIMATE_COLUMNS = (
     *(f"faiss {name}, ms (recall)" for name in APPROXIMATE.values()),
 )
 
-JOIN_COLUMNS = ("codes", "number", "bits", "radius", "pairs", "all pairs, s", "groups, s")
-
 
 def row(cells):
     """A row of a Markdown table."""
@@ -280,22 +278,6 @@ def approximate(report):
         for cell in cells
     ]
     return header(APPROXIMATE_COLUMNS) + "".join(map(row, rows))
-
-
-def joins(report):
-    """Joins of codes, from a report of `duplicates.py`: a whole table."""
-    rows = [
-        [
-            cell["codes"],
-            f"{cell['items']:,}",
-            cell["bits"],
-            cell["radius"],
-            f"{cell['pairs']:,}",
-            *(spread(cell["seconds"][name]) for name in ("pairs", "groups")),
-        ]
-        for cell in report["joins"]
-    ]
-    return header(JOIN_COLUMNS) + "".join(map(row, rows))
 
 
 def single_query(reports):

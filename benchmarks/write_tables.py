@@ -173,7 +173,6 @@ TABLES = {
     "single-query": _on_cpus(tables.single_query),
     "index": lambda root: tables.index(read_result(INDEX)),
     "index-approximate": lambda root: tables.approximate(read_result(INDEX)),
-    "joins": lambda root: tables.joins(read_result("duplicates-zen4")),
     "run-schema": _schema(run_directory.RUN_SCHEMA),
     "report-schema": _schema(run_directory.REPORT_SCHEMA),
     "api": _api,
