@@ -100,7 +100,8 @@ def train(dataset, command_line=None, verbose="auto", hashing_loss=None, **given
             "`hashing_loss` must be a keras.losses.Loss; the setting `loss` takes a name. "
             f"Received: hashing_loss={hashing_loss!r}"
         )
-    if hashing_loss is not None and (given.get("loss") or given.get("scale")):
+    asked_for = given.get("scale") or given.get("loss") not in (None, "exponentiated")
+    if hashing_loss is not None and asked_for:
         raise ValueError("`hashing_loss` excludes the settings `loss` and `scale`")
     return _Training(given, command_line, Progress(verbose), hashing_loss).run()
 
