@@ -189,7 +189,8 @@ def test_a_sequence_of_class_labels_becomes_multi_hot(scenes, key):
         assert labels.lists(part.labels) == [stored[name] for name in part.names]
     # Items without a label are left out and counted.
     assert (len(splits.database), len(splits.queries)) == (54, 18)
-    assert splits.summary.notes == ["8 of 80 items have no label: left out"]
+    assert splits.summary.notes[0] == "8 of 80 items have no label: left out"
+    assert str(splits.summary).startswith("note: 8 of 80 items")
 
 
 def test_a_class_label_of_another_name_gives_integers(scenes):

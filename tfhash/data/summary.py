@@ -72,7 +72,7 @@ class Summary:
             for reason, names in sorted(names_of.items(), key=lambda item: -len(item[1]))
         ]
         lines += [f"note: {note}" for note in self.notes]
-        if lines:
+        if lines and self.taken:
             formats = ", ".join(f"{count:,} {name}" for name, count in self.taken.items())
             taken = f"took {sum(self.taken.values()):,} images"
             lines.insert(0, f"{taken}: {formats}" if formats else taken)
