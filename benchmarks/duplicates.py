@@ -2,11 +2,12 @@
 
 Codes are random, with planted duplicates, or lie in clusters as learned codes do. On a part of the
 codes, all pairs are compared one by one and must be the pairs of the join. Times are of whole calls
-of `tfhash.index.duplicates`, from packed codes in NumPy to the result.
+of `tfhash.index.duplicates`, from packed codes in NumPy to the result. A run continues where it stopped.
 
     python benchmarks/duplicates.py --output=benchmarks/results/duplicates-zen4.json
 """
 
+import pathlib
 import resource
 import time
 
@@ -42,13 +43,12 @@ SETTINGS = ("planted", "cluster", "spread", "compared", "threads", "repeats", "s
 
 
 def main(_):
-    report = {
-        **reports.of_compiled(
-            "seconds of each call; peak_bytes is the most memory that the process had",
-            {name: FLAGS[name].value for name in SETTINGS},
-        ),
-        "joins": [],
-    }
+    path = pathlib.Path(FLAGS.output)
+    made_with = reports.of_compiled(
+        "seconds of each call; peak_bytes is the most memory that the process had",
+        {name: FLAGS[name].value for name in SETTINGS},
+    )
+    report = reports.read(path, made_with)
     print(f"{report['machine']['processor']}, kernel {report['kernel']}, {FLAGS.threads} threads")
     names = ["codes", "items", "bits", "radius", "pairs", "s, pairs", "s, groups"]
     print("\nSeconds: median (min to max)\n")
@@ -56,11 +56,14 @@ def main(_):
     for kind, make in (("random", make_random), ("clustered", make_clustered)):
         for case in FLAGS[kind].value:
             items, bits, radius = map(int, case.split(":"))
-            cell = {"codes": kind, **join(make(items, bits, radius), bits, radius)}
-            report["joins"].append(cell)
+            key = f"{kind} {case}"
+            if key not in report["cells"]:
+                found = join(make(items, bits, radius), bits, radius)
+                report["cells"][key] = {"codes": kind, **found}
+                files.write_json(path, report)
+            cell = report["cells"][key]
             seconds = [spread(cell["seconds"][name]) for name in ("pairs", "groups")]
             print(row([kind, items, bits, radius, cell["pairs"], *seconds]), end="", flush=True)
-    files.write_json(FLAGS.output, report)
 
 
 def join(codes, bits, radius):
