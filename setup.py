@@ -22,7 +22,7 @@ SUPPORTED_TENSORFLOW = "tensorflow>=2.19,<2.22"
 
 # Headers that the ops need under XLA and that TensorFlow 2.19 and older do not bring, and the sources
 # that are left out without them.
-XLA_HEADERS = ("xla/hlo/builder/xla_builder.h", "xla/ffi/api/ffi.h", "llvm/ADT/ArrayRef.h")
+XLA_HEADERS = ("xla/hlo/builder/xla_builder.h", "xla/ffi/api/ffi.h")
 XLA_SOURCES = {
     "ffi": ["ffi/handlers.cc"],
     "tf": ["tf/ffi_registration.cc", "tf/hlo.cc", "tf/xla_lowerings.cc"],

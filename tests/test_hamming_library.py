@@ -83,6 +83,12 @@ def test_an_unsupported_cpu_kernel_is_refused_by_name():
     assert "Received: mmx" in result.stderr
 
 
+@compiled
+def test_the_ops_are_compiled_for_xla_where_tensorflow_brings_its_headers():
+    version = tuple(map(int, tf.__version__.split(".")[:2]))
+    assert tfhash_ops.has_xla() == (version >= (2, 20))
+
+
 @xla
 def test_xla_compiles_the_ops_even_if_tensorflow_ran_before_they_were_loaded():
     code = """
