@@ -83,7 +83,7 @@ def tips_for_folder(recipe, image_shape):
         return []
     return [
         "Tip: these photos alone teach the network what images look like. Weights that were trained on "
-        "ImageNet know that already and usually retrieve better, above all from few photos: "
+        "ImageNet know that already, which can help, above all where photos are few: compare with "
         "--backbone=MobileNetV3Small"
     ]
 
