@@ -103,7 +103,8 @@ def test_a_log_file_gets_one_line_an_epoch_and_no_control_characters(trained):
 
 
 def test_the_choice_of_the_recipe_is_printed_with_its_reason(trained):
-    assert "Recipe simple (the images are gray): backbone=mlp, width=4, " in trained[1]
+    assert "Recipe simple (the images are gray): backbone=mlp, " in trained[1]
+    assert " width=4, " in trained[1]
 
 
 def test_the_report_includes_two_baselines(run_directory):
