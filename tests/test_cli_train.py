@@ -115,11 +115,12 @@ def test_the_report_includes_two_baselines(run_directory):
     }
 
 
-@pytest.mark.parametrize("name", ["p$^$q", "_photos", "caf\udce9"], ids=ascii)
 def test_folders_of_any_name_are_trained_on_with_all_pictures(
-    name, tmp_path, make_folder, monkeypatch, capsys
+    tmp_path, make_folder, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
+    # No formula, not hidden, and no valid text.
+    name = "_p$^$q caf\udce9"
     (make_folder(name, classes=("dark", name)) / "dark" / "broken.png").write_bytes(b"")
     command = ["train", f"--dataset={name}", "--image_size=8", "--skip_broken", "--backbone=mlp"]
     command += ["--pretrain_epochs=2", "--finetune_epochs=20", "--batch_size=8"]
