@@ -56,7 +56,7 @@ def builds_cuda():
     if wanted not in ("0", "1"):
         raise SystemExit(f"TFHASH_BUILD_CUDA must be one of 0, 1. Received: {wanted}")
     is_wanted = wanted == "1"
-    if is_wanted and ops_to_build() and not builds_xla():
+    if is_wanted and not builds_xla():
         raise SystemExit(
             "TFHASH_BUILD_CUDA=1 needs headers of XLA, which the installed TensorFlow "
             f"{tensorflow_version()} lacks. Install TensorFlow 2.20 or newer."

@@ -24,10 +24,11 @@ import faiss
 import numpy as np
 import reports
 from absl import app, flags
+from matplotlib.figure import Figure
 from tables import header, row
 
 from tfhash import codes as code_layout
-from tfhash import files
+from tfhash import files, plots
 from tfhash.index import HammingIndex
 
 FLAGS = flags.FLAGS
@@ -252,16 +253,10 @@ def make_codes(layout, bits, items):
 
 def draw(report, path):
     """Draws the time of a query against the number of codes of 64 bits, both on a log scale."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     cells = [cell for cell in report["cells"].values() if cell["bits"] == 64]
     layouts = list(dict.fromkeys(cell["layout"] for cell in cells))
-    figure, axes = pyplot.subplots(
-        1, len(layouts), figsize=(4.5 * len(layouts), 4.6), sharey=True, squeeze=False
-    )
+    figure = Figure(figsize=(4.5 * len(layouts), 4.6), layout="tight")
+    axes = figure.subplots(1, len(layouts), sharey=True, squeeze=False)
     for axis, layout in zip(axes[0], layouts):
         rows = sorted((c for c in cells if c["layout"] == layout), key=lambda c: c["items"])
         for name, (label, style) in LINES.items():
@@ -275,8 +270,7 @@ def draw(report, path):
         axis.grid(alpha=0.3)
         axis.legend(fontsize=7, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))
     axes[0, 0].set_ylabel("ms a query, k = 10, one thread")
-    figure.tight_layout()
-    figure.savefig(path, dpi=150)
+    plots.save_figure(figure, path)
 
 
 if __name__ == "__main__":

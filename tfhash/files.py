@@ -1,6 +1,7 @@
 """Atomic writes: files and directories appear whole or not at all."""
 
 import contextlib
+import glob
 import json
 import os
 import pathlib
@@ -51,9 +52,15 @@ def atomic_write(path):
         _remove(temporary)
 
 
-def remove_partial(directory):
-    """Removes the temporary files that a killed `atomic_write` left in a directory."""
-    for path in pathlib.Path(directory).glob(f"{_PREFIX}*"):
+def remove_partial(directory, name=None):
+    """Removes the temporary files that a killed `atomic_write` left in a directory.
+
+    Args:
+        directory: The directory.
+        name: Name of the file that was written; by default those of all files are removed.
+    """
+    of_name = "" if name is None else f"-{glob.escape(name)}"
+    for path in pathlib.Path(directory).glob(f"{_PREFIX}*{of_name}"):
         _remove(path)
 
 

@@ -18,7 +18,7 @@ import dataclasses
 import pathlib
 
 from tfhash.cli.model_flag import Model
-from tfhash.cli.require import require
+from tfhash.cli.require import require, require_free
 from tfhash.experiments.settings import Settings, setting
 
 
@@ -62,8 +62,7 @@ def check(given):
         raise ValueError(
             f"--output must be a directory or end in .csv, .json or .html. Received: {path}"
         )
-    if path.exists() and not given.get("overwrite"):
-        raise ValueError(f"--output={path} exists. Pass --overwrite to replace it")
+    require_free(given, "output")
 
 
 def run(given, command_line):

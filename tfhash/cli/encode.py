@@ -16,7 +16,7 @@ import os
 import pathlib
 
 from tfhash.cli.model_flag import Model
-from tfhash.cli.require import require
+from tfhash.cli.require import require, require_free
 from tfhash.experiments.settings import Settings, Source, setting
 
 
@@ -49,8 +49,7 @@ def check(given):
     output = pathlib.Path(given["output"])
     if output.suffix != ".npz":
         raise ValueError(f"--output must end in .npz. Received: {output}")
-    if output.exists() and not given.get("overwrite"):
-        raise ValueError(f"--output={output} exists. Pass --overwrite to replace it")
+    require_free(given, "output")
 
 
 def run(given, command_line):

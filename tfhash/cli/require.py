@@ -1,4 +1,6 @@
-"""Flags that a command cannot do without."""
+"""Flags that a command cannot do without, and files that it must not replace."""
+
+import os
 
 
 def require(given, *names):
@@ -6,3 +8,11 @@ def require(given, *names):
     missing = [name for name in names if given.get(name) is None]
     if missing:
         raise ValueError("missing " + ", ".join(f"--{name}" for name in missing))
+
+
+def require_free(given, *names):
+    """Raises `ValueError` if one of the settings names a path that exists, without --overwrite."""
+    for name in names:
+        path = given.get(name)
+        if path is not None and os.path.exists(path) and not given.get("overwrite"):
+            raise ValueError(f"--{name}={path} exists. Pass --overwrite to replace it")

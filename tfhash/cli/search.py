@@ -16,8 +16,9 @@ that `tfhash encode` wrote, which needs no model and takes a fraction of a secon
 import dataclasses
 import os
 
+from tfhash.cli import flags
 from tfhash.cli.model_flag import Model
-from tfhash.cli.require import require
+from tfhash.cli.require import require, require_free
 from tfhash.experiments.settings import Settings, setting
 
 SUFFIXES = {".csv": "csv", ".json": "json"}
@@ -117,7 +118,7 @@ def run(given, command_line):
         )
     limit = Limit.pick(given)
     found = searching.search(index, queries, limit.k, limit.radius)
-    notes = [note.replace("`model`", "--model") for note in queries.notes]
+    notes = [flags.named_as_flags(note, ["model"]) for note in queries.notes]
     if format == "table":
         _print_lines(notes)
         _print_lines(searching.table(found))
@@ -165,13 +166,7 @@ def _check_outputs(given):
             )
         if format is not None and format != by_suffix:
             raise ValueError(f"`format` {format} does not suit `output` {output}")
-    for name in ("output", "picture"):
-        if (
-            given.get(name) is not None
-            and os.path.exists(given[name])
-            and not given.get("overwrite")
-        ):
-            raise ValueError(f"--{name}={given[name]} exists. Pass --overwrite to replace it")
+    require_free(given, "output", "picture")
     picture = given.get("picture")
     if picture is not None and os.path.splitext(picture)[1].lower() not in (
         ".png",

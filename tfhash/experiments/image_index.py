@@ -5,7 +5,6 @@ Imports neither Keras nor TensorFlow.
 
 import dataclasses
 import json
-import os
 import pathlib
 
 import numpy as np
@@ -71,14 +70,10 @@ class ImageIndex:
             made.stamps = _stamps_of(index, path)
         return made
 
-    def name_of(self, item):
-        """The name of an id; the id itself where it has none."""
-        name = self.index.names_of([item])[0]
-        return str(item) if name is None else name
-
-    def path_of(self, item):
-        """Path of an image's file."""
-        return os.path.join(self.origin.folder, self.name_of(item))
+    def names_of(self, ids):
+        """The name of each id; the id itself where it has none."""
+        names = self.index.names_of(ids)
+        return [str(item) if name is None else name for name, item in zip(names, ids)]
 
 
 def index_codes(found, output, overwrite=False):

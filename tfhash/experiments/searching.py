@@ -309,8 +309,8 @@ def _bits(number):
 
 def _items(index, distances, ids):
     return [
-        Item(distance, index.name_of(item), item)
-        for distance, item in zip(distances.tolist(), ids.tolist())
+        Item(distance, name, item)
+        for distance, name, item in zip(distances.tolist(), index.names_of(ids), ids.tolist())
     ]
 
 

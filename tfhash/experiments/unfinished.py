@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import glob
 import json
 import pathlib
 import zipfile
@@ -62,8 +61,7 @@ class UnfinishedCodes:
                 pass
             # What a killed process was writing.
             files.remove_partial(self.path)
-            for partial in self._output.parent.glob(f".partial-*-{glob.escape(self._output.name)}"):
-                partial.unlink(missing_ok=True)
+            files.remove_partial(self._output.parent, self._output.name)
             self._begin(overwrite)
             try:
                 yield self
