@@ -171,3 +171,18 @@ def make_folder(tmp_path):
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture
+def photos(make_folder):
+    return make_folder()
+
+
+@pytest.fixture
+def index_command(run_directory, photos, tmp_path):
+    return [
+        "index",
+        f"--model={run_directory}",
+        f"--images={photos}",
+        f"--output={tmp_path / 'photos.index'}",
+    ]

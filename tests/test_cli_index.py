@@ -23,28 +23,13 @@ ODD_NAMES = [
 pytestmark = pytest.mark.usefixtures("models_are_loaded_once")
 
 
-@pytest.fixture
-def photos(make_folder):
-    return make_folder()
-
-
-@pytest.fixture
-def command(run_directory, photos, tmp_path):
-    return [
-        "index",
-        f"--model={run_directory}",
-        f"--images={photos}",
-        f"--output={tmp_path / 'photos.index'}",
-    ]
-
-
 def test_codes_are_those_of_encode_and_the_index_remembers_where_they_come_from(
-    command, photos, run_directory, tmp_path, capsys
+    index_command, photos, run_directory, tmp_path, capsys
 ):
     for i, name in enumerate(ODD_NAMES):
         paint(photos / name, 30 * i)
     (photos / "notes.txt").write_text("not an image")
-    assert main(command) == 0
+    assert main(index_command) == 0
     printed = capsys.readouterr().out
     assert "31 added, 0 changed, 0 removed, 0 unchanged; 31 images, codes of 9 bits" in printed
     assert "left out 1, not an image (.txt): notes.txt" in printed
@@ -62,10 +47,10 @@ def test_codes_are_those_of_encode_and_the_index_remembers_where_they_come_from(
 
 
 def test_an_update_encodes_what_is_new_or_changed_and_removes_what_is_gone(
-    command, photos, run_directory, tmp_path, capsys, monkeypatch
+    index_command, photos, run_directory, tmp_path, capsys, monkeypatch
 ):
     output = tmp_path / "photos.index"
-    assert main(command) == 0
+    assert main(index_command) == 0
     _, ids = contents(output)
     paint(photos / "dark" / "0.png", 250)  # of another size
     status = (photos / "dark" / "1.png").stat()
@@ -83,7 +68,7 @@ def test_an_update_encodes_what_is_new_or_changed_and_removes_what_is_gone(
 
     monkeypatch.setattr(data.ImageFiles, "read", watched)
     capsys.readouterr()
-    assert main([*command, "--update"]) == 0
+    assert main([*index_command, "--update"]) == 0
     printed = capsys.readouterr().out
     assert "3 added, 2 changed, 2 removed, 20 unchanged; 25 images" in printed
     assert sorted(read) == [
@@ -105,16 +90,16 @@ def test_an_update_encodes_what_is_new_or_changed_and_removes_what_is_gone(
     assert (read, output.read_bytes()) == ([], before)
 
 
-def test_an_update_of_nothing_makes_the_index(command, tmp_path):
-    assert main([*command, "--update"]) == 0
+def test_an_update_of_nothing_makes_the_index(index_command, tmp_path):
+    assert main([*index_command, "--update"]) == 0
     assert len(contents(tmp_path / "photos.index")[0]) == 24
 
 
 def test_a_folder_that_was_moved_is_updated_and_another_one_is_refused(
-    command, photos, make_folder, tmp_path, capsys
+    index_command, photos, make_folder, tmp_path, capsys
 ):
     output = tmp_path / "photos.index"
-    assert main(command) == 0
+    assert main(index_command) == 0
     before, _ = contents(output)
     other = make_folder("other", items=3)
     update = ["index", f"--output={output}", "--update"]
@@ -130,39 +115,41 @@ def test_a_folder_that_was_moved_is_updated_and_another_one_is_refused(
 
 
 def test_a_folder_that_lost_all_its_images_leaves_the_index_as_it_is(
-    command, photos, tmp_path, capsys
+    index_command, photos, tmp_path, capsys
 ):
-    assert main(command) == 0
+    assert main(index_command) == 0
     shutil.rmtree(photos)
     photos.mkdir()
-    assert "no images below" in error_of(capsys, *command, "--update")
+    assert "no images below" in error_of(capsys, *index_command, "--update")
     assert len(contents(tmp_path / "photos.index")[0]) == 24
 
 
-def test_an_existing_index_is_kept_unless_told_otherwise(command, tmp_path, capsys, monkeypatch):
+def test_an_existing_index_is_kept_unless_told_otherwise(
+    index_command, tmp_path, capsys, monkeypatch
+):
     output = tmp_path / "photos.index"
     output.write_text("mine")
     monkeypatch.setattr(RunDirectory, "load_model", None)  # refused before work starts
-    error = error_of(capsys, *command, status=2)
+    error = error_of(capsys, *index_command, status=2)
     assert "exists. Pass --update" in error
     assert "--overwrite" in error
     assert output.read_text() == "mine"
     monkeypatch.undo()
-    assert "is cut off" in error_of(capsys, *command, "--update")
-    assert main([*command, "--overwrite"]) == 0
+    assert "is cut off" in error_of(capsys, *index_command, "--update")
+    assert main([*index_command, "--overwrite"]) == 0
     assert len(contents(output)[0]) == 24
 
 
-def test_codes_of_another_model_are_not_updated(command, make_model, tmp_path, capsys):
-    assert main(command) == 0
+def test_codes_of_another_model_are_not_updated(index_command, make_model, tmp_path, capsys):
+    assert main(index_command) == 0
     before = (tmp_path / "photos.index").read_bytes()
     make_model(bits=9, num_classes=10).save(tmp_path / "other.keras")
-    other = [command[0], f"--model={tmp_path / 'other.keras'}", *command[2:]]
+    other = [index_command[0], f"--model={tmp_path / 'other.keras'}", *index_command[2:]]
     assert "come from another model" in error_of(capsys, *other, "--update")
     assert (tmp_path / "photos.index").read_bytes() == before
 
 
-def test_encoded_codes_become_an_index(command, photos, run_directory, tmp_path, capsys):
+def test_encoded_codes_become_an_index(index_command, photos, run_directory, tmp_path, capsys):
     codes = codes_of(photos, run_directory, tmp_path)
     output = tmp_path / "photos.index"
     from_codes = ["index", f"--codes={tmp_path / 'codes.npz'}", f"--output={output}"]
@@ -170,10 +157,10 @@ def test_encoded_codes_become_an_index(command, photos, run_directory, tmp_path,
     assert "wrote 24 codes of 9 bits" in capsys.readouterr().out
     index = ImageIndex.load(output)
     assert dict(zip(index.index.names, map(bytes, index.index.codes))) == codes
-    assert main([*command, "--overwrite"]) == 0
+    assert main([*index_command, "--overwrite"]) == 0
     assert ImageIndex.load(output).origin == index.origin
     assert main([*from_codes, "--overwrite"]) == 0
-    assert "was not made of images" in error_of(capsys, *command, "--update")
+    assert "was not made of images" in error_of(capsys, *index_command, "--update")
 
 
 def test_codes_need_no_tensorflow(tmp_path):
@@ -234,37 +221,39 @@ def test_wrong_usage_of_index_says_what_is_wrong(capsys, arguments, message):
     assert message in error_of(capsys, "index", *arguments, status=2)
 
 
-def test_empty_folders_missing_ones_and_broken_ones_are_errors(command, photos, tmp_path, capsys):
+def test_empty_folders_missing_ones_and_broken_ones_are_errors(
+    index_command, photos, tmp_path, capsys
+):
     shutil.rmtree(photos)
-    assert "existing folder" in error_of(capsys, *command)
+    assert "existing folder" in error_of(capsys, *index_command)
     photos.mkdir()
-    assert "no images below" in error_of(capsys, *command)
+    assert "no images below" in error_of(capsys, *index_command)
     (photos / "broken.png").write_bytes(b"")
-    assert "1 of 1 image files" in error_of(capsys, *command)
-    assert "none of the 1 image files" in error_of(capsys, *command, "--skip_broken")
+    assert "1 of 1 image files" in error_of(capsys, *index_command)
+    assert "none of the 1 image files" in error_of(capsys, *index_command, "--skip_broken")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos"]
     paint(photos / "one.png", 3)
-    assert main([*command, "--skip_broken"]) == 0
+    assert main([*index_command, "--skip_broken"]) == 0
     assert list(contents(tmp_path / "photos.index")[0]) == ["one.png"]
 
 
-def test_a_damaged_index_is_refused(command, tmp_path, capsys):
+def test_a_damaged_index_is_refused(index_command, tmp_path, capsys):
     output = tmp_path / "photos.index"
-    assert main(command) == 0
+    assert main(index_command) == 0
     content = output.read_bytes()
     output.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    assert "is damaged" in error_of(capsys, *command, "--update")
+    assert "is damaged" in error_of(capsys, *index_command, "--update")
     output.write_bytes(content)
     loaded = ImageIndex.load(output)
     loaded.index.attached = {"origin": np.frombuffer(b"[1]", np.uint8)}
     loaded.index.save(output)
-    assert "does not say where its images are" in error_of(capsys, *command, "--update")
+    assert "does not say where its images are" in error_of(capsys, *index_command, "--update")
     loaded.index.attached = {"file_sizes": np.zeros(3, np.int64)}
     loaded.index.save(output)
-    assert "do not fit its images" in error_of(capsys, *command, "--update")
+    assert "do not fit its images" in error_of(capsys, *index_command, "--update")
 
 
-def test_python_makes_the_same_index(command, photos, run_directory, tmp_path, capsys):
+def test_python_makes_the_same_index(index_command, photos, run_directory, tmp_path, capsys):
     from tfhash import experiments
 
     model = RunDirectory.of_model(run_directory).load_model()
@@ -272,5 +261,5 @@ def test_python_makes_the_same_index(command, photos, run_directory, tmp_path, c
     changes = experiments.index_images(photos, model, tmp_path / "by_python.index")
     assert (changes.added, changes.images) == (24, 24)
     assert capsys.readouterr().out == ""
-    assert main(command) == 0
+    assert main(index_command) == 0
     assert contents(tmp_path / "by_python.index") == contents(tmp_path / "photos.index")

@@ -18,34 +18,19 @@ from tfhash.models import HashingModel
 pytestmark = pytest.mark.usefixtures("models_are_loaded_once")
 
 
-@pytest.fixture
-def photos(make_folder):
-    return make_folder()
-
-
-@pytest.fixture
-def command(run_directory, photos, tmp_path):
-    return [
-        "index",
-        f"--model={run_directory}",
-        f"--images={photos}",
-        f"--output={tmp_path / 'photos.index'}",
-    ]
-
-
 @pytest.mark.parametrize("update", [False, True])
 def test_a_broken_file_is_named_after_the_others_were_encoded(
-    command, photos, tmp_path, capsys, monkeypatch, update
+    index_command, photos, tmp_path, capsys, monkeypatch, update
 ):
     output = tmp_path / "photos.index"
     if update:
-        assert main(command) == 0
-        command = [*command, "--update"]
+        assert main(index_command) == 0
+        index_command = [*index_command, "--update"]
     (photos / "dark" / "0.png").write_bytes(b"\x89PNG\r\n\x1a\nrubbish")
     (photos / "light" / "gone.png").symlink_to(photos / "nowhere")
     paint(photos / "new.png", 7)
     before = output.read_bytes() if update else None
-    error = error_of(capsys, *command)
+    error = error_of(capsys, *index_command)
     total = 26
     assert f"2 of {total} image files in" in error
     assert "dark/0.png: " in error
@@ -54,7 +39,7 @@ def test_a_broken_file_is_named_after_the_others_were_encoded(
     assert (output.read_bytes() if update else None) == before
     # What was encoded is not encoded again.
     monkeypatch.setattr(HashingModel, "encode", None)
-    assert main([*command, "--skip_broken"]) == 0
+    assert main([*index_command, "--skip_broken"]) == 0
     printed = capsys.readouterr().out
     assert "left out 2 broken files" in printed
     assert f"continuing an interrupted run: {1 if update else 24} of" in printed
@@ -66,12 +51,12 @@ def test_a_broken_file_is_named_after_the_others_were_encoded(
     # A file that was mended is taken.
     paint(photos / "dark" / "0.png", 9)
     (photos / "light" / "gone.png").unlink()
-    assert main([*command, *([] if update else ["--update"])]) == 0
+    assert main([*index_command, *([] if update else ["--update"])]) == 0
     assert "1 added, 0 changed, 0 removed, 24 unchanged" in capsys.readouterr().out
 
 
 def test_a_run_that_was_killed_continues_where_it_was(
-    command, photos, run_directory, tmp_path, capsys
+    index_command, photos, run_directory, tmp_path, capsys
 ):
     """A process of its own, killed by SIGKILL while it encodes."""
     # After two portions it waits to be killed.
@@ -88,7 +73,7 @@ def test_a_run_that_was_killed_continues_where_it_was(
         "unfinished.UnfinishedCodes.add = slow\n"
         "main(sys.argv[1:])\n"
     )
-    arguments = [*command, "--batch_size=4"]
+    arguments = [*index_command, "--batch_size=4"]
     with subprocess.Popen(
         [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, text=True
     ) as process:
@@ -113,23 +98,23 @@ def test_a_run_that_was_killed_continues_where_it_was(
 
 @pytest.mark.parametrize(("mode", "portions"), [("--update", 2), ("--overwrite", 1)])
 def test_an_interrupted_change_leaves_the_index_and_continues(
-    command, photos, run_directory, tmp_path, capsys, monkeypatch, mode, portions
+    index_command, photos, run_directory, tmp_path, capsys, monkeypatch, mode, portions
 ):
     output = tmp_path / "photos.index"
-    assert main(command) == 0
+    assert main(index_command) == 0
     before = output.read_bytes()
     for name in photos.rglob("*.png"):
         os.utime(name, ns=(0, 0))
-    interrupt([*command, mode], monkeypatch, portions)
+    interrupt([*index_command, mode], monkeypatch, portions)
     assert output.read_bytes() == before
-    assert main([*command, mode]) == 0
+    assert main([*index_command, mode]) == 0
     assert f": {4 * portions} of 24 images are encoded" in capsys.readouterr().out
     found, _ = contents(output)
     assert found == codes_of(photos, run_directory, tmp_path)
     assert not list(tmp_path.glob(".*"))
 
 
-def interrupt(command, monkeypatch, portions=1):
+def interrupt(index_command, monkeypatch, portions=1):
     """Encodes some portions of four images and then fails as a kill does."""
     with monkeypatch.context() as patched:
         patched.setattr(indexing, "PORTION_SECONDS", 0)  # portions stay as small as batches
@@ -142,40 +127,40 @@ def interrupt(command, monkeypatch, portions=1):
 
         patched.setattr(UnfinishedCodes, "add", add_and_fail)
         with pytest.raises(Killed):
-            main([*command, "--batch_size=4"])
+            main([*index_command, "--batch_size=4"])
 
 
 def test_codes_of_an_interrupted_run_are_not_taken_for_files_that_changed_since(
-    command, photos, run_directory, tmp_path, capsys, monkeypatch
+    index_command, photos, run_directory, tmp_path, capsys, monkeypatch
 ):
-    interrupt(command, monkeypatch)
+    interrupt(index_command, monkeypatch)
     paint(photos / "dark" / "0.png", 5)
     (photos / "dark" / "1.png").unlink()
-    assert main(command) == 0
+    assert main(index_command) == 0
     assert "2 of 23 images are encoded" in capsys.readouterr().out
     found, _ = contents(tmp_path / "photos.index")
     assert found == codes_of(photos, run_directory, tmp_path)
 
 
 def test_damaged_codes_of_an_interrupted_run_are_encoded_again(
-    command, photos, run_directory, tmp_path, monkeypatch
+    index_command, photos, run_directory, tmp_path, monkeypatch
 ):
-    interrupt(command, monkeypatch)
+    interrupt(index_command, monkeypatch)
     (portion,) = (tmp_path / ".photos.index.unfinished").glob("*.npz")
     content = bytearray(portion.read_bytes())
     content[len(content) // 2] ^= 0xFF
     portion.write_bytes(content)
-    assert main(command) == 0
+    assert main(index_command) == 0
     found, _ = contents(tmp_path / "photos.index")
     assert found == codes_of(photos, run_directory, tmp_path)
 
 
 @pytest.mark.parametrize("what", ["model", "folder"])
 def test_codes_of_an_interrupted_run_with_another_model_or_folder_are_refused(
-    command, make_folder, make_model, tmp_path, capsys, monkeypatch, what
+    index_command, make_folder, make_model, tmp_path, capsys, monkeypatch, what
 ):
-    interrupt(command, monkeypatch)
-    other = list(command)
+    interrupt(index_command, monkeypatch)
+    other = list(index_command)
     if what == "model":
         make_model(bits=9, num_classes=10).save(tmp_path / "other.keras")
         other[1] = f"--model={tmp_path / 'other.keras'}"
