@@ -78,15 +78,18 @@ inline int32_t Distance(const Codes& a, int64_t i, const Codes& b, int64_t j) {
   return distance;
 }
 
-// The items of the database in ascending order of (distance, index).
-inline std::vector<std::pair<int32_t, int64_t>> Ranking(const Codes& queries, int64_t i,
-                                                        const Codes& database) {
-  std::vector<std::pair<int32_t, int64_t>> ranking;
-  for (int64_t j = 0; j < database.count; ++j) {
-    ranking.emplace_back(Distance(queries, i, database, j), j);
+// For each query, the items of the database in ascending order of (distance, index).
+using Rankings = std::vector<std::vector<std::pair<int32_t, int64_t>>>;
+
+inline Rankings RankingsOf(const Codes& queries, const Codes& database) {
+  Rankings rankings(queries.count);
+  for (int64_t i = 0; i < queries.count; ++i) {
+    for (int64_t j = 0; j < database.count; ++j) {
+      rankings[i].emplace_back(Distance(queries, i, database, j), j);
+    }
+    std::sort(rankings[i].begin(), rankings[i].end());
   }
-  std::sort(ranking.begin(), ranking.end());
-  return ranking;
+  return rankings;
 }
 
 struct Case {
