@@ -1,3 +1,4 @@
+import gc
 import math
 import os
 import pathlib
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 
 from tfhash.models import HashingModel, build_backbone
+
+# Tracing makes millions of objects that live on; looking for cycles among them takes 5 % of the time.
+gc.set_threshold(100_000, 20, 50)
 
 SHARED_DATASETS = pathlib.Path(__file__).parents[2] / "shared" / "datasets"
 
