@@ -46,9 +46,13 @@ def source(tmp_path):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """A wheel with everything that can be compiled here, as a build takes minutes."""
+    """A wheel with everything that can be compiled here, as a build takes minutes.
+
+    The CUDA kernels must compile without warnings.
+    """
     source = copy_source(tmp_path_factory.mktemp("wheel"))
-    result, wheel = make_wheel(source, TFHASH_BUILD_CUDA=str(int(HAS_NVCC)))
+    nvcc = {"TFHASH_BUILD_CUDA": "1", "NVCC": "nvcc -Werror all-warnings"} if HAS_NVCC else {}
+    result, wheel = make_wheel(source, **nvcc)
     assert result.returncode == 0, result.stderr
     return wheel
 
