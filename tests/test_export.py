@@ -45,14 +45,13 @@ def test_versions_count_up_and_are_never_replaced(make_model, tmp_path):
         export_saved_model(model, tmp_path, version=0)
 
 
-def test_no_optimizer_is_exported(make_model, striped, tmp_path):
+def test_each_weight_is_exported_once_and_no_optimizer(make_model, striped, tmp_path):
     model = make_model()
     model.fit(*striped, verbose=0)
     directory = export_saved_model(model, tmp_path)
     stored = tf.train.list_variables(str(directory / "variables" / "variables"))
     count = sum(np.prod(shape) for name, shape in stored if "_CHECKPOINTABLE" not in name)
-    # Keras lists every weight twice; Adam would add two more of each.
-    assert count <= 2 * model.count_params()
+    assert count == model.count_params()
 
 
 def test_only_stock_ops_are_exported(make_model, tmp_path):
