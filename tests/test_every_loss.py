@@ -382,7 +382,7 @@ def test_triplets_of_an_anchor_are_all_counted_once():
 
 def test_the_gradient_of_weighted_triplets_is_that_of_finite_differences(rng, gradient):
     labels, weights = np.array([0, 0, 1, 1, 2]), np.array([1.0, 0.0, 3.0, 0.5, 2.0], "float32")
-    codes = rng.uniform(-1, 1, (5, BITS)).astype("float32")
+    codes = rng.uniform(-1, 1, (5, 3)).astype("float32")
 
     def weighted(codes):
         return losses.DTSHLoss()(labels, codes, sample_weight=weights)
