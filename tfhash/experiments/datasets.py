@@ -10,14 +10,14 @@ from tfhash.experiments.report import classes_in_words
 from tfhash.text import printable
 
 
-def load_splits(source, labels, division, image_size, progress):
+def load_splits(source, labels, division, image_size, progress, cache_dir=None):
     """Loads splits, and prints what they are and what was left out.
 
     Args:
         source: `tfhash.experiments.settings.Source`.
         labels: `tfhash.experiments.settings.Labels`.
         division: `tfhash.experiments.settings.Division`.
-        image_size: As in `tfhash.data.load`.
+        image_size, cache_dir: As in `tfhash.data.load`.
         progress: `Progress`.
 
     Returns:
@@ -32,6 +32,7 @@ def load_splits(source, labels, division, image_size, progress):
         protocol=division.protocol,
         labels=labels.labels,
         label_key=labels.label_key,
+        cache_dir=cache_dir,
     )
     say_summary(splits.summary, progress)
     height, width, channels = splits.image_shape

@@ -12,6 +12,7 @@ import numpy as np
 from tfhash.callbacks import SelfTraining, TanhContinuation, TimeEstimate, TwoStageTraining
 from tfhash.callbacks.estimate import in_words
 from tfhash.data import PartlyLabeledBatches
+from tfhash.data.augmentation import LARGER
 from tfhash.data.sampling import choose_items_per_class, similar_items_per_anchor
 from tfhash.experiments import (
     environment,
@@ -44,6 +45,7 @@ COLOR_DIFFERENCE, COLORED_SHARE = 16, 0.01
 
 SETTINGS = (
     settings.Source,
+    settings.Cache,
     settings.Labels,
     settings.Division,
     settings.Training,
@@ -114,6 +116,7 @@ class _Training:
         self.command_line = command_line
         self.progress = progress
         self.source = settings.Source.pick(given)
+        self.cache_dir = settings.Cache.pick(given).cache_dir
         self.labels = settings.Labels.pick(given)
         self.division = settings.Division.pick(given)
         self.training = settings.Training.pick(given)
@@ -149,7 +152,9 @@ class _Training:
         size = self.training.image_size
         if self.source.dataset != "digits" or size:  # which have one size
             size = network.image_size_for(self.asked, size)
-        self.splits = load_splits(self.source, self.labels, self.division, size, self.progress)
+        self.splits = load_splits(
+            self.source, self.labels, self.division, size, self.progress, self.cache_dir
+        )
         network.check_sides(self.asked, self.splits)
         # Folder names may be no valid text, which no file of names could hold.
         self.class_names = [printable(name, longest=1000) for name in self.splits.classes]
@@ -167,6 +172,7 @@ class _Training:
             shape,
             len(train),
             len(self.unlabeled),
+            are_larger=train.is_larger_than([LARGER * side for side in shape[:2]]),
             **self.recipe_given,
         )
         self._choose_items_per_class()
