@@ -47,13 +47,13 @@ THROUGHPUT_COLUMNS = (
 
 DTYPE_COLUMNS = ("stage", "float32, s", "mixed bfloat16, s", "mixed bfloat16 / float32")
 
-PHOTO_COLUMNS = [
+PHOTO_COLUMNS = (
     "photos",
     "images/s",
     "times decoded in full",
     "memory, MB",
     "without mapped files, MB",
-]
+)
 MEMORY_COLUMNS = ("batch", "bits", "classifier, MB", "hashing loss, MB", "difference, MB")
 
 EVALUATION_COLUMNS = (

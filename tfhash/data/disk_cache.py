@@ -87,13 +87,14 @@ class DiskCache:
                 written = time.monotonic()
         return [found[name] for name in names if name in found], broken
 
-    def images(self, source, image_shape, indices):
+    def images(self, source, image_shape, indices, report=None):
         """Images of a source that are on disk, or are decoded and written now.
 
         Args:
             source: `tfhash.data.sources.FileSource`.
             image_shape: `(height, width, channels)`.
             indices: Items that are wanted.
+            report: Function that is told how many images were written now, again and again.
 
         Returns:
             `DiskImages`.
@@ -112,7 +113,7 @@ class DiskCache:
             for index, digest in digest_of.items():
                 if digest not in rows.row_of:
                     missing.setdefault(digest, index)
-            rows.add(source, missing)
+            rows.add(source, missing, report)
         return DiskImages(rows, digest_of)
 
     @contextlib.contextmanager
@@ -151,12 +152,13 @@ class _Rows:
         starts = range(0, self._count * _DIGEST_BYTES, _DIGEST_BYTES)
         self.row_of = {digests[at : at + _DIGEST_BYTES]: row for row, at in enumerate(starts)}
 
-    def add(self, source, index_of):
+    def add(self, source, index_of, report=None):
         """Decodes images and writes them.
 
         Args:
             source: `tfhash.data.sources.FileSource`.
             index_of: Dictionary from the digests of the new images to their items.
+            report: As in `DiskCache.images`.
         """
         if not index_of:
             return
@@ -171,6 +173,8 @@ class _Rows:
                 self._append(keys, b"".join(added))
                 self.row_of |= {digest: self._count + i for i, digest in enumerate(added)}
                 self._count += len(added)
+                if report:
+                    report(len(added))
 
     def mapped(self):
         """All images, NumPy `uint8 [n, *image_shape]`, read from the disk where they are used."""

@@ -1,5 +1,7 @@
 """What turns a file into the input of a network: one function for training, encoding and export."""
 
+import functools
+
 import tensorflow as tf
 
 from tfhash.data.decoding import decode_stored, to_uint8
@@ -32,13 +34,24 @@ def decode_and_resize(contents, image_shape, keep_aspect=True):
     >>> decode_and_resize(photo, (48, 48, 3)).shape
     TensorShape([48, 48, 3])
     """
-    height, width = image_shape[:2]
-    stored = decode_stored(contents, max(height, width))
-    # Not the size of the pixels: where it does not divide, the last ones are in part beyond the file.
-    extent = tf.cast(stored.size, tf.float32) / tf.cast(stored.ratio, tf.float32)
-    size = tf.where(is_turned(stored.orientation), (width, height), (height, width))
-    pixels = _resize(stored.pixels, extent, size, keep_aspect)
-    return _finish(turn_upright(pixels, stored.orientation), 3, image_shape)
+    return _decoding(tuple(image_shape), keep_aspect)(tf.convert_to_tensor(contents, tf.string))
+
+
+@functools.cache
+def _decoding(image_shape, keep_aspect):
+    # Traced once for all splits and commands, which takes as long as decoding dozens of images.
+    def decode(contents):
+        height, width = image_shape[:2]
+        stored = decode_stored(contents, max(height, width))
+        # Not the size of the pixels: where it does not divide, the last ones are in part beyond the
+        # file.
+        extent = tf.cast(stored.size, tf.float32) / tf.cast(stored.ratio, tf.float32)
+        size = tf.where(is_turned(stored.orientation), (width, height), (height, width))
+        pixels = _resize(stored.pixels, extent, size, keep_aspect)
+        return _finish(turn_upright(pixels, stored.orientation), 3, image_shape)
+
+    spec = tf.TensorSpec((), tf.string)
+    return tf.function(decode, input_signature=(spec,)).get_concrete_function()
 
 
 def resize_to(image, shape, keep_aspect=True):

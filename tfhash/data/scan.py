@@ -72,6 +72,8 @@ def examine(root, names):
     Returns:
         `Examined` of the readable files, and `LeftOut` of the others, both in the order of `names`.
     """
+    if names:
+        _checking()  # before several threads would trace it
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
         results = list(pool.map(functools.partial(_examine, root), names))
     examined = [result for result in results if isinstance(result, Examined)]

@@ -90,6 +90,14 @@ class Source:
         self._in_memory.add(kept)
         return kept
 
+    def fill_cache(self, image_shape, indices, report=None):
+        """Decodes the items at `indices` that a disk cache lacks, where there is one.
+
+        Args:
+            image_shape, indices: As in `kept`.
+            report: Function that is told how many images were decoded now, again and again.
+        """
+
 
 class ArraySource(Source):
     """Images in an array.
@@ -143,6 +151,10 @@ class FileSource(Source):
         if self._cache is None or self.is_read_once:
             return super().kept(image_shape, indices)
         return self._cache.images(self, image_shape, indices)
+
+    def fill_cache(self, image_shape, indices, report=None):
+        if self._cache is not None:
+            self._cache.images(self, image_shape, indices, report)
 
     def _contents(self, index):
         path = tf.gather(self._paths, index)

@@ -103,6 +103,10 @@ class Split:
             found = np.array(list(images), np.uint8).reshape(-1, *self.image_shape)
         return found[places.reshape(chosen.shape)]
 
+    def fill_cache(self, report=None):
+        """Decodes the images that the disk cache lacks, if there is one; see `Source.fill_cache`."""
+        self.source.fill_cache(self.image_shape, self.indices, report)
+
     def resize_to(self, image_shape):
         """The same items brought to another shape; see `tfhash.data.images.resize_to`."""
         if tuple(image_shape) == self.image_shape:

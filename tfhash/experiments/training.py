@@ -24,7 +24,7 @@ from tfhash.experiments import (
     validation,
 )
 from tfhash.experiments.baselines import measure_baselines, with_batch_statistics
-from tfhash.experiments.datasets import load_splits, spread, summary_of
+from tfhash.experiments.datasets import fill_cache, has_colors, load_splits, spread, summary_of
 from tfhash.experiments.measurement import measure
 from tfhash.experiments.progress import Progress
 from tfhash.experiments.recipe import Recipe
@@ -38,10 +38,6 @@ ADAPTED_ITEMS = 5_000
 # Training images that tell whether there are colors, and give an untrained network its statistics;
 # fewer of images above this side, for the memory.
 SAMPLE_ITEMS, SAMPLE_SIDE = 1_000, 64
-
-# Two channels that differ by more are a color, in more than this share of the pixels. JPEG may
-# tint gray images a little.
-COLOR_DIFFERENCE, COLORED_SHARE = 16, 0.01
 
 SETTINGS = (
     settings.Source,
@@ -135,6 +131,7 @@ class _Training:
         self._choose_recipe()
         if self.files.is_finished and self.output.resume:
             return self._draw_missing_pictures()
+        fill_cache(self.splits, self.recipe.augmentation(), self.progress)
         self._build_model()
         # Only now that the input is known to be good, the directory is touched.
         self.files.begin(
@@ -221,7 +218,7 @@ class _Training:
         if self.preset:
             return {"preset": self.preset, "reason": "as asked for"}
         name, reason = presets.choose_preset(
-            self.splits.image_shape, _has_colors(self.sample), self.asked.is_pretrained()
+            self.splits.image_shape, has_colors(self.sample), self.asked.is_pretrained()
         )
         return {"preset": name, "reason": reason}
 
@@ -396,11 +393,3 @@ def partly_labeled_batches(train, unlabeled, recipe, seed):
         recipe.augmentation(),
         recipe.augmented_epochs(),
     )
-
-
-def _has_colors(images):
-    """Whether the channels differ visibly."""
-    if images.shape[-1] == 1:
-        return False
-    difference = images.max(axis=-1).astype("int16") - images.min(axis=-1)
-    return bool(np.mean(difference > COLOR_DIFFERENCE) > COLORED_SHARE)
