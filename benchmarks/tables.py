@@ -54,6 +54,13 @@ PHOTO_COLUMNS = (
     "memory, MB",
     "without mapped files, MB",
 )
+AUGMENTATION_COLUMNS = (
+    "augmentation",
+    "tfhash, images/s",
+    "Keras layers, images/s",
+    "tfhash / Keras",
+)
+
 MEMORY_COLUMNS = ("batch", "bits", "classifier, MB", "hashing loss, MB", "difference, MB")
 
 EVALUATION_COLUMNS = (
@@ -202,6 +209,12 @@ def photos(way, cell):
     """One way of reading of `photos.py`, a row under `PHOTO_COLUMNS`."""
     figures = ("images_per_second", "times_full", "peak_mb", "own_mb")
     return row([way, *(spread(cell[figure]) for figure in figures)])
+
+
+def augmentation(name, cell):
+    """One augmentation of `augmentation.py`, a row under `AUGMENTATION_COLUMNS`."""
+    figures = ("tfhash", "keras", "times_keras")
+    return row([name, *(spread(cell[key]) if key in cell else "" for key in figures)])
 
 
 def differences(found):

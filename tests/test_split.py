@@ -1,5 +1,6 @@
 """Items by index: the same images and order from memory and from a stream, in arrays and tf.data."""
 
+import gc
 import itertools
 
 import numpy as np
@@ -145,8 +146,14 @@ def test_all_splits_and_shapes_of_a_source_share_the_memory(monkeypatch, room):
     kept = {id(split._kept): split._kept.images.nbytes for split in splits if split._kept}
     assert 0 < sum(kept.values()) <= room * 16
     np.testing.assert_array_equal(splits[2].images(), images[2:10])
-    # Room is free again when nobody uses the images.
+    # What a pipeline reads counts as long as it is there, and no longer.
+    batches = splits[0].shuffled_batches(4, seed=0)
     del splits, split
+    taken = sum(kept.images.nbytes for kept in everything.source._in_memory)
+    assert 0 < taken <= room * 16
+    del batches
+    gc.collect()
+    assert not sum(kept.images.nbytes for kept in everything.source._in_memory)
     assert everything.pick(np.arange(8))._kept is not None
 
 

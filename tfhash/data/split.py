@@ -12,7 +12,7 @@ from tfhash.data.kept import PARALLEL, WAITING, decode
 from tfhash.data.sources import Source
 from tfhash.errors import translated
 
-# Numbers of epochs are below.
+# More epochs than anyone trains for.
 ENDLESS = tf.int32.max
 
 # Arguments of `map` for images and for batches, which take more memory.
@@ -167,6 +167,8 @@ class Split:
         """
         if not len(self):
             raise ValueError("there must be images to train on. Received: an empty split")
+        if augmentation:
+            augmentation.check(self.image_shape)
         steps = self.steps_per_epoch(batch_size)
         batch_size = min(batch_size, len(self))
 
@@ -193,7 +195,6 @@ class Split:
 
     def _augmented_reader(self, augmentation, batch_size, seed):
         """A function from an epoch and its batches of positions to `(images, labels)`."""
-        augmentation.check(self.image_shape)
         # Random crops come from larger images, so that they are about as sharp as whole ones.
         larger = self.resize_to(augmentation.shape_before(self.image_shape))
         read = larger._reader(batch_size, drop_remainder=True)
@@ -227,10 +228,12 @@ class Split:
                 .map(read_item, **IMAGES)
                 .batch(batch_size, drop_remainder=drop_remainder)
             )
-        images, rows = self._kept.tensor, tf.constant(self._kept.rows_of(self.indices))
+        kept, rows = self._kept, tf.constant(self._kept.rows_of(self.indices))
 
         def read_batch(positions):
-            return tf.gather(images, tf.gather(rows, positions)), tf.gather(labels, positions)
+            # `kept` itself is held here, so that its source knows how much memory is taken.
+            images = tf.gather(kept.tensor, tf.gather(rows, positions))
+            return images, tf.gather(labels, positions)
 
         return lambda batches: batches.map(read_batch, **BATCHES)
 
