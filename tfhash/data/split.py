@@ -172,8 +172,11 @@ class Split:
         steps = self.steps_per_epoch(batch_size)
         batch_size = min(batch_size, len(self))
 
+        # Not the split: TensorFlow keeps functions for good, and with it would go its images.
+        labels = self.labels
+
         def draw(epoch):
-            order = sampling.epoch_order(self.labels, seed, int(epoch), items_per_class)
+            order = sampling.epoch_order(labels, seed, int(epoch), items_per_class)
             return order[: steps * batch_size].reshape(steps, batch_size)
 
         def order_of(epoch):
@@ -198,15 +201,16 @@ class Split:
         # Random crops come from larger images, so that they are about as sharp as whole ones.
         larger = self.resize_to(augmentation.shape_before(self.image_shape))
         read = larger._reader(batch_size, drop_remainder=True)
+        image_shape = self.image_shape  # not the split, which TensorFlow would keep for good
 
         def augment(images, epoch, step):
-            return augmentation(images, (seed, epoch, step), self.image_shape[:2])
+            return augmentation(images, (seed, epoch, step), image_shape[:2])
 
         def batches_of(epoch, order):
             def augment_batch(step, batch):
                 images, labels = batch
                 changed = tf.numpy_function(augment, [images, epoch, step], tf.uint8)
-                return tf.ensure_shape(changed, (batch_size, *self.image_shape)), labels
+                return tf.ensure_shape(changed, (batch_size, *image_shape)), labels
 
             return read(order).enumerate().map(augment_batch, **BATCHES)
 
