@@ -118,7 +118,8 @@ def shared(a, b):
 
 
 def encode(hashes, pictures):
-    images = [resize_to(tf.constant(np.asarray(p)), hashes.image_shape) for p in pictures]
+    how = hashes.image_shape, getattr(hashes, "keep_aspect", True)
+    images = [resize_to(tf.constant(np.asarray(picture)), *how) for picture in pictures]
     return hashes.encode(tf.data.Dataset.from_tensors((tf.stack(images), 0)))
 
 

@@ -47,6 +47,20 @@ THROUGHPUT_COLUMNS = (
 
 DTYPE_COLUMNS = ("stage", "float32, s", "mixed bfloat16, s", "mixed bfloat16 / float32")
 
+PHOTO_COLUMNS = (
+    "photos",
+    "images/s",
+    "times decoded in full",
+    "memory, MB",
+    "without mapped files, MB",
+)
+AUGMENTATION_COLUMNS = (
+    "augmentation",
+    "tfhash, images/s",
+    "Keras layers, images/s",
+    "tfhash / Keras",
+)
+
 MEMORY_COLUMNS = ("batch", "bits", "classifier, MB", "hashing loss, MB", "difference, MB")
 
 EVALUATION_COLUMNS = (
@@ -189,6 +203,34 @@ def memory(cell):
     """One cell of `loss_memory.py`, a row under `MEMORY_COLUMNS`."""
     figures = ("batch_size", "bits", "classifier_peak_mb", "hashing_peak_mb", "added_mb")
     return row([cell[figure] for figure in figures])
+
+
+def photos(way, cell):
+    """One way of reading of `photos.py`, a row under `PHOTO_COLUMNS`."""
+    figures = ("images_per_second", "times_full", "peak_mb", "own_mb")
+    return row([way, *(spread(cell[figure]) for figure in figures)])
+
+
+def augmentation(name, cell):
+    """One augmentation of `augmentation.py`, a row under `AUGMENTATION_COLUMNS`."""
+    figures = ("tfhash", "keras", "times_keras")
+    return row([name, *(spread(cell[key]) if key in cell else "" for key in figures)])
+
+
+def differences(found):
+    """The differences of `photos.py`, a table with a row for each margin."""
+    keys = [key.split(", ") for key in found]
+    margins, sides = (list(dict.fromkeys(part)) for part in zip(*keys))
+    rows = [
+        row(
+            [
+                margin,
+                *("{mean:.2g} ({largest})".format(**found[f"{margin}, {side}"]) for side in sides),
+            ]
+        )
+        for margin in margins
+    ]
+    return header(["", *sides]) + "".join(rows)
 
 
 def evaluation(bits, cell):

@@ -116,6 +116,73 @@ class Recorder(ArrayBatches):
         return super().__getitem__(index)
 
 
+def ramp(side):
+    """An image of channels that tell the column and the row, in pixels."""
+    rows, columns = np.mgrid[:side, :side]
+    return np.stack([columns, rows, 0 * rows], axis=-1).astype("uint8")
+
+
+def test_a_crop_of_the_whole_area_is_the_image_resized():
+    image = ramp(32)[None]
+    square = Augmentation(crop=1 - 1e-9)
+    # Its aspect is random, and cut to the image where it is longer: the longer side is whole.
+    changed = square(np.repeat(image, 100, axis=0), 0, (16, 16))
+    spans = changed[:, -1, -1, :2].astype(int) - changed[:, 0, 0, :2]
+    np.testing.assert_allclose(spans.max(axis=1), 30, atol=1)
+    assert spans.min() >= 30 * (3 / 4) ** 0.5 - 2
+
+
+@pytest.mark.parametrize("smallest", [0.2, 0.5, 0.9])
+def test_crops_keep_the_share_of_the_area_that_is_asked_for(smallest):
+    images = np.repeat(ramp(200)[None], 400, axis=0)
+    changed = Augmentation(crop=smallest)(images, 0, (100, 100)).astype(float)
+    # Along a ramp, the mean step is the share of the side, twice as large for half the pixels.
+    width = np.diff(changed[:, 50, :, 0], axis=1).mean(axis=1) / 2
+    height = np.diff(changed[:, :, 50, 1], axis=1).mean(axis=1) / 2
+    area, aspect = width * height, width / height
+    assert smallest * (3 / 4) < area.min() < smallest + 0.1
+    assert area.max() <= 1.01
+    assert 0.7 < aspect.min() < 0.85 < 1.2 < aspect.max() < 1.4
+    assert changed[:, 0, 0, 0].min() < 5  # somewhere at the left border,
+    assert changed[:, 0, -1, 0].max() > 190  # and at the right one
+
+
+def test_crops_are_those_of_bilinear_interpolation():
+    tf = pytest.importorskip("tensorflow")
+    images = np.random.default_rng(0).integers(0, 256, (20, 30, 40, 3), "uint8")
+    rng = np.random.default_rng(7)
+    area, log_aspect = rng.uniform(0.4, 1, 20), rng.uniform(np.log(3 / 4), np.log(4 / 3), 20)
+    shares = np.minimum(1, np.sqrt([area / np.exp(log_aspect), area * np.exp(log_aspect)]))
+    starts = rng.uniform(0, 1 - shares)
+    # TensorFlow's boxes lead from the center of the first pixel to that of the last.
+    sizes = np.array([[30], [40]])
+    first = (starts + shares / (2 * np.array([[24], [24]]))) * sizes - 0.5
+    last = (starts + shares * (1 - 1 / (2 * 24))) * sizes - 0.5
+    boxes = np.concatenate([first, last]).clip(0, np.tile(sizes - 1, (2, 1))) / (
+        np.tile(sizes, (2, 1)) - 1
+    )
+    expected = tf.image.crop_and_resize(images.astype("float32"), boxes.T, range(20), (24, 24))
+    changed = Augmentation(crop=0.4)(images, 7, (24, 24))
+    inner = np.abs(changed.astype(float) - expected.numpy())[:, 1:-1, 1:-1]
+    assert inner.max() <= 0.51
+
+
+def test_the_same_seed_crops_alike_and_another_does_not():
+    images = np.random.default_rng(0).integers(0, 256, (8, 16, 16, 3), "uint8")
+    before, augmentation = images.copy(), Augmentation(crop=0.5, flip=True)
+    changed = augmentation(images, (3, 1, 4))
+    np.testing.assert_array_equal(changed, augmentation(images, (3, 1, 4)))
+    assert (changed != augmentation(images, (3, 1, 5))).any()
+    np.testing.assert_array_equal(images, before)
+    assert changed.shape == images.shape
+
+
+@pytest.mark.parametrize("share", [0, -0.5, 1.01])
+def test_a_crop_of_no_area_or_more_than_the_image_is_refused(share):
+    with pytest.raises(ValueError, match="`crop` must be above 0, up to 1"):
+        Augmentation(crop=share).check((8, 8, 3))
+
+
 def test_fit_takes_one_batch_after_the_other_across_epochs():
     inputs = keras.Input((4, 4, 1))
     model = keras.Model(inputs, keras.layers.Dense(1)(keras.layers.Flatten()(inputs)))

@@ -7,9 +7,10 @@ import tfhash
 from tfhash import data, experiments, metrics, models
 from tfhash.data import protocols
 from tfhash.experiments import baselines, presets, report, settings
+from tfhash.experiments.datasets import has_colors
 from tfhash.experiments.progress import EpochLines, Progress
 from tfhash.experiments.recipe import BACKBONES
-from tfhash.experiments.training import _has_colors, partly_labeled_batches
+from tfhash.experiments.training import partly_labeled_batches
 from tfhash.losses import ExponentiatedHashingLoss
 
 VARIANT = {"map_k": None, "denominator": "possible", "without_hits": "zero"}
@@ -146,10 +147,10 @@ def test_codes_hardly_more_than_classes_are_warned_of(codes, classes, items, is_
 
 def test_gray_images_of_three_channels_are_told_from_colors(rng):
     gray = np.repeat(rng.integers(0, 256, (4, 8, 8, 1), "uint8"), 3, axis=-1)
-    assert not _has_colors(gray)
-    assert not _has_colors(gray // 2 + rng.integers(0, 8, gray.shape, "uint8"))  # tinted by JPEG
-    assert not _has_colors(gray[..., :1])
-    assert _has_colors(rng.integers(0, 256, (4, 8, 8, 3), "uint8"))
+    assert not has_colors(gray)
+    assert not has_colors(gray // 2 + rng.integers(0, 8, gray.shape, "uint8"))  # tinted by JPEG
+    assert not has_colors(gray[..., :1])
+    assert has_colors(rng.integers(0, 256, (4, 8, 8, 3), "uint8"))
 
 
 @pytest.mark.parametrize("verbose", [0, 1, 2])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfhash.experiments import choose_preset, make_recipe, network
+from tfhash.experiments import choose_preset, make_recipe, network, presets
 from tfhash.layers import HashingLayer
 
 CIFAR = ("photographs", (32, 32, 3), 47_500)
@@ -58,6 +58,18 @@ def test_images_without_labels_make_pretraining_longer_and_augmentation_stronger
         2,
     )
     assert (recipe.max_shift, recipe.cutout, recipe.unaugmented_epochs) == (4, 12, 0)
+
+
+@pytest.mark.parametrize("preset", presets.WITH_CROPS)
+def test_crops_take_the_place_of_shifts_where_images_are_larger(preset):
+    of = (preset, (64, 64, 3), 5_000)
+    larger = make_recipe(*of, are_larger=True)
+    assert (larger.augmentation().crop, larger.max_shift) == (presets.SMALLEST_CROP, 0)
+    assert make_recipe(*of).augmentation().crop == 1 < make_recipe(*of).max_shift
+    asked = make_recipe(*of, are_larger=True, crop=0.9, max_shift=3)
+    assert (asked.crop, asked.max_shift) == (0.9, 3)
+    glyphs = make_recipe("simple", (64, 64, 1), 5_000, are_larger=True)
+    assert glyphs == make_recipe("simple", (64, 64, 1), 5_000)
 
 
 def test_larger_batches_make_no_fewer_steps():

@@ -1,5 +1,6 @@
 """Items by index: the same images and order from memory and from a stream, in arrays and tf.data."""
 
+import gc
 import itertools
 
 import numpy as np
@@ -58,6 +59,32 @@ def test_arrays_and_pipelines_train_on_the_same_batches(numbered, items_per_clas
         np.testing.assert_array_equal(labels, arrays[i][1])
 
 
+def test_random_crops_come_from_larger_images_and_a_resumed_run_sees_the_same():
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (9, 40, 60, 3), "uint8")
+    source = ArraySource(images, [str(i) for i in range(9)], np.arange(9) % 2)
+    split = Split.of_all(source, (21, 21, 3))
+    augmentation = data.Augmentation(crop=0.4, flip=True)
+    whole = {
+        "batch_size": 3, "seed": 5, "augmentation": augmentation, "augmented_epochs": 3,
+    }  # fmt: skip
+    seen = list(split.shuffled_batches(**whole).take(12).as_numpy_iterator())
+    assert {images.shape for images, _ in seen} == {(3, 21, 21, 3)}
+    larger = split.resize_to((24, 24, 3))
+    unaugmented = list(split.shuffled_batches(3, 5).take(12).as_numpy_iterator())
+    before = list(larger.shuffled_batches(3, 5).take(12).as_numpy_iterator())
+    for step in range(9):
+        expected = augmentation(before[step][0], (5, *divmod(step, 3)), (21, 21))
+        np.testing.assert_array_equal(seen[step][0], expected)
+    for step in range(9, 12):
+        np.testing.assert_array_equal(seen[step][0], unaugmented[step][0])
+    for first_epoch in (1, 2, 3):
+        resumed = split.shuffled_batches(**whole, first_epoch=first_epoch)
+        for a, b in zip(seen[3 * first_epoch :], resumed.as_numpy_iterator()):
+            np.testing.assert_array_equal(a[0], b[0])
+            np.testing.assert_array_equal(a[1], b[1])
+
+
 def test_the_global_seed_plays_no_part_in_the_order(numbered):
     orders = []
     for seed in (1, 2):
@@ -103,8 +130,31 @@ def test_training_on_no_items_is_refused(numbered):
 
 def test_splits_of_a_source_share_decoded_images():
     splits = data.load("digits")
-    assert splits.train._decoded is splits.database._decoded is splits.queries._decoded
-    assert splits.resize_to((4, 4, 1)).train._decoded is not splits.train._decoded
+    assert splits.train._kept is splits.database._kept is splits.queries._kept
+    assert splits.resize_to((4, 4, 1)).train._kept is not splits.train._kept
+
+
+@pytest.mark.parametrize("room", [10, 15, 25, 60])
+def test_all_splits_and_shapes_of_a_source_share_the_memory(monkeypatch, room):
+    monkeypatch.setattr(sources, "MEMORY_BYTES", room * 16)
+    images = np.random.default_rng(0).integers(0, 256, (30, 4, 4, 1), "uint8")
+    everything = Split.of_all(ArraySource(images, list("x" * 30), np.zeros(30)), (4, 4, 1))
+    splits = [everything.pick(np.arange(i, i + 8)) for i in range(3)]
+    splits += [split.resize_to((4, 8, 1)) for split in splits]
+    for split in splits:
+        assert len(list(split.batches(3))) == 3
+    kept = {id(split._kept): split._kept.images.nbytes for split in splits if split._kept}
+    assert 0 < sum(kept.values()) <= room * 16
+    np.testing.assert_array_equal(splits[2].images(), images[2:10])
+    # What a pipeline reads counts as long as it is there, and no longer.
+    batches = splits[0].shuffled_batches(4, seed=0)
+    del splits, split
+    taken = sum(kept.images.nbytes for kept in everything.source._in_memory)
+    assert 0 < taken <= room * 16
+    del batches
+    gc.collect()
+    assert not list(everything.source._in_memory)
+    assert everything.pick(np.arange(8))._kept is not None
 
 
 def test_splits_are_shown_in_ten_lines():

@@ -25,7 +25,7 @@ class Output(settings.Settings):
 
 
 GROUPS = {
-    "Model and data": (Model, settings.Source, settings.Labels, settings.Division),
+    "Model and data": (Model, settings.Source, settings.Cache, settings.Labels, settings.Division),
     "Measure of retrieval": (settings.Measure,),
     "Output": (Output,),
 }

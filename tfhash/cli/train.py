@@ -26,7 +26,7 @@ from tfhash.experiments import presets, settings
 from tfhash.experiments.recipe import Recipe
 
 GROUPS = {
-    "Data": (settings.Source, settings.Labels, settings.Division),
+    "Data": (settings.Source, settings.Cache, settings.Labels, settings.Division),
     "Codes": (settings.Training,),
     "Output": (settings.Output,),
     "Measure of retrieval": (settings.Measure,),

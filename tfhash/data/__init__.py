@@ -15,6 +15,7 @@ _MODULE_OF = {
     "Split": "split",
     "Splits": "splits",
     "Summary": "summary",
+    "decode_and_resize": "images",
     "load": "loading",
     "load_images": "loading",
 }

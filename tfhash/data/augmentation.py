@@ -4,12 +4,20 @@ import dataclasses
 
 import numpy as np
 
+# Random crops come from images with a side so much longer than that of the network's input.
+LARGER = 8 / 7
+
+# The shape of a crop, as its width by its height.
+NARROWEST, WIDEST = 3 / 4, 4 / 3
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
     """What may happen to an image each time it is trained on.
 
     Attributes:
+        crop: A random part of the image is resized to the whole; this is the smallest share of the
+            area that it keeps, above 0. With 1, nothing is cropped.
         max_shift: The image is moved by up to that many pixels each way; the border is mirrored.
         flip: Every other image, at random, is mirrored from left to right. Not for images that mean
             something else then, such as digits.
@@ -28,9 +36,25 @@ class Augmentation:
     max_shift: int = 0
     flip: bool = False
     cutout: int = 0
+    crop: float = 1.0
+
+    def shape_before(self, image_shape):
+        """Shape that images should have before they are augmented to `image_shape`.
+
+        >>> Augmentation(crop=0.5).shape_before((224, 224, 3))
+        (256, 256, 3)
+        >>> Augmentation(flip=True).shape_before((224, 224, 3))
+        (224, 224, 3)
+        """
+        if self.crop == 1:
+            return tuple(image_shape)
+        height, width, channels = image_shape
+        return round(LARGER * height), round(LARGER * width), channels
 
     def check(self, image_shape):
         """Raises `ValueError` unless images of this shape can be changed so."""
+        if not 0 < self.crop <= 1:
+            raise ValueError(f"`crop` must be above 0, up to 1. Received: crop={self.crop}")
         side = min(image_shape[:2])
         for name in ("max_shift", "cutout"):
             value = getattr(self, name)
@@ -40,14 +64,18 @@ class Augmentation:
                     f"Received: {name}={value}"
                 )
 
-    def __call__(self, images, seed):
+    def __call__(self, images, seed, size=None):
         """A batch of images, each augmented independently.
 
         Args:
             images: NumPy `[n, height, width, channels]`; it is not changed.
             seed: Integer >= 0, or several, which decide the changes.
+            size: `(height, width)` of the images that are returned, where `crop` is less than 1; by
+                default the same as before.
         """
         rng = np.random.default_rng(seed)
+        if self.crop < 1:
+            images = _crop(images, self.crop, size or images.shape[1:3], rng)
         if self.max_shift:
             images = _shift(images, self.max_shift, rng)
         if self.flip:
@@ -56,6 +84,35 @@ class Augmentation:
         if self.cutout:
             images = _cut_out(images, self.cutout, rng)
         return images
+
+
+def _crop(images, smallest, size, rng):
+    count = len(images)
+    area = rng.uniform(smallest, 1, count)
+    aspect = np.exp(rng.uniform(np.log(NARROWEST), np.log(WIDEST), count))
+    # Shares of the sides. Where one would be longer than the image, the crop has another aspect.
+    shares = np.minimum(1, np.sqrt([area / aspect, area * aspect]))
+    starts = rng.uniform(0, 1 - shares)
+    cropped = np.empty((count, *size, images.shape[-1]), images.dtype)
+    for image, start, share, target in zip(images, starts.T, shares.T, cropped):
+        target[:] = _resample(image, start, share, size)
+    return cropped
+
+
+def _resample(image, starts, shares, size):
+    """A part of an image, bilinear. Without antialiasing, for it is reduced by `LARGER` at most."""
+    pixels = image.astype("float32")
+    for axis in (0, 1):
+        length, wanted = image.shape[axis], size[axis]
+        # Pixel i covers [i, i + 1): its center is at i + 0.5.
+        centers = (np.arange(wanted) + 0.5) / wanted
+        places = np.clip((starts[axis] + shares[axis] * centers) * length - 0.5, 0, length - 1)
+        low = places.astype(int)
+        rest = (places - low).astype("float32").reshape(-1, *(2 - axis) * (1,))
+        before = pixels.take(low, axis)
+        after = pixels.take(np.minimum(low + 1, length - 1), axis)
+        pixels = before + rest * (after - before)
+    return np.rint(pixels)
 
 
 def _shift(images, max_shift, rng):

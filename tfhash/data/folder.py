@@ -28,7 +28,7 @@ class Shares:
     validation: float
 
 
-def load_classes(path, image_shape, shares, skip_broken):
+def load_classes(path, image_shape, shares, skip_broken, cache=None):
     """Splits of a folder that has one subfolder per class; see `tfhash.data.load`."""
     root = pathlib.Path(path)
     walked = walk(root)
@@ -48,20 +48,20 @@ def load_classes(path, image_shape, shares, skip_broken):
             f"each class folder of {where} must hold images. Received: none in", layout, names
         )
     walked = _leave_out(walked, names, _why_loose(layout))
-    examined, summary = scan(root, walked, names, skip_broken)
+    examined, summary = scan(root, walked, names, skip_broken, cache)
     places = [layout.place(file.name) for file in examined]
     _check_classes("no image can be read in the class folders", layout, [f.name for f in examined])
     label_of = {name: label for label, name in enumerate(classes)}
     labels = np.array([label_of[name] for _, name in places])
     parts = np.array([part for part, _ in places])
-    source = FileSource(root, examined, labels)
+    source = FileSource(root, examined, labels, cache=cache)
     summary = dataclasses.replace(summary, notes=[*layout.notes, *summary.notes])
     return _split(
         source, examined, classes, parts, set(layout.folders), image_shape, shares, summary
     )
 
 
-def load_labeled(path, labels, image_shape, shares, skip_broken):
+def load_labeled(path, labels, image_shape, shares, skip_broken, cache=None):
     """Splits of a folder whose labels are in a file; see `tfhash.data.load`."""
     root = pathlib.Path(path)
     rows = label_file.read(labels)
@@ -69,20 +69,20 @@ def load_labeled(path, labels, image_shape, shares, skip_broken):
     labels_of = label_file.match(labels, rows, walked, root)
     names = [name for name in walked.files if name in labels_of]
     walked = _leave_out(walked, names, f"without a line in {pathlib.Path(labels).name}")
-    examined, summary = scan(root, walked, names, skip_broken)
+    examined, summary = scan(root, walked, names, skip_broken, cache)
     classes, numbers = label_file.to_numbers([labels_of[file.name] for file in examined])
     parts, notes = find_parts([file.name for file in examined])
     notes += label_file.notes(classes, {label for row in rows for label in row.labels})
-    source = FileSource(root, examined, numbers)
+    source = FileSource(root, examined, numbers, cache=cache)
     summary = dataclasses.replace(summary, notes=[*notes, *summary.notes])
     given = set(parts.tolist())
     return _split(source, examined, classes, parts, given, image_shape, shares, summary)
 
 
-def load_flat(path, image_shape, skip_broken):
+def load_flat(path, image_shape, skip_broken, keep_aspect=True):
     """All images below a folder in the order of their paths, with label -1, and a `Summary`."""
     images = ImageFiles.below(path)
-    split = images.read(images.names, image_shape)
+    split = images.read(images.names, image_shape, keep_aspect)
     images.check_readable(skip_broken)
     return split, images.summary()
 

@@ -59,12 +59,13 @@ class ImageFiles:
     def __len__(self):
         return len(self.names)
 
-    def read(self, names, image_shape):
+    def read(self, names, image_shape, keep_aspect=True):
         """The readable ones among some files; the others join `left_out`.
 
         Args:
             names: Some of `names`.
             image_shape: `(height, width, channels)` that the images are brought to.
+            keep_aspect: As in `tfhash.data.images.resize_to`.
 
         Returns:
             `Split`, in the order of `names`; empty if none is readable.
@@ -72,7 +73,8 @@ class ImageFiles:
         examined, broken = scan.examine(self.root, names)
         self._examined += examined
         self.left_out += broken
-        source = FileSource(self.root, examined, np.full(len(examined), -1), is_read_once=True)
+        unlabeled = np.full(len(examined), -1)
+        source = FileSource(self.root, examined, unlabeled, True, keep_aspect)
         return Split.of_all(source, image_shape)
 
     def check_readable(self, skip_broken):

@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 
 from tfhash.data import catalog, folder, protocols
+from tfhash.data.disk_cache import DiskCache
 from tfhash.data.summary import Summary
 from tfhash.labels import each_label
 from tfhash.text import listing
@@ -27,6 +28,7 @@ def load(
     protocol="official",
     labels=None,
     label_key=None,
+    cache_dir=None,
 ):
     """Loads a dataset as train, validation, query and database splits.
 
@@ -52,8 +54,9 @@ def load(
             is the folder).
         data_dir: Where tensorflow-datasets finds or puts prepared data; by default
             `TFDS_DATA_DIR`, or its own default. What is not there is downloaded.
-        image_size: Side, or `(height, width)`, that images are resized to without keeping the
-            aspect ratio. By default the dataset's size; 64 for folders.
+        image_size: Side, or `(height, width)`, that images are brought to: they are resized until
+            they cover it, and what stands out is cut off, the same on two sides; see
+            `tfhash.data.decode_and_resize`. By default the dataset's size; 64 for folders.
         query_fraction: Share of the items that become queries, in [0, 1), where the source has no
             test split.
         validation_fraction: Share of what can be trained on that is held out for validation, in
@@ -67,6 +70,10 @@ def load(
         label_key: Feature of a dataset of tensorflow-datasets that holds its labels, as
             `"objects/label"`: a class label or a sequence of them. By default the dataset's own
             choice. Items without a label are left out.
+        cache_dir: Folder to keep the images of a folder in, decoded and resized, where they are too
+            many for memory; made if it does not exist. By default images of more than 2 GiB are
+            decoded whenever they are read. Files of the size and time of change that they had when
+            they were first read are not read again.
 
     Returns:
         `Splits`.
@@ -75,6 +82,7 @@ def load(
         ValueError: If an argument is out of range, the name unknown, a class folder empty, a
             file broken, or there are fewer classes or items than the protocol needs.
         FileNotFoundError: If the dataset can be neither found nor downloaded.
+        OSError: If `cache_dir` cannot be written to.
 
     Example:
 
@@ -84,6 +92,11 @@ def load(
     """
     size = _check_size(image_size)
     _check_origin_of_labels(source, labels, label_key)
+    if cache_dir is not None and (source == "digits" or not _is_path(source)):
+        raise ValueError(
+            f"`cache_dir` is for images in a folder. Received: the dataset {source!r}, which is no "
+            "folder here"
+        )
     if source == "digits":
         if image_size is not None:
             raise ValueError("the dataset 'digits' has 8x8 pixels; leave `image_size` out")
@@ -92,10 +105,11 @@ def load(
         _check_folder(source)
         shape = (*(size or _check_size(DEFAULT_FOLDER_SIZE)), 3)
         shares = folder.Shares(query_fraction, validation_fraction)
+        cache = None if cache_dir is None else DiskCache(cache_dir)
         if labels is None:
-            splits = folder.load_classes(source, shape, shares, skip_broken)
+            splits = folder.load_classes(source, shape, shares, skip_broken, cache)
         else:
-            splits = folder.load_labeled(source, labels, shape, shares, skip_broken)
+            splits = folder.load_labeled(source, labels, shape, shares, skip_broken, cache)
     else:
         splits = catalog.load_tfds(
             source, data_dir, size, query_fraction, validation_fraction, label_key
@@ -113,7 +127,9 @@ def load(
     return _with_note_on_common_labels(splits) if splits.has_several_labels else splits
 
 
-def load_images(source, image_shape, split="test", data_dir=None, skip_broken=False):
+def load_images(
+    source, image_shape, split="test", data_dir=None, skip_broken=False, keep_aspect=True
+):
     """Loads images alone, in a fixed order, to encode them.
 
     Args:
@@ -124,6 +140,7 @@ def load_images(source, image_shape, split="test", data_dir=None, skip_broken=Fa
         split: Which part of a dataset of tensorflow-datasets, as `"test"` or `"train[:1000]"`; all
             images of folders and digits are taken.
         data_dir, skip_broken: As in `load`.
+        keep_aspect: Otherwise, images of a folder are squeezed or stretched to the shape.
 
     Returns:
         `(Split, Summary)`: the images, those of a folder with label -1, and what was left out.
@@ -137,7 +154,7 @@ def load_images(source, image_shape, split="test", data_dir=None, skip_broken=Fa
         return catalog.load_all_digits(image_shape), Summary()
     if _is_path(source):
         _check_folder(source)
-        return folder.load_flat(source, image_shape, skip_broken)
+        return folder.load_flat(source, image_shape, skip_broken, keep_aspect)
     return catalog.load_tfds_split(source, data_dir, split, image_shape), Summary()
 
 

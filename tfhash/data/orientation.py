@@ -36,8 +36,13 @@ def turn_upright(image, orientation):
     return tf.cond(orientation == UPRIGHT, lambda: image, lambda: _turn(image, orientation))
 
 
+def is_turned(orientation):
+    """Whether an EXIF orientation swaps height and width."""
+    return orientation >= 5
+
+
 def _turn(image, orientation):
-    image = tf.cond(orientation >= 5, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
+    image = tf.cond(is_turned(orientation), lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
     is_upside_down = tf.reduce_any(orientation == [3, 4, 7, 8])
     is_mirrored = tf.reduce_any(orientation == [2, 3, 6, 7])
     return tf.raw_ops.Reverse(tensor=image, dims=tf.stack([is_upside_down, is_mirrored, False]))

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from tfhash.data import formats
 from tfhash.data.content import digest
-from tfhash.data.decoding import decode_image
+from tfhash.data.decoding import decode_stored
+from tfhash.data.kept import PARALLEL
 from tfhash.data.summary import LeftOut, Summary
 from tfhash.errors import in_words
 from tfhash.text import escaped, listing
@@ -30,6 +31,7 @@ class Examined:
         format: As `"JPEG"`.
         is_for_pillow: Whether Pillow decodes it.
         is_dim: Whether it has 16 bits a channel and uses 12 or less, and is not black.
+        shorter_side: Of the image, in pixels.
     """
 
     name: str
@@ -38,9 +40,10 @@ class Examined:
     format: str
     is_for_pillow: bool
     is_dim: bool
+    shorter_side: int
 
 
-def scan(root, walked, names, skip_broken):
+def scan(root, walked, names, skip_broken, cache=None):
     """Reads and decodes files.
 
     Args:
@@ -48,6 +51,7 @@ def scan(root, walked, names, skip_broken):
         walked: `Walk` through it.
         names: Which of its files to read.
         skip_broken: Leave broken files out instead of raising.
+        cache: `tfhash.data.disk_cache.DiskCache` that knows files which have not changed.
 
     Returns:
         `(examined, summary)`: the readable files in the order of `names`, and a `Summary`.
@@ -55,7 +59,7 @@ def scan(root, walked, names, skip_broken):
     Raises:
         ValueError: If a file is broken, or none can be read.
     """
-    examined, broken = examine(root, names)
+    examined, broken = (cache.examine if cache else examine)(root, names)
     left_out = walked.left_out + broken
     total = len(names) + sum(item.is_broken for item in walked.left_out)
     check_readable(root, total, left_out, skip_broken)
@@ -68,7 +72,9 @@ def examine(root, names):
     Returns:
         `Examined` of the readable files, and `LeftOut` of the others, both in the order of `names`.
     """
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    if names:
+        _checking()  # before several threads would trace it
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
         results = list(pool.map(functools.partial(_examine, root), names))
     examined = [result for result in results if isinstance(result, Examined)]
     return examined, [result for result in results if isinstance(result, LeftOut)]
@@ -129,12 +135,18 @@ def _examine(root, name):
     is_for_pillow = formats.is_for_pillow(name, contents)
     try:
         decoded = formats.to_png(contents) if is_for_pillow else contents
-        checksum = _check(contents, decoded)
+        checksum, shorter_side = _check(contents, decoded)
         is_dim = _is_16_bit_png(decoded) and 0 < _largest_value(decoded) < TWELVE_BITS
     except (tf.errors.OpError, ValueError) as error:
         return LeftOut(name, _reason(in_words(error), found, name), True)
     return Examined(
-        name, digest(contents), int(checksum), found or "other", is_for_pillow, bool(is_dim)
+        name,
+        digest(contents),
+        int(checksum),
+        found or "other",
+        is_for_pillow,
+        bool(is_dim),
+        int(shorter_side),
     )
 
 
@@ -158,9 +170,11 @@ def _checking():
     spec = tf.TensorSpec((), tf.string)
 
     def check(contents, decoded):
-        # The size is asked for, so that decoding is not pruned.
-        with tf.control_dependencies([decode_image(decoded)]):
-            return checksum_of(contents)
+        # At the smallest size, for which the whole file is read, too.
+        stored = decode_stored(decoded, side=1)
+        # Asked for, so that decoding is not pruned.
+        with tf.control_dependencies([stored.pixels]):
+            return checksum_of(contents), tf.reduce_min(stored.size)
 
     return tf.function(check, input_signature=(spec, spec)).get_concrete_function()
 

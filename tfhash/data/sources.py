@@ -8,16 +8,13 @@ import tensorflow as tf
 
 from tfhash.data import formats
 from tfhash.data.decoding import decode_image
-from tfhash.data.images import resize_to
+from tfhash.data.images import decode_and_resize, resize_to
+from tfhash.data.kept import MemoryImages
 from tfhash.data.scan import checksum_of
-from tfhash.errors import translated
 from tfhash.labels import is_multi_hot
 
-# Decoded images are kept in memory where all of a source, or of a split, take less.
+# Decoded images of a source, in all shapes and splits, that are kept in memory.
 MEMORY_BYTES = 2**31
-
-# Images decoded at a time to be kept.
-_CHUNK = 256
 
 
 class Source:
@@ -29,15 +26,24 @@ class Source:
         names: Name of each item.
         labels: Labels of the items, NumPy: integers `[n]`, or multi-hot `[n, C]`.
         is_read_once: Whether each image is read a single time, so that keeping it is of no use.
+        keep_aspect: As in `tfhash.data.images.resize_to`.
+
+    Attributes:
+        shorter_sides: Shorter side of each image as stored, in pixels, NumPy; `None` if not known.
     """
 
-    def __init__(self, names, labels, is_read_once=False):
+    shorter_sides: np.ndarray | None = None
+
+    def __init__(self, names, labels, is_read_once=False, keep_aspect=True):
         self.names = list(names)
         labels = np.asarray(labels)
         # Of many classes, multi-hot labels are large.
         self.labels = labels.astype("uint8" if is_multi_hot(labels) else "int64")
         self.is_read_once = is_read_once
-        self._decoded: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+        self.keep_aspect = keep_aspect
+        # Those that splits still use: of all items by shape, and all of them.
+        self._of_all: weakref.WeakValueDictionary = weakref.WeakValueDictionary()
+        self._in_memory: weakref.WeakSet = weakref.WeakSet()
         if len(self.names) != len(self.labels):
             raise ValueError(
                 "each item must have a name and a label. "
@@ -60,77 +66,37 @@ class Source:
 
     def resized_image(self, index, image_shape):
         """The image of one item brought to a shape."""
-        return resize_to(self.image(index), image_shape)
+        return resize_to(self.image(index), image_shape, self.keep_aspect)
 
-    def decoded(self, image_shape, indices):
-        """Decoded images in memory that hold the items at `indices`, or `None` if they are too many.
+    def kept(self, image_shape, indices):
+        """Images that are kept and hold the items at `indices`, or `None` if they are too many.
 
-        All splits of a source that fits into memory share its images.
+        All splits of a source that fits into memory share its images. Where it does not, splits are
+        kept as long as there is room, those that are asked for first.
         """
         if self.is_read_once:
             return None
-        fitting = MEMORY_BYTES // int(np.prod(image_shape))
+        if image_shape in self._of_all:
+            return self._of_all[image_shape]
+        taken = sum(kept.images.nbytes for kept in self._in_memory)
+        fitting = (MEMORY_BYTES - taken) // int(np.prod(image_shape))
         if len(self) <= fitting:
-            decoded = self._decoded.get(image_shape)
-            if decoded is None:
-                decoded = DecodedImages(self, image_shape, np.arange(len(self)))
-                self._decoded[image_shape] = decoded
-            return decoded
-        if len(indices) <= fitting:
-            return DecodedImages(self, image_shape, np.unique(indices))
-        return None
+            kept = MemoryImages(self, image_shape, np.arange(len(self)))
+            self._of_all[image_shape] = kept
+        elif len(indices) <= fitting:
+            kept = MemoryImages(self, image_shape, np.unique(indices))
+        else:
+            return None
+        self._in_memory.add(kept)
+        return kept
 
+    def fill_cache(self, image_shape, indices, report=None):
+        """Decodes the items at `indices` that a disk cache lacks, where there is one.
 
-class DecodedImages:
-    """Images of a source in memory, decoded when they are first asked for.
-
-    Attributes:
-        images: NumPy `uint8 [n, height, width, channels]`; zeros where not decoded.
-        tensor: The same as a tensor.
-
-    Args:
-        source: `Source`.
-        image_shape: `(height, width, channels)`.
-        indices: Items that fit in memory, ascending.
-    """
-
-    def __init__(self, source, image_shape, indices):
-        self._source, self._image_shape, self._indices = source, image_shape, indices
-        self.images = _aligned_zeros((len(indices), *image_shape))
-        # The same memory, not a copy.
-        self.tensor = tf.experimental.dlpack.from_dlpack(self.images.__dlpack__())
-        self._is_decoded = np.zeros(len(indices), bool)
-
-    def rows_of(self, indices):
-        """The rows of items in `images` and `tensor`, decoded now if they are not yet."""
-        rows = np.searchsorted(self._indices, indices)
-        missing = np.unique(rows[~self._is_decoded[rows]])
-        images = decode(self._source, self._indices[missing], self._image_shape).batch(_CHUNK)
-        done = 0
-        with translated():
-            for batch in images.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
-                written = missing[done : done + len(batch)]
-                self.images[written] = batch
-                self._is_decoded[written] = True
-                done += len(batch)
-        return rows
-
-
-def _aligned_zeros(shape):
-    """A NumPy array `uint8` at an address that TensorFlow takes. Nothing is taken up until written."""
-    alignment, size = 64, int(np.prod(shape))
-    memory = np.zeros(size + alignment, np.uint8)
-    start = -memory.ctypes.data % alignment
-    return memory[start : start + size].reshape(shape)
-
-
-def decode(source, indices, image_shape):
-    """`tf.data.Dataset` of the images of a source at `indices`, in this order."""
-    return tf.data.Dataset.from_tensor_slices(np.asarray(indices, "int64")).map(
-        lambda index: source.resized_image(index, image_shape),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
+        Args:
+            image_shape, indices: As in `kept`.
+            report: Function that is told how many images were decoded now, again and again.
+        """
 
 
 class ArraySource(Source):
@@ -157,12 +123,16 @@ class FileSource(Source):
     Args:
         root: Path of the folder.
         examined: `tfhash.data.scan.Examined` of each file.
-        labels, is_read_once: As in `Source`.
+        labels, is_read_once, keep_aspect: As in `Source`.
+        cache: `tfhash.data.disk_cache.DiskCache` that keeps the images, in place of memory.
     """
 
-    def __init__(self, root, examined, labels, is_read_once=False):
-        super().__init__([file.name for file in examined], labels, is_read_once)
+    def __init__(self, root, examined, labels, is_read_once=False, keep_aspect=True, cache=None):
+        super().__init__([file.name for file in examined], labels, is_read_once, keep_aspect)
         self.root = root
+        self.digests = [file.digest for file in examined]
+        self.shorter_sides = np.array([file.shorter_side for file in examined], "int64")
+        self._cache = cache
         # As bytes, for a file system may hold names that are no valid UTF-8.
         paths = [os.fsencode(os.path.join(root, file.name)) for file in examined]
         with tf.device("CPU"):
@@ -172,6 +142,21 @@ class FileSource(Source):
         self._needs_pillow = any(file.is_for_pillow for file in examined)
 
     def image(self, index):
+        return decode_image(self._contents(index))
+
+    def resized_image(self, index, image_shape):
+        return decode_and_resize(self._contents(index), image_shape, self.keep_aspect)
+
+    def kept(self, image_shape, indices):
+        if self._cache is None or self.is_read_once:
+            return super().kept(image_shape, indices)
+        return self._cache.images(self, image_shape, indices)
+
+    def fill_cache(self, image_shape, indices, report=None):
+        if self._cache is not None:
+            self._cache.images(self, image_shape, indices, report)
+
+    def _contents(self, index):
         path = tf.gather(self._paths, index)
         contents = tf.io.read_file(path)
         tf.debugging.Assert(
@@ -186,4 +171,4 @@ class FileSource(Source):
                 ),
                 lambda: contents,
             )
-        return decode_image(contents)
+        return contents

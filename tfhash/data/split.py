@@ -8,16 +8,25 @@ import numpy as np
 import tensorflow as tf
 
 from tfhash.data import sampling
-from tfhash.data.sources import Source, decode
+from tfhash.data.kept import PARALLEL, WAITING, decode
+from tfhash.data.sources import Source
 from tfhash.errors import translated
+
+# More epochs than anyone trains for.
+ENDLESS = tf.int32.max
+
+# Arguments of `map` for images and for batches, which take more memory.
+IMAGES = {"num_parallel_calls": PARALLEL, "deterministic": True}
+BATCHES = {"num_parallel_calls": min(4, PARALLEL), "deterministic": True}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """Items of a source in a fixed order, with images of one shape.
 
-    Images are decoded when they are first asked for. Where they take 2 GiB or less they are kept,
-    for all splits of the source.
+    Images are decoded when they are first asked for, at most 16 at a time. Where they take 2 GiB or
+    less, those of all splits of the source together, they are kept; see also `cache_dir` of
+    `tfhash.data.load`.
 
     Attributes:
         source: `tfhash.data.sources.Source`.
@@ -64,7 +73,15 @@ class Split:
         )
         batches = self._reader(batch_size, drop_remainder=False)(positions)
         cardinality = tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))
-        return batches.apply(cardinality).prefetch(2)
+        return batches.apply(cardinality).prefetch(WAITING)
+
+    def is_larger_than(self, size):
+        """Whether both sides of most images, as stored, are at least as long as `(height, width)`.
+
+        Of datasets other than folders it is not known, and the answer is no.
+        """
+        sides = self.source.shorter_sides
+        return sides is not None and bool(np.median(sides[self.indices]) >= max(size))
 
     @property
     def elements(self):
@@ -78,16 +95,22 @@ class Split:
             indices: Integers of any shape, which items; by default all.
         """
         chosen = self.indices if indices is None else self.indices[np.asarray(indices, "int64")]
-        if self._decoded is not None:
-            return self._decoded.images[self._decoded.rows_of(chosen)]
+        if self._kept is not None:
+            return np.asarray(self._kept.images[self._kept.rows_of(chosen)])
         unique, places = np.unique(chosen, return_inverse=True)
         with translated():
             images = decode(self.source, unique, self.image_shape).as_numpy_iterator()
             found = np.array(list(images), np.uint8).reshape(-1, *self.image_shape)
         return found[places.reshape(chosen.shape)]
 
+    def fill_cache(self, report=None):
+        """Decodes the images that the disk cache lacks, if there is one; see `Source.fill_cache`."""
+        self.source.fill_cache(self.image_shape, self.indices, report)
+
     def resize_to(self, image_shape):
         """The same items brought to another shape; see `tfhash.data.images.resize_to`."""
+        if tuple(image_shape) == self.image_shape:
+            return self  # with the images that it keeps
         return Split(self.source, self.indices, tuple(image_shape))
 
     def take(self, count):
@@ -148,41 +171,56 @@ class Split:
             augmentation.check(self.image_shape)
         steps = self.steps_per_epoch(batch_size)
         batch_size = min(batch_size, len(self))
-        read = self._reader(batch_size, drop_remainder=True)
+
+        # Not the split: TensorFlow keeps functions for good, and with it would go its images.
+        labels = self.labels
 
         def draw(epoch):
-            order = sampling.epoch_order(self.labels, seed, int(epoch), items_per_class)
+            order = sampling.epoch_order(labels, seed, int(epoch), items_per_class)
             return order[: steps * batch_size].reshape(steps, batch_size)
 
-        def augment(images, epoch, step):
-            return augmentation(images, (seed, epoch, step)) if epoch < augmented_epochs else images
-
-        def epoch_batches(epoch):
+        def order_of(epoch):
             order = tf.numpy_function(draw, [epoch], tf.int64)
-            order = tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, (steps, batch_size)))
-            batches = read(order)
-            if not augmentation:
-                return batches
-            return batches.enumerate().map(
-                lambda step, batch: (
-                    tf.ensure_shape(
-                        tf.numpy_function(augment, [batch[0], epoch, step], tf.uint8),
-                        batch[0].shape,
-                    ),
-                    batch[1],
-                ),
-                num_parallel_calls=tf.data.AUTOTUNE,
-            )
+            return tf.data.Dataset.from_tensor_slices(tf.ensure_shape(order, (steps, batch_size)))
 
-        epochs = tf.data.Dataset.range(first_epoch, tf.int32.max)
-        return epochs.flat_map(epoch_batches).prefetch(tf.data.AUTOTUNE)
+        def epochs(first, end, batches_of):
+            numbers = tf.data.Dataset.range(max(first, first_epoch), end)
+            return numbers.flat_map(lambda epoch: batches_of(epoch, order_of(epoch)))
+
+        end = min(augmented_epochs, ENDLESS) if augmentation else 0
+        parts = []
+        if end > first_epoch:
+            parts.append(epochs(0, end, self._augmented_reader(augmentation, batch_size, seed)))
+        if end < ENDLESS:
+            read = self._reader(batch_size, drop_remainder=True)
+            parts.append(epochs(end, ENDLESS, lambda _, order: read(order)))
+        return functools.reduce(tf.data.Dataset.concatenate, parts).prefetch(WAITING)
+
+    def _augmented_reader(self, augmentation, batch_size, seed):
+        """A function from an epoch and its batches of positions to `(images, labels)`."""
+        # Random crops come from larger images, so that they are about as sharp as whole ones.
+        larger = self.resize_to(augmentation.shape_before(self.image_shape))
+        read = larger._reader(batch_size, drop_remainder=True)
+        image_shape = self.image_shape  # not the split, which TensorFlow would keep for good
+
+        def augment(images, epoch, step):
+            return augmentation(images, (seed, epoch, step), image_shape[:2])
+
+        def batches_of(epoch, order):
+            def augment_batch(step, batch):
+                images, labels = batch
+                changed = tf.numpy_function(augment, [images, epoch, step], tf.uint8)
+                return tf.ensure_shape(changed, (batch_size, *image_shape)), labels
+
+            return read(order).enumerate().map(augment_batch, **BATCHES)
+
+        return batches_of
 
     def _reader(self, batch_size, drop_remainder):
         """A function from a dataset of batches of positions in the split to `(images, labels)`."""
         # Made here, for a dataset may read them in a graph.
         labels = tf.constant(self.labels)
-        in_parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
-        if self._decoded is None:
+        if self._kept is None:
             indices, shape = tf.constant(self.indices), self.image_shape
 
             def read_item(position):
@@ -191,16 +229,18 @@ class Split:
 
             return lambda batches: (
                 batches.unbatch()
-                .map(read_item, **in_parallel)
+                .map(read_item, **IMAGES)
                 .batch(batch_size, drop_remainder=drop_remainder)
             )
-        images, rows = self._decoded.tensor, tf.constant(self._decoded.rows_of(self.indices))
+        kept, rows = self._kept, tf.constant(self._kept.rows_of(self.indices))
 
         def read_batch(positions):
-            return tf.gather(images, tf.gather(rows, positions)), tf.gather(labels, positions)
+            # `kept` itself is held here, so that its source knows how much memory is taken.
+            images = tf.gather(kept.tensor, tf.gather(rows, positions))
+            return images, tf.gather(labels, positions)
 
-        return lambda batches: batches.map(read_batch, **in_parallel)
+        return lambda batches: batches.map(read_batch, **BATCHES)
 
     @functools.cached_property
-    def _decoded(self):
-        return self.source.decoded(self.image_shape, self.indices)
+    def _kept(self):
+        return self.source.kept(self.image_shape, self.indices)

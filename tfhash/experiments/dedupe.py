@@ -128,7 +128,12 @@ def find(folder, encoder, progress, radius=None, method="the model", batch_size=
     """
     if radius is None:
         radius = getattr(encoder, "default_radius", 0)
-    images, summary = data.load_images(pathlib.Path(folder), encoder.image_shape, skip_broken=True)
+    images, summary = data.load_images(
+        pathlib.Path(folder),
+        encoder.image_shape,
+        skip_broken=True,
+        keep_aspect=getattr(encoder, "keep_aspect", True),
+    )
     say_summary(summary, progress)
     batches = images.batches(batch_size)
     codes = progress.encode_with(encoder.encode, batches, len(images), str(folder))

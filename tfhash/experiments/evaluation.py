@@ -10,7 +10,13 @@ from tfhash.experiments.progress import Progress
 from tfhash.experiments.run_directory import SCHEMA_VERSION, RunDirectory
 from tfhash.text import printable
 
-SETTINGS = (settings.Source, settings.Labels, settings.Division, settings.Measure)
+SETTINGS = (
+    settings.Source,
+    settings.Cache,
+    settings.Labels,
+    settings.Division,
+    settings.Measure,
+)
 
 # What decides which items are queries, besides the dataset.
 DIVIDING = ("protocol", "validation_fraction", "labels", "label_key")
@@ -54,7 +60,9 @@ def evaluate(
     trained_with = _division_of_training(run, source.dataset, progress)
     now = {**trained_with, **{name: given[name] for name in given if given[name] is not None}}
     labels, division = settings.Labels.pick(now), settings.Division.pick(now)
-    splits = load_splits(source, labels, division, size, progress).resize_to(network.image_shape)
+    splits = load_splits(
+        source, labels, division, size, progress, settings.Cache.pick(given).cache_dir
+    ).resize_to(network.image_shape)
     is_divided_anew = any(now.get(name) != trained_with.get(name) for name in DIVIDING)
     if trained_with and is_divided_anew and splits.fingerprint() != _fingerprint(run.report()):
         _check_queries_are_new(splits, source, trained_with, size, run.settings(), progress)

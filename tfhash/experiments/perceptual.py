@@ -14,6 +14,8 @@ class PerceptualHash:
     Attributes:
         bits: Length of a code.
         image_shape: The gray images that are hashed, `(height, width, 1)`.
+        keep_aspect: Images are squeezed to a square, as is usual for this hash: what is at the ends of
+            a panorama counts, too.
         default_radius: Distance in bits up to which images are taken for copies; docs/dedupe.md has
             the measurement.
 
@@ -23,6 +25,7 @@ class PerceptualHash:
 
     bits = 64
     image_shape = (32, 32, 1)
+    keep_aspect = False
     default_radius = 6
 
     def __init__(self):

@@ -7,6 +7,9 @@ A preset is chosen by what the images are, never by the name of their dataset:
 | `simple` | images without colors, such as glyphs | a small convnet, shifts, no flips |
 | `photographs` | images in color | a wider network on whitened patches, shifts, flips |
 | `pretrained` | pre-trained weights | few epochs, small steps, flips of images in color |
+
+The last two see random crops in place of shifts where the files hold larger images than the network
+takes.
 """
 
 import dataclasses
@@ -26,6 +29,10 @@ FEWEST_STEPS_SIMPLE, FEWEST_STEPS_PHOTOGRAPHS = 500, (400, 100)
 # a CPU.
 FEWEST_STEPS_PRETRAINED = 200
 PRETRAINED_BACKBONE = "MobileNetV3Small"
+
+# Smallest share of the area of a random crop, where images are larger than what the network takes.
+SMALLEST_CROP = 0.5
+WITH_CROPS = ("photographs", "pretrained")
 
 # The side of images that the width of `photographs` was chosen for.
 SIDE_OF_PHOTOGRAPHS = 32
@@ -116,7 +123,7 @@ def asked_recipe(given):
     return recipe
 
 
-def make_recipe(name, image_shape, items, unlabeled=0, **given):
+def make_recipe(name, image_shape, items, unlabeled=0, are_larger=False, **given):
     """Makes a recipe of a preset.
 
     Args:
@@ -124,6 +131,8 @@ def make_recipe(name, image_shape, items, unlabeled=0, **given):
         image_shape: `(height, width, channels)`.
         items: Number of training items.
         unlabeled: Number of images without labels that are pre-trained on as well.
+        are_larger: Whether images are stored with more pixels than `image_shape`, so that crops of
+            them are sharp.
         **given: Fields of `Recipe` that replace the preset's choices. What depends on the batch
             size or the number of epochs follows them.
 
@@ -143,6 +152,8 @@ def make_recipe(name, image_shape, items, unlabeled=0, **given):
         raise ValueError(f"`recipe` must be one of {', '.join(PRESETS)}. Received: recipe={name!r}")
     given = with_weights(given, name)
     preset = PRESETS[name](image_shape, items + unlabeled, given.get("batch_size"))
+    if are_larger and name in WITH_CROPS:
+        preset = dataclasses.replace(preset, crop=SMALLEST_CROP, max_shift=0)
     if unlabeled:
         preset = _with_pseudo_labels(preset, min(image_shape[:2]))
     recipe = dataclasses.replace(preset, **{**_implied(given), **given})

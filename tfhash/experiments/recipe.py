@@ -99,6 +99,13 @@ class Recipe(Settings):
     label_smoothing: float = setting(
         0.1, "Label smoothing of the pretrain stage.", at_least=0, at_most=0.99
     )
+    crop: float = setting(
+        1.0,
+        "Training sees random parts of the images, of at least this share of the area; 1 for whole "
+        "images.",
+        above=0,
+        at_most=1,
+    )
     max_shift: int = setting(
         0, "Random shift of training images by up to so many pixels each way.", at_least=0
     )
@@ -198,4 +205,4 @@ class Recipe(Settings):
         """The `tfhash.data.Augmentation` of training images."""
         from tfhash.data import Augmentation
 
-        return Augmentation(self.max_shift, self.flip, self.cutout)
+        return Augmentation(self.max_shift, self.flip, self.cutout, self.crop)

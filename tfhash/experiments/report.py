@@ -13,7 +13,9 @@ FEW_CODES_PER_CLASS = 2
 # See `tfhash.data`.
 DECODING = (
     "Files are decoded as a viewer shows them: EXIF orientation is applied, transparent pixels show a "
-    "white background, 16-bit values are scaled to 8 bits."
+    "white background, 16-bit values are scaled to 8 bits. A JPEG is decoded at a half, a quarter or an "
+    "eighth of its size where each side keeps twice the pixels of the larger side that the model takes "
+    "(tfhash.data.decode_and_resize)."
 )
 
 LINE_LENGTH = 88
@@ -99,8 +101,8 @@ def preprocessing_in_words(model, is_from_files):
     colors = "gray" if channels == 1 else "RGB"
     steps = [DECODING] if is_from_files else []
     steps += [
-        f"Images of another size are resized to {height}x{width} pixels (height x width), bilinear "
-        "with antialiasing, without keeping the aspect ratio.",
+        f"Images of another size are resized until they cover {height}x{width} pixels (height x "
+        "width), bilinear with antialiasing, and what stands out is cut off, the same on two sides.",
         f"The model takes uint8 [n, {height}, {width}, {channels}], {colors}, values 0 to 255.",
     ]
     layer = model.preprocessing

@@ -145,6 +145,18 @@ class Source(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
+class Cache(Settings):
+    """Where decoded images are kept."""
+
+    cache_dir: str | None = setting(
+        None,
+        "Folder to keep the images of a folder in, decoded and resized, where they are too many for "
+        "memory (2 GiB). By default such images are decoded whenever they are read.",
+        part_of_run=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Labels(Settings):
     """Where labels come from, if not from class folders or the dataset's own choice."""
 
@@ -226,7 +238,8 @@ class Training(Settings):
     bits: int = setting(12, "Length of the codes.", at_least=1)
     image_size: int | None = setting(
         None,
-        "Side in pixels that images are resized to. By default that of the backbone, if it is a "
+        "Side in pixels of the square that images are brought to: the shorter side is resized to it, "
+        "the longer one cut on both ends. By default that of the backbone, if it is a "
         f"network of keras.applications; else the dataset's own, and {LARGEST_SIDE} for folders. The "
         f"built-in backbones take {SMALLEST_SIDE} to {LARGEST_SIDE}.",
         at_least=SMALLEST_SIDE,

@@ -12,6 +12,7 @@ import numpy as np
 from tfhash.callbacks import SelfTraining, TanhContinuation, TimeEstimate, TwoStageTraining
 from tfhash.callbacks.estimate import in_words
 from tfhash.data import PartlyLabeledBatches
+from tfhash.data.augmentation import LARGER
 from tfhash.data.sampling import choose_items_per_class, similar_items_per_anchor
 from tfhash.experiments import (
     environment,
@@ -23,7 +24,7 @@ from tfhash.experiments import (
     validation,
 )
 from tfhash.experiments.baselines import measure_baselines, with_batch_statistics
-from tfhash.experiments.datasets import load_splits, spread, summary_of
+from tfhash.experiments.datasets import fill_cache, has_colors, load_splits, spread, summary_of
 from tfhash.experiments.measurement import measure
 from tfhash.experiments.progress import Progress
 from tfhash.experiments.recipe import Recipe
@@ -38,12 +39,9 @@ ADAPTED_ITEMS = 5_000
 # fewer of images above this side, for the memory.
 SAMPLE_ITEMS, SAMPLE_SIDE = 1_000, 64
 
-# Two channels that differ by more are a color, in more than this share of the pixels. JPEG may
-# tint gray images a little.
-COLOR_DIFFERENCE, COLORED_SHARE = 16, 0.01
-
 SETTINGS = (
     settings.Source,
+    settings.Cache,
     settings.Labels,
     settings.Division,
     settings.Training,
@@ -114,6 +112,7 @@ class _Training:
         self.command_line = command_line
         self.progress = progress
         self.source = settings.Source.pick(given)
+        self.cache_dir = settings.Cache.pick(given).cache_dir
         self.labels = settings.Labels.pick(given)
         self.division = settings.Division.pick(given)
         self.training = settings.Training.pick(given)
@@ -132,6 +131,7 @@ class _Training:
         self._choose_recipe()
         if self.files.is_finished and self.output.resume:
             return self._draw_missing_pictures()
+        fill_cache(self.splits, self.recipe.augmentation(), self.progress)
         self._build_model()
         # Only now that the input is known to be good, the directory is touched.
         self.files.begin(
@@ -149,7 +149,9 @@ class _Training:
         size = self.training.image_size
         if self.source.dataset != "digits" or size:  # which have one size
             size = network.image_size_for(self.asked, size)
-        self.splits = load_splits(self.source, self.labels, self.division, size, self.progress)
+        self.splits = load_splits(
+            self.source, self.labels, self.division, size, self.progress, self.cache_dir
+        )
         network.check_sides(self.asked, self.splits)
         # Folder names may be no valid text, which no file of names could hold.
         self.class_names = [printable(name, longest=1000) for name in self.splits.classes]
@@ -167,6 +169,7 @@ class _Training:
             shape,
             len(train),
             len(self.unlabeled),
+            are_larger=train.is_larger_than([LARGER * side for side in shape[:2]]),
             **self.recipe_given,
         )
         self._choose_items_per_class()
@@ -215,7 +218,7 @@ class _Training:
         if self.preset:
             return {"preset": self.preset, "reason": "as asked for"}
         name, reason = presets.choose_preset(
-            self.splits.image_shape, _has_colors(self.sample), self.asked.is_pretrained()
+            self.splits.image_shape, has_colors(self.sample), self.asked.is_pretrained()
         )
         return {"preset": name, "reason": reason}
 
@@ -390,11 +393,3 @@ def partly_labeled_batches(train, unlabeled, recipe, seed):
         recipe.augmentation(),
         recipe.augmented_epochs(),
     )
-
-
-def _has_colors(images):
-    """Whether the channels differ visibly."""
-    if images.shape[-1] == 1:
-        return False
-    difference = images.max(axis=-1).astype("int16") - images.min(axis=-1)
-    return bool(np.mean(difference > COLOR_DIFFERENCE) > COLORED_SHARE)

@@ -1,0 +1,140 @@
+"""Photos of any size become the input of a network: the middle, not squeezed, the same everywhere."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from tfhash import data
+from tfhash.data.decoding import MARGIN, decode_image, decode_stored
+from tfhash.data.images import decode_and_resize, resize_to
+
+ORIENTATION = 274
+
+
+def picture(height, width, seed=0):
+    """Smooth shapes and fine grain, as in a photo."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:height, :width] / 40
+    waves = [np.sin(rows * a + columns * b) for a, b in rng.uniform(-2, 2, (3, 2))]
+    pixels = 128 + 80 * np.stack(waves, axis=-1) + rng.normal(0, 10, (height, width, 3))
+    return Image.fromarray(np.clip(pixels, 0, 255).astype("uint8"))
+
+
+def saved(image, fmt="JPEG", orientation=1):
+    file, tags = io.BytesIO(), Image.Exif()
+    tags[ORIENTATION] = orientation
+    image.save(file, fmt, exif=tags, **({"quality": 95} if fmt == "JPEG" else {}))
+    return file.getvalue()
+
+
+def difference(a, b):
+    return np.abs(np.asarray(a).astype(int) - np.asarray(b).astype(int))
+
+
+@pytest.mark.parametrize("size", [(90, 600), (600, 90), (101, 160), (12, 10), (33, 33)])
+@pytest.mark.parametrize("shape", [(48, 48, 3), (24, 40, 3)])
+def test_the_middle_is_kept_with_its_aspect_as_by_pillow(size, shape):
+    image = picture(*size)
+    found = resize_to(tf.constant(np.asarray(image)), shape)
+    expected = ImageOps.fit(image, shape[1::-1], Image.Resampling.BILINEAR)
+    # Pillow cuts before it resizes, which shows at the border.
+    assert difference(found, expected)[1:-1, 1:-1].max() <= 1
+    assert difference(found, expected).mean() < 1
+
+
+def test_without_its_aspect_an_image_is_squeezed():
+    image = picture(30, 90)
+    found = resize_to(tf.constant(np.asarray(image)), (24, 24, 3), keep_aspect=False)
+    expected = image.resize((24, 24), Image.Resampling.BILINEAR)
+    assert difference(found, expected).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("shape", [(24, 24, 3), (16, 30, 3)])
+def test_a_turned_photo_gives_the_middle_of_the_upright_one(orientation, shape):
+    contents = saved(picture(70, 41), "PNG", orientation)
+    found = decode_and_resize(contents, shape)
+    assert difference(found, resize_to(decode_image(contents), shape)).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize("fmt", ["JPEG", "PNG"])
+def test_a_file_of_the_right_shape_stays_exactly_as_it_is(fmt, orientation):
+    contents = saved(picture(12, 20), fmt, orientation)
+    upright = decode_image(contents)
+    np.testing.assert_array_equal(decode_and_resize(contents, upright.shape), upright)
+
+
+@pytest.mark.parametrize(
+    ("side", "ratio"), [(None, 1), (300, 1), (151, 1), (150, 2), (75, 4), (38, 4), (37, 8), (1, 8)]
+)
+def test_a_jpeg_is_decoded_as_small_as_the_margin_allows(side, ratio):
+    assert MARGIN == 2
+    stored = decode_stored(saved(picture(600, 803)), side)
+    assert stored.pixels.shape == (600 // ratio, -(-803 // ratio), 3)
+    assert (stored.size.numpy().tolist(), int(stored.ratio)) == ([600, 803], ratio)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (427, 641), (1203, 901)])
+@pytest.mark.parametrize("side", [24, 48, 100])
+@pytest.mark.parametrize("orientation", [1, 8])
+def test_a_jpeg_decoded_small_looks_like_one_decoded_in_full(size, side, orientation):
+    contents = saved(picture(*size), "JPEG", orientation)
+    found = decode_and_resize(contents, (side, side, 3))
+    whole = resize_to(decode_image(contents), (side, side, 3))
+    assert difference(found, whole).mean() < 1
+
+
+def test_an_exported_model_that_decodes_gives_the_same_bits(tmp_path):
+    files = [
+        saved(picture(400, 531), "JPEG", 6),
+        saved(picture(30, 200), "PNG"),
+        saved(picture(9, 7), "BMP"),
+    ]
+    module = tf.Module()
+    module.decode = tf.function(
+        lambda contents: decode_and_resize(contents, (48, 48, 3)),
+        input_signature=[tf.TensorSpec((), tf.string)],
+    )
+    tf.saved_model.save(module, tmp_path)
+    loaded = tf.saved_model.load(tmp_path)
+    for number, contents in enumerate(files):
+        (tmp_path / f"{number}.img").write_bytes(contents)
+        here = decode_and_resize(contents, (48, 48, 3))
+        np.testing.assert_array_equal(loaded.decode(contents), here)
+
+
+def test_training_and_encoding_see_what_the_function_gives(tmp_path):
+    contents = {"a/1.jpg": saved(picture(400, 531), orientation=6), "a/2.png": saved(picture(30, 200), "PNG"),
+                "b/3.png": saved(picture(9, 7), "PNG"), "b/4.jpg": saved(picture(301, 211))}  # fmt: skip
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    expected = {n: decode_and_resize(c, (16, 16, 3)).numpy() for n, c in contents.items()}
+    splits = data.load(tmp_path, image_size=16, query_fraction=0.5, validation_fraction=0)
+    encoded, _ = data.load_images(tmp_path, (16, 16, 3))
+    for split in (splits.database, splits.queries, encoded):
+        for name, image in zip(split.names, split.images()):
+            np.testing.assert_array_equal(image, expected[name])
+
+
+def test_a_panorama_takes_no_more_memory_than_its_middle():
+    thin = np.zeros((1, 2_000_000, 3), "uint8")  # as tall as the network's input, 37 GB
+    thin[:, 1_000_000:] = 255
+    found = resize_to(tf.constant(thin), (56, 56, 3)).numpy()
+    assert found[0, 0, 0] < 10 < 245 < found[0, -1, 0]
+
+
+def test_most_sides_tell_whether_images_are_larger(tmp_path):
+    for number, size in enumerate([(40, 90), (50, 60), (41, 40), (10, 10), (45, 45), (9, 90)]):
+        path = tmp_path / ("a" if number % 2 else "b") / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(saved(picture(*size), "PNG"))
+    split, _ = data.load_images(tmp_path, (8, 8, 3))
+    assert sorted(split.source.shorter_sides.tolist()) == [9, 10, 40, 40, 45, 50]
+    assert split.is_larger_than((40, 40))
+    assert not split.is_larger_than((41, 8))
+    assert not data.load("digits").train.is_larger_than((1, 1))

@@ -1,0 +1,74 @@
+"""Decoded images that are kept, and how many may be decoded at a time."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from tfhash.errors import translated
+
+# Images decoded at a time, whatever the number of cores: one of 12 megapixels takes 36 MB, and several
+# times that while transparency is composited.
+PARALLEL = min(16, os.cpu_count() or 1)
+
+# Batches that wait to be trained on or encoded.
+WAITING = 2
+
+# Images decoded at a time to be kept.
+CHUNK = 256
+
+
+class MemoryImages:
+    """Images of a source in memory, decoded when they are first asked for.
+
+    Attributes:
+        images: NumPy `uint8 [n, height, width, channels]`; zeros where not decoded.
+        tensor: The same as a tensor.
+
+    Args:
+        source: `tfhash.data.sources.Source`.
+        image_shape: `(height, width, channels)`.
+        indices: Items that fit in memory, ascending.
+    """
+
+    def __init__(self, source, image_shape, indices):
+        self._source, self._image_shape, self._indices = source, image_shape, indices
+        self.images = _aligned_zeros((len(indices), *image_shape))
+        self.tensor = as_tensor(self.images)
+        self._is_decoded = np.zeros(len(indices), bool)
+
+    def rows_of(self, indices):
+        """The rows of items in `images` and `tensor`, decoded now if they are not yet."""
+        rows = np.searchsorted(self._indices, indices)
+        missing = np.unique(rows[~self._is_decoded[rows]])
+        images = decode(self._source, self._indices[missing], self._image_shape).batch(CHUNK)
+        done = 0
+        with translated():
+            for batch in images.prefetch(1).as_numpy_iterator():
+                written = missing[done : done + len(batch)]
+                self.images[written] = batch
+                self._is_decoded[written] = True
+                done += len(batch)
+        return rows
+
+
+def decode(source, indices, image_shape):
+    """`tf.data.Dataset` of the images of a source at `indices`, in this order."""
+    return tf.data.Dataset.from_tensor_slices(np.asarray(indices, "int64")).map(
+        lambda index: source.resized_image(index, image_shape),
+        num_parallel_calls=PARALLEL,
+        deterministic=True,
+    )
+
+
+def as_tensor(array):
+    """The same memory as a tensor, not a copy."""
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+
+
+def _aligned_zeros(shape):
+    """A NumPy array `uint8` at an address that TensorFlow takes. Nothing is taken up until written."""
+    alignment, size = 64, int(np.prod(shape))
+    memory = np.zeros(size + alignment, np.uint8)
+    start = -memory.ctypes.data % alignment
+    return memory[start : start + size].reshape(shape)
