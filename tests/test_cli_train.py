@@ -5,7 +5,7 @@ import keras
 import matplotlib.image
 import numpy as np
 import pytest
-from commands import QUICK, SHORT, error_of
+from commands import QUICK, SHORT, error_of, row_of
 
 from tfhash import data, metrics
 from tfhash.cli import main
@@ -54,6 +54,11 @@ def test_the_report_holds_what_the_model_gives_on_the_queries(run_directory):
         *codes, splits.queries.labels, splits.database.labels, bits=9
     )
     assert report["metrics"] == pytest.approx(metrics.summarize(histograms))
+    unseen = report["unseen_items"]
+    histograms = metrics.leave_one_out_histograms(codes[0], splits.queries.labels, bits=9)
+    assert unseen["metrics"] == pytest.approx(metrics.summarize(histograms))
+    assert (unseen["database_items"], unseen["queries_with_relevant_items"]) == (386, 387)
+    assert report["protocol"]["database_trained_items"] == len(splits.train)
 
 
 def test_the_run_keeps_class_names_and_the_codes_and_names_of_the_database(trained):
@@ -70,28 +75,34 @@ def test_the_run_keeps_class_names_and_the_codes_and_names_of_the_database(train
         assert int(database["bits"]) == 9
 
 
-def test_validation_while_training_asks_validation_queries_of_training_items(run_directory):
-    splits = data.load("digits")
+def test_validation_while_training_is_of_validation_items_among_each_other(trained):
+    run_directory, printed = trained
+    validation = data.load("digits").validation
     model = keras.saving.load_model(run_directory / "model.keras")
-    codes = [model.encode(part.batches()) for part in (splits.validation, splits.train)]
-    histograms = metrics.distance_histograms(
-        *codes, splits.validation.labels, splits.train.labels, bits=9
+    histograms = metrics.leave_one_out_histograms(
+        model.encode(validation.batches()), validation.labels, bits=9
     )
     found = metrics.mean_average_precision(histograms)
-    assert report_of(run_directory)["epochs"][-1]["val_map"] == pytest.approx(found)
+    report = report_of(run_directory)
+    assert report["epochs"][-1]["val_map"] == pytest.approx(found)
+    assert report["validation"] in printed
+    assert "67 validation images" in report["validation"]
+    assert "a rough figure" in report["validation"]
 
 
 def test_train_prints_an_estimate_of_the_time_and_what_codes_must_beat(trained):
     run_directory, printed = trained
     assert re.search(r"^about \d+ seconds of training to go$", printed, re.MULTILINE)
-    # Queries and database for the codes and both baselines; and two validations of 71 in 1,339.
-    encoded = rf"^about \d+ seconds besides training, to encode {3 * 1797 + 2 * 1410:,} images for"
+    # Queries and database for the codes and both baselines; and two validations of 67.
+    encoded = rf"^about \d+ seconds besides training, to encode {3 * 1797 + 2 * 67:,} images for"
     assert re.search(encoded, printed, re.MULTILINE)
     found = report_of(run_directory)
-    assert re.search(rf"^  mAP +{found['metrics']['map']:.4f}$", printed, re.MULTILINE)
-    for name, baseline in found["baselines"].items():
-        line = rf"^  mAP, {name}, {baseline['bits']} bits +{baseline['metrics']['map']:.4f}$"
-        assert re.search(line, printed, re.MULTILINE)
+    assert "searching the    searching images that\n" in printed
+    assert "training images       training never saw\n" in printed
+    rows = {f"mAP, {name}, {of['bits']} bits": of for name, of in found["baselines"].items()}
+    for name, figures in {"mAP": found, **rows}.items():
+        both = figures, figures["unseen_items"]
+        assert row_of(printed, name) == [f"{of['metrics']['map']:.4f}" for of in both]
 
 
 def test_a_log_file_gets_one_line_an_epoch_and_no_control_characters(trained):
@@ -134,7 +145,8 @@ def test_folders_of_any_name_are_trained_on_with_all_pictures(
     assert sorted(report["class_names"]) == sorted(["dark", printable(name)])
     # Two classes, two codes.
     assert "Warning: The database has 2 distinct codes for 2 classes" in output.out
-    assert len(report["warnings"]) == 1
+    assert "Warning: Only 4 queries have relevant items among the images" in output.out
+    assert len(report["warnings"]) == 2
     for picture in PICTURES:
         assert matplotlib.image.imread(tmp_path / "run" / "pictures" / picture).std() > 0
 
@@ -148,12 +160,14 @@ def test_images_without_labels_are_trained_on_and_the_report_says_so(tmp_path, m
     report = report_of(directory)
     assert report["protocol"]["train_items"] == 380
     assert report["protocol"]["unlabeled_items"] == 1797 - 100 - 400
+    # All of the database but what is held out for validation.
+    assert report["protocol"]["database_trained_items"] == 1797 - 100 - 20
     assert [logs["stage"] for logs in report["epochs"]] == 6 * [1] + 2 * [2]
     shares = [logs["pseudo_label_rate"] for logs in report["epochs"]]
     assert all(share == 0 for share in (*shares[:2], *shares[6:]))
     assert all(share > 0 for share in shares[2:6])
     printed = capsys.readouterr().out
-    assert "\npre-trained also on 1,297 of these, with pseudo-labels\n" in printed
+    assert "\npre-trained also on 1,297 of these items, with pseudo-labels\n" in printed
     assert "images for pseudo-labels, validation, the evaluation and its baselines" in printed
     # Whoever saw an image without its label has seen it: of the official queries only those that
     # are queries here too are new.

@@ -1,15 +1,21 @@
 import json
+import re
+from types import SimpleNamespace
 
+import commands
 import numpy as np
 import pytest
 
 import tfhash
 from tfhash import data, experiments, metrics, models
 from tfhash.data import protocols
-from tfhash.experiments import baselines, presets, report, settings
+from tfhash.data.sources import ArraySource
+from tfhash.data.split import Split
+from tfhash.experiments import baselines, presets, report, settings, validation
+from tfhash.experiments.fitting import partly_labeled_batches
 from tfhash.experiments.progress import EpochLines, Progress
 from tfhash.experiments.recipe import BACKBONES
-from tfhash.experiments.training import _has_colors, partly_labeled_batches
+from tfhash.experiments.training import _has_colors
 from tfhash.losses import ExponentiatedHashingLoss
 
 VARIANT = {"map_k": None, "denominator": "possible", "without_hits": "zero"}
@@ -177,3 +183,68 @@ def test_lines_hide_what_repeats_the_loss(capsys):
     lines.on_epoch_begin(0)
     lines.on_epoch_end(0, {"stage": 1, "pretrain_accuracy": 0.5, "pretrain_loss": 2.0, "loss": 2.0})
     assert capsys.readouterr().out.startswith("epoch 1/3: loss 2.0000, accuracy 0.5000 (")
+
+
+@pytest.mark.parametrize(
+    ("labels", "answered", "words"),
+    [
+        ([], 0, "no validation: of 0 images"),
+        ([0, 1, 2], 0, "no validation: of 3 images"),
+        ([0, 1, 0], 2, "val_map is of 2 validation images, .*: a rough figure"),
+        (np.arange(120) % 12, 120, "val_map is of 120 validation images, .* each other$"),
+    ],
+)
+def test_validation_rests_on_items_that_are_similar_to_another(labels, answered, words):
+    labels = np.array(labels, int)
+    images, names = np.zeros((len(labels), 8, 8, 1), "uint8"), [str(i) for i in range(len(labels))]
+    source = ArraySource(images, names, labels)
+    splits = SimpleNamespace(validation=Split.of_all(source, (8, 8, 1)))
+    recipe = presets.make_recipe("simple", (8, 8, 1), 100)
+    assert validation.count_answered(splits) == answered
+    assert re.match(words, validation.in_words(splits))
+    assert bool(validation.callbacks(recipe, splits)) == bool(answered)
+
+
+@pytest.mark.parametrize(
+    ("answered", "warning"),
+    [(0, "No query has a relevant item"), (1, "Only 1 query has"), (99, "Only 99 q"), (100, None)],
+)
+def test_figures_of_few_unseen_images_are_warned_of(answered, warning):
+    figures = {
+        "codes": {"distinct_codes": 400},
+        "protocol": {"database_classes": 10, "database_items": 5_000},
+        "unseen_items": {"queries_with_relevant_items": answered},
+    }
+    found = report.warnings_of_figures(figures)
+    assert found[0].startswith(warning) if warning else not found
+
+
+@pytest.mark.parametrize(
+    ("trained", "heading"),
+    [
+        (95, report.TRAINING_IMAGES),
+        (8, report.SOME_TRAINING_IMAGES),
+        (0, report.UNSEEN_IMAGES),
+        (None, report.UNKNOWN_IMAGES),
+    ],
+)
+def test_the_column_of_the_database_says_what_training_has_seen_of_it(trained, heading):
+    figures = {
+        "metrics": {"map": 0.5, "ndcg_at_100": None},
+        "codes": {"distinct_codes": 2, "bit_balance": [0.5], "largest_bit_correlation": 0.0},
+        "protocol": {
+            "dataset": "photos",
+            "name": "official",
+            "queries": 4,
+            "queries_with_relevant_items": 4,
+            "database_items": 100,
+            "database_trained_items": trained,
+            "average_precision": {"map_k": "all"},
+        },
+    }
+    lines = report.table(figures).splitlines()
+    for part in heading:
+        assert any(part in line for line in lines)
+    # A report of before there were two figures.
+    assert commands.row_of("\n".join(lines), "mAP") == ["0.5000", "-"]
+    assert commands.row_of("\n".join(lines), "nDCG at 100") == ["-", "-"]

@@ -29,6 +29,13 @@ def test_retrieval_evaluation_logs_what_the_metrics_give(make_model, striped):
     )
 
 
+def test_queries_search_each_other_where_no_database_is_given(make_model, striped):
+    model, (images, labels) = make_model(), striped
+    _, history = fit(model, striped, callbacks=[RetrievalEvaluation((images[:9], labels[:9]))])
+    histograms = metrics.leave_one_out_histograms(model.encode(images[:9]), labels[:9], model.bits)
+    assert history.history["val_map"][-1] == metrics.mean_average_precision(histograms)
+
+
 def test_retrieval_evaluation_runs_every_few_epochs_and_after_the_last(make_model, striped):
     evaluation = RetrievalEvaluation(striped, striped, every=2)
     stages, _ = fit(make_model(), striped, callbacks=[evaluation])

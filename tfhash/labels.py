@@ -192,6 +192,28 @@ def lists(labels):
     return found
 
 
+def has_similar(labels):
+    """Marks the items that share a label with another one.
+
+    Args:
+        labels: As in `each_label`.
+
+    Returns:
+        NumPy booleans `[n]`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> has_similar(np.array([2, 0, 2])).tolist()
+    [True, False, True]
+    """
+    items, classes = each_label(labels)
+    _, numbers, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    found = np.zeros(len(labels), bool)
+    found[items[counts[numbers] > 1]] = True
+    return found
+
+
 def count_shared(left, right):
     """Number of labels that each pair of items shares.
 

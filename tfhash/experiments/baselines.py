@@ -5,7 +5,7 @@ import numpy as np
 from keras import ops
 
 from tfhash import codes
-from tfhash.experiments.measurement import measure_codes
+from tfhash.experiments.measurement import measure_among_queries, measure_codes
 from tfhash.keras_private import sublayers
 
 UNTRAINED, UNTRAINED_HEAD = "untrained network", "untrained head"
@@ -35,7 +35,12 @@ def measure_baselines(splits, variant, progress, untrained, classifier=None, is_
     for name, (bits, encode) in encoders.items():
         queries, database = (encode(split.batches()) for split in (splits.queries, splits.database))
         _, measured = measure_codes(queries, database, splits, bits, variant)
-        found[name] = {"bits": bits, "metrics": measured}
+        _, of_unseen = measure_among_queries(queries, splits, bits, variant)
+        found[name] = {
+            "bits": bits,
+            "metrics": measured,
+            "unseen_items": {"metrics": of_unseen},
+        }
     return found
 
 

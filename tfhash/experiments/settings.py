@@ -13,9 +13,10 @@ import types
 PROTOCOLS = {
     "official": "the dataset's own test split as queries, or a share of the items where it has "
     "none; everything else is trained on and searched",
+    "unseen-items": "trained as official; half of its queries search the other half",
     "cnnh": "100 queries and 500 training items of each class; all but the queries is searched",
     "cnnh54k": "as cnnh, but the training items are not searched",
-    "unseen": "queries and database of classes, three in ten, that training never saw",
+    "unseen-classes": "queries and database of classes, three in ten, that training never saw",
 }
 
 # Protocols whose database has images that training may see without their labels.

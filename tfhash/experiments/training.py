@@ -9,9 +9,7 @@ import time
 import keras
 import numpy as np
 
-from tfhash.callbacks import SelfTraining, TanhContinuation, TimeEstimate, TwoStageTraining
 from tfhash.callbacks.estimate import in_words
-from tfhash.data import PartlyLabeledBatches
 from tfhash.data.sampling import choose_items_per_class, similar_items_per_anchor
 from tfhash.experiments import (
     environment,
@@ -24,7 +22,9 @@ from tfhash.experiments import (
 )
 from tfhash.experiments.baselines import measure_baselines, with_batch_statistics
 from tfhash.experiments.datasets import load_splits, spread, summary_of
-from tfhash.experiments.measurement import measure
+from tfhash.experiments.evaluation import names_trained_on
+from tfhash.experiments.fitting import fit
+from tfhash.experiments.measurement import count_seen, measure
 from tfhash.experiments.progress import Progress
 from tfhash.experiments.recipe import Recipe
 from tfhash.experiments.run import Run
@@ -252,10 +252,9 @@ class _Training:
         baselines = 2 if recipe.pretrain_epochs else 1
         images = (1 + baselines) * (len(splits.database) + len(splits.queries))
         images += len(self.unlabeled) * (recipe.pretrain_epochs - recipe.supervised_epochs())
-        if len(splits.validation):
+        if validation.count_answered(splits):
             validations = math.ceil(recipe.finetune_epochs / validation.epochs_between(recipe))
-            searched = min(len(splits.train), validation.DATABASE)
-            images += validations * (len(splits.validation) + searched)
+            images += validations * len(splits.validation)
         self.untrained.encode(self.sample)  # compiled before it counts
         started = time.perf_counter()
         self.untrained.encode(self.sample)
@@ -267,51 +266,22 @@ class _Training:
         )
 
     def _fit(self):
-        recipe, seed = self.recipe, self.training.seed
-        train = self.splits.train
-        steps = max(1, (len(train) + len(self.unlabeled)) // recipe.batch_size)
-        stages = TwoStageTraining(
-            recipe.pretrain_epochs,
-            network.schedule(recipe, "pretrain", steps),
-            network.schedule(recipe, "finetune", steps),
-            pretrained_weights=self.files.backup / "pretrained.weights.h5",
-            backup_dir=self.files.backup,
-            frozen_epochs=recipe.frozen_epochs(),
+        self.progress.say(validation.in_words(self.splits))
+        return fit(
+            self.model,
+            self.recipe,
+            self.splits.train,
+            self.unlabeled,
+            self.training.seed,
+            self.files.backup,
+            self.progress,
+            validation.callbacks(self.recipe, self.splits),
+            own_loss=self.hashing_loss is not None,
         )
-        epochs_done = stages.epochs_done()
-        if epochs_done:
-            self.progress.say(f"Resuming after {epochs_done:,} of {recipe.epochs():,} epochs")
-        callbacks = [*validation.callbacks(recipe, self.splits), stages, TimeEstimate()]
-        if recipe.loss == "hashnet" and self.hashing_loss is None:
-            callbacks.append(TanhContinuation(first_epoch=recipe.pretrain_epochs))
-        if len(self.unlabeled):
-            batches = partly_labeled_batches(train, self.unlabeled, recipe, seed)
-            callbacks.insert(
-                0, SelfTraining(batches, recipe.supervised_epochs(), recipe.pretrain_epochs)
-            )
-            steps = None  # the batches know how many they are
-        else:
-            batches = train.shuffled_batches(
-                recipe.batch_size,
-                seed,
-                epochs_done,
-                recipe.augmentation(),
-                recipe.augmented_epochs(),
-                recipe.items_per_class or None,
-            )
-        self.model.fit(
-            batches,
-            steps_per_epoch=steps,
-            epochs=recipe.epochs(),
-            shuffle=False,
-            verbose=self.progress.verbose,
-            callbacks=[*callbacks, *self.progress.callbacks()],
-        )
-        return stages
 
     def _evaluate(self, stages):
         started = time.time()
-        self.evaluation = measure(self.model, self.splits, self.variant, self.progress)
+        self.evaluation = self._measure(self.model)
         self.evaluation.figures["protocol"]["unlabeled_items"] = len(self.unlabeled)
         classifier = None
         if self.recipe.pretrain_epochs:
@@ -330,12 +300,16 @@ class _Training:
             "evaluation": round(time.time() - started, 1),
         }
 
+    def _measure(self, model):
+        trained_on = names_trained_on(self.splits, self.training.unlabeled)
+        trained_items = count_seen(self.splits, trained_on)
+        return measure(model, self.splits, self.variant, self.progress, trained_items)
+
     def _write(self, stages):
         self.files.write_model(self.model)
         self.files.write_database(
             self.evaluation.database, self.splits.database, self.model.bits, self.class_names
         )
-        warning = report.codes_that_only_tell_the_class(self.evaluation.figures)
         self.files.finish(
             {
                 "command_line": self.command_line,
@@ -343,6 +317,7 @@ class _Training:
                 "recipe": self.recipe_choice,
                 "resumed": self.output.resume,
                 "model_selection": "none: the weights after the last epoch",
+                "validation": validation.in_words(self.splits),
                 "bits": self.model.bits,
                 "parameters": self.model.count_params(),
                 "class_names": self.class_names,
@@ -351,7 +326,7 @@ class _Training:
                 ),
                 **self.evaluation.figures,
                 "data": summary_of(self.splits),
-                "warnings": self.warnings + ([warning] if warning else []),
+                "warnings": [*self.warnings, *report.warnings_of_figures(self.evaluation.figures)],
                 "baselines": self.baselines,
                 "seconds": self.seconds,
                 **environment.describe(),
@@ -375,21 +350,9 @@ class _Training:
         self.progress.say(
             f"The run in {self.files.path} is finished. Drawing the pictures that it lacks"
         )
-        evaluation = measure(run.model, self.splits, self.variant, self.progress)
+        evaluation = self._measure(run.model)
         self._draw(evaluation, run.report["epochs"])
         return run
-
-
-def partly_labeled_batches(train, unlabeled, recipe, seed):
-    """Training batches of labeled images and of others, whose labels training must not see."""
-    return PartlyLabeledBatches(
-        np.concatenate([train.images(), unlabeled.images()]),
-        np.concatenate([train.labels, np.full(len(unlabeled), -1)]),
-        recipe.batch_size,
-        seed,
-        recipe.augmentation(),
-        recipe.augmented_epochs(),
-    )
 
 
 def _has_colors(images):

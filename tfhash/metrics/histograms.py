@@ -60,6 +60,41 @@ def distance_histograms(queries, database, query_labels, database_labels, bits):
     return DistanceHistograms(*count(queries, database, query_labels, database_labels, bits))
 
 
+def leave_one_out_histograms(codes, labels, bits):
+    """Counts the other items at each distance from each item: items among each other.
+
+    Every item is a query, and searches all items but itself. So a few held-out items give as many
+    queries as there are items, and none is lost to a database.
+
+    Args:
+        codes: Packed codes, `uint8 [n, ceil(bits / 8)]`.
+        labels: Integers `[n]`, or multi-hot `[n, C]`.
+        bits: Number of bits of a code.
+
+    Returns:
+        `DistanceHistograms` of NumPy arrays, n - 1 items in each row.
+
+    Raises:
+        ValueError: As `distance_histograms`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> codes = np.array([[0b00], [0b01], [0b11]], "uint8")
+    >>> histograms = leave_one_out_histograms(codes, [7, 7, 8], bits=2)
+    >>> histograms.items.tolist()
+    [[0, 1, 1], [0, 2, 0], [0, 1, 1]]
+    >>> histograms.relevant.tolist()
+    [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
+    """
+    labels = np.asarray(labels)
+    items, relevant = map(np.array, distance_histograms(codes, codes, labels, labels, bits))
+    items[:, 0] -= 1
+    # An item without labels shares none with itself.
+    relevant[:, 0] -= (labels > 0).any(axis=1) if is_multi_hot(labels) else 1
+    return DistanceHistograms(items, relevant)
+
+
 def check_sides(queries, database, query_labels, database_labels, bits):
     """The arguments of `distance_histograms` as NumPy arrays, checked.
 
