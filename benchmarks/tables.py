@@ -9,6 +9,7 @@ SUMMARY_COLUMNS = (
     "data",
     "bits",
     "mAP",
+    "mAP, images never seen",
     "precision within radius 2",
     "training, minutes on 2 cores",
 )
@@ -19,6 +20,7 @@ TRAINING_COLUMNS = (
     "queries",
     "database",
     "mAP",
+    "mAP, images never seen",
     "mAP, worst to best tie order",
     "precision within radius 2",
     "mAP of the predicted class",
@@ -26,17 +28,19 @@ TRAINING_COLUMNS = (
     "training + evaluation, minutes on 2 cores",
 )
 
-COMMAND_COLUMNS = ("data", "seeds", "command")
-
-LOSSES_COLUMNS = (
-    "arm",
+# What is compared with the codes, by the name of the baseline.
+RIVALS = ("predicted class, whole training", "softmax code, whole training")
+UNSEEN_COLUMNS = (
+    "data",
     "bits",
     "mAP",
-    "precision within radius 2",
-    "validation mAP",
-    "distinct codes",
-    "seeds",
+    "mAP, images never seen",
+    *(f"{name}{of}" for name in RIVALS for of in (", mAP", ", images never seen")),
+    "mAP at 5,000",
+    "mAP at 5,000, images never seen",
 )
+
+COMMAND_COLUMNS = ("data", "seeds", "command")
 
 THROUGHPUT_COLUMNS = (
     "bits and batch",
@@ -140,14 +144,26 @@ class Training:
     def mean_and_deviation(self, *path):
         return mean_and_deviation(self.values(*path))
 
+    def both(self, figure, *path):
+        """Two cells: a figure of the database, and of images never seen; "-" if not measured."""
+        cells = []
+        for among in ((), ("unseen_items",)):
+            try:
+                cells.append(self.mean_and_deviation(*path, *among, "metrics", figure))
+            except KeyError:
+                cells.append("-")
+        return cells
+
+    def has_unseen(self):
+        return all("unseen_items" in report for report in self.reports)
+
     def minutes(self, part):
         return f"{self.mean('seconds', part) / 60:.1f}"
 
     def summary(self):
         """A row under `SUMMARY_COLUMNS`."""
         precision = f"{self.mean('metrics', 'precision_radius_2'):.4f}"
-        mean_average_precision = self.mean_and_deviation("metrics", "map")
-        cells = self.data, self.bits, mean_average_precision, precision, self.minutes("training")
+        cells = self.data, self.bits, *self.both("map"), precision, self.minutes("training")
         return row(cells)
 
     def full(self):
@@ -159,7 +175,7 @@ class Training:
             self.bits,
             f"{protocol['queries']:,}",
             f"{protocol['database_items']:,}",
-            self.mean_and_deviation("metrics", "map"),
+            *self.both("map"),
             f"{worst:.4f} to {best:.4f}",
             f"{self.mean('metrics', 'precision_radius_2'):.4f}",
             self.mean_and_deviation("baselines", "predicted class", "metrics", "map"),
@@ -167,6 +183,11 @@ class Training:
             f"{self.minutes('training')} + {self.minutes('evaluation')}",
         )
         return row(cells)
+
+    def unseen(self):
+        """A row under `UNSEEN_COLUMNS`."""
+        rivals = [cell for name in RIVALS for cell in self.both("map", "baselines", name)]
+        return row((self.data, self.bits, *self.both("map"), *rivals, *self.both("map_at_5000")))
 
     def how(self):
         """A row under `COMMAND_COLUMNS`."""
@@ -317,23 +338,28 @@ def precision_within_2(cell):
     return cell["metrics"]["precision_radius_2"]
 
 
+def unseen_map(cell):
+    return cell["unseen_items"]["metrics"]["map"]
+
+
 def validation_map(cell):
     return cell["val_map"]
 
 
 def losses(report):
-    """Rows under `LOSSES_COLUMNS` for a report of `accuracy.py`."""
-    return "".join(row(_of_arm(report, arm)) for arm in report["cells"])
-
-
-def _of_arm(report, arm):
-    cells = finished(report, arm)
-    bits = cells[0]["bits"] if cells else "-"
-    figures = [
-        over_seeds(report, arm, figure_of)
-        for figure_of in (mean_average_precision, precision_within_2, validation_map)
-    ]
-    return [arm, bits, *figures, _distinct_codes(cells), len(report["cells"][arm])]
+    """The arms of a report of `accuracy.py`: a whole table."""
+    figures = {"mAP": mean_average_precision, "precision within radius 2": precision_within_2}
+    if report["settings"].get("validation"):
+        figures |= {"mAP, images never seen": unseen_map, "validation mAP": validation_map}
+    else:  # measured before validation was among images that are not trained on
+        figures["validation mAP, searching training images"] = validation_map
+    rows = []
+    for arm, of_seeds in report["cells"].items():
+        cells = finished(report, arm)
+        bits = cells[0]["bits"] if cells else "-"
+        found = [over_seeds(report, arm, figure_of) for figure_of in figures.values()]
+        rows.append([arm, bits, *found, _distinct_codes(cells), len(of_seeds)])
+    return header(["arm", "bits", *figures, "distinct codes", "seeds"]) + "".join(map(row, rows))
 
 
 def _distinct_codes(cells):

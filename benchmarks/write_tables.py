@@ -25,12 +25,13 @@ from tfhash.experiments import run_directory
 BENCHMARKS = pathlib.Path(__file__).parent
 ROOT = BENCHMARKS.parent
 
-# Result files of `seeds.py`, in the order of the tables.
+# Result files of `seeds.py`, in the order of the tables; those that do not exist have no row.
 TRAINED = (
     "mnist-12",
     "cifar10-12",
     "cifar10-cnnh-48",
     "cifar10-cnnh-48-unlabeled",
+    "cifar10-cnnh54k-48",
     "digits-12",
 )
 # Result files of `accuracy.py`, and the titles of their datasets.
@@ -87,10 +88,15 @@ def update(text, root=""):
     return _MARKED.sub(fill, text)
 
 
-def _trained(columns, to_row):
+def measured():
+    """Those of `TRAINED` that have been measured."""
+    return [name for name in TRAINED if (BENCHMARKS / "results" / f"{name}.json").exists()]
+
+
+def _trained(columns, to_row, are_shown=lambda training: True):
     def table(root):
-        trained = (tables.Training(name, read_result(name), root) for name in TRAINED)
-        return tables.header(columns) + "".join(map(to_row, trained))
+        trained = (tables.Training(name, read_result(name), root) for name in measured())
+        return tables.header(columns) + "".join(map(to_row, filter(are_shown, trained)))
 
     return table
 
@@ -111,7 +117,7 @@ def _memory(root):
 
 
 def _losses(name):
-    return lambda root: tables.header(tables.LOSSES_COLUMNS) + tables.losses(read_result(name))
+    return lambda root: tables.losses(read_result(name))
 
 
 def _compared(root):
@@ -158,6 +164,9 @@ def _at_64_bits(values_of_cell):
 TABLES = {
     "results": _trained(tables.SUMMARY_COLUMNS, tables.Training.summary),
     "results-full": _trained(tables.TRAINING_COLUMNS, tables.Training.full),
+    "results-unseen": _trained(
+        tables.UNSEEN_COLUMNS, tables.Training.unseen, tables.Training.has_unseen
+    ),
     "results-commands": _trained(tables.COMMAND_COLUMNS, tables.Training.how),
     "losses": _compared,
     "losses-mnist": _losses("accuracy-mnist"),

@@ -86,15 +86,17 @@ def test_validation_while_training_is_of_validation_items_among_each_other(train
     report = report_of(run_directory)
     assert report["epochs"][-1]["val_map"] == pytest.approx(found)
     assert report["validation"] in printed
-    assert "67 validation images" in report["validation"]
+    _, counts = np.unique(validation.labels, return_counts=True)
+    assert f"{counts[counts > 1].sum()} validation images" in report["validation"]
     assert "a rough figure" in report["validation"]
 
 
 def test_train_prints_an_estimate_of_the_time_and_what_codes_must_beat(trained):
     run_directory, printed = trained
     assert re.search(r"^about \d+ seconds of training to go$", printed, re.MULTILINE)
-    # Queries and database for the codes and both baselines; and two validations of 67.
-    encoded = rf"^about \d+ seconds besides training, to encode {3 * 1797 + 2 * 67:,} images for"
+    # Queries and database for the codes, the untrained network and the classifier; 67 validation
+    # images for the temperature of the latter, and two times while training.
+    encoded = rf"^about \d+ seconds besides training, to encode {3 * 1797 + 3 * 67:,} images for"
     assert re.search(encoded, printed, re.MULTILINE)
     found = report_of(run_directory)
     assert "searching the    searching images that\n" in printed
@@ -118,12 +120,41 @@ def test_the_choice_of_the_recipe_is_printed_with_its_reason(trained):
     assert " width=4, " in trained[1]
 
 
-def test_the_report_includes_two_baselines(run_directory):
-    baselines = report_of(run_directory)["baselines"]
+def test_the_report_includes_baselines_and_says_what_they_are(trained):
+    directory, printed = trained
+    baselines = report_of(directory)["baselines"]
     assert {name: baseline["bits"] for name, baseline in baselines.items()} == {
         "untrained network": 9,
         "predicted class": 4,
+        "softmax code": 9,
     }
+    said = " ".join(printed.split())
+    for name, baseline in baselines.items():
+        assert f"{name}: {baseline['what']}" in said
+
+
+def test_a_classifier_may_be_trained_as_long_as_the_codes(tmp_path, trained):
+    """Beside the codes, which are as they are without it; and not at all."""
+    reports = {"quick": report_of(trained[0])}
+    for baselines in ("full", "none"):
+        directory = tmp_path / baselines
+        command = ["train", *QUICK, *SHORT, f"--baselines={baselines}"]
+        assert main([*command, f"--output_dir={directory}"]) == 0
+        assert not (directory / "backup").exists()
+        reports[baselines] = report_of(directory)
+    full, quick, none = (reports[name] for name in ("full", "quick", "none"))
+    assert full["metrics"] == quick["metrics"] == none["metrics"]
+    assert none["baselines"] == {}
+    assert full["baselines"].items() >= quick["baselines"].items()
+    added = full["baselines"].keys() - quick["baselines"].keys()
+    assert added == {"predicted class, whole training", "softmax code, whole training"}
+    assert full["seconds"].keys() - quick["seconds"].keys() == {"classifier"}
+    # Three epochs at a decaying rate are more than one.
+    longer, shorter = (
+        full["baselines"][f"predicted class{name}"]["metrics"]["map"]
+        for name in (", whole training", "")
+    )
+    assert longer > shorter
 
 
 def test_folders_of_any_name_are_trained_on_with_all_pictures(

@@ -8,6 +8,7 @@ import pytest
 
 import tfhash
 from tfhash import data, experiments, metrics, models
+from tfhash.codes import unpack
 from tfhash.data import protocols
 from tfhash.data.sources import ArraySource
 from tfhash.data.split import Split
@@ -16,7 +17,7 @@ from tfhash.experiments.fitting import partly_labeled_batches
 from tfhash.experiments.progress import EpochLines, Progress
 from tfhash.experiments.recipe import BACKBONES
 from tfhash.experiments.training import _has_colors
-from tfhash.losses import ExponentiatedHashingLoss
+from tfhash.losses import ExponentiatedHashingLoss, class_centers
 
 VARIANT = {"map_k": None, "denominator": "possible", "without_hits": "zero"}
 
@@ -72,6 +73,7 @@ def test_wrong_settings_are_refused_before_data_is_read(given, error, message, t
 def test_the_names_in_settings_are_those_of_the_library():
     assert set(BACKBONES) == set(models.BACKBONES)
     assert tuple(settings.PROTOCOLS) == tuple(protocols.PROTOCOLS)
+    assert settings.Compared().baselines in settings.BASELINES
     assert tuple(settings.DENOMINATORS) == tuple(metrics.DENOMINATORS)
     assert tuple(settings.WITHOUT_HITS) == tuple(metrics.WITHOUT_HITS)
     assert settings.Training().scale == ExponentiatedHashingLoss().scale
@@ -87,11 +89,8 @@ class Oracle:
 
     bits, num_classes = 9, 10
 
-    def __init__(self, splits):
-        self.labels = iter([splits.queries.labels, splits.database.labels])
-
-    def classify(self, images):
-        return next(self.labels)
+    def predict_logits(self, images):
+        return np.eye(10)[np.concatenate([labels for _, labels in images])]
 
     def encode(self, images):
         return np.zeros((sum(len(batch) for batch, _ in images), 2), "uint8")
@@ -99,13 +98,52 @@ class Oracle:
 
 def test_baselines_are_measured_like_any_codes():
     splits = data.load("digits")
-    quiet = Progress(verbose=0)
-    found = baselines.measure_baselines(splits, VARIANT, quiet, Oracle(splits), Oracle(splits))
-    assert found["predicted class"]["metrics"]["map"] == pytest.approx(1)
-    # All items tie: the share of relevant ones, and a little for the first places.
-    assert found["untrained network"]["metrics"]["map"] == pytest.approx(0.1, abs=0.01)
-    found = baselines.measure_baselines(splits, VARIANT, quiet, Oracle(splits))
-    assert list(found) == ["untrained network"]
+    measured = baselines.Baselines(splits, {**VARIANT, "map_k": 20}, Progress(verbose=0))
+    measured.add_untrained(Oracle())
+    measured.add_classifier(Oracle(), 9, "after 1 of 2 epochs")
+    measured.add_classifier(Oracle(), 3, "after 2 epochs", baselines.WHOLE_TRAINING)
+    found = measured.found
+    # Ten classes have no three bits each.
+    assert {name: of["bits"] for name, of in found.items()} == {
+        "untrained network": 9,
+        "predicted class": 4,
+        "softmax code": 9,
+        "predicted class, whole training": 4,
+    }
+    for name, of in found.items():
+        for figures in (of["metrics"], of["unseen_items"]["metrics"]):
+            for value in (figures["map"], figures["map_at_20"]):
+                # All items tie: the share of relevant ones, and a little for the first places.
+                expected = pytest.approx(0.1, abs=0.015) if "untrained" in name else 1
+                assert value == expected
+    assert found["softmax code"]["temperature"] == 1  # all temperatures are as good
+
+
+def test_a_softmax_code_is_that_of_the_class_or_between_those_in_question(rng):
+    codebook = class_centers(10, 12)
+    logits = rng.normal(size=(50, 10))
+    sure = baselines.softmax_codes(logits, codebook, 1e-3)
+    np.testing.assert_array_equal(unpack(sure, 12), codebook[logits.argmax(axis=1)])
+    odds = np.exp(logits / 3.0)
+    means = odds / odds.sum(axis=1, keepdims=True) @ codebook
+    found = unpack(baselines.softmax_codes(logits, codebook, 3.0), 12)
+    np.testing.assert_array_equal(found, np.where(means >= 0, 1, -1))
+
+
+def test_the_temperature_is_the_best_of_the_items_that_are_given(rng):
+    labels = np.arange(200) % 10
+    logits = 2 * np.eye(10)[labels] + rng.normal(size=(200, 10))
+    codebook = class_centers(10, 12)
+    chosen = baselines.choose_temperature(logits, labels, codebook)
+    maps = {
+        temperature: metrics.mean_average_precision(
+            metrics.leave_one_out_histograms(
+                baselines.softmax_codes(logits, codebook, temperature), labels, 12
+            )
+        )
+        for temperature in baselines.TEMPERATURES
+    }
+    assert maps[chosen] == max(maps.values()) > min(maps.values())
 
 
 def test_a_predicted_class_is_packed_as_a_number():

@@ -301,3 +301,15 @@ def test_a_cut_off_of_map_stands_beside_the_whole_ranking():
     # The variant that was asked for, not the default one.
     assert metrics.summarize(histograms, k=1, map_k=1, denominator="relevant")["map_at_1"] == 0.25
     assert metrics.summarize(histograms, k=1)["map_at_1"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [([0.0, np.nan], "NaN among them"), ([[0.8, 0.2], [1, 0]], "must be 0 or 1")],
+)
+def test_labels_that_say_nothing_are_refused(labels, message):
+    codes, good = np.zeros((2, 1), "uint8"), np.zeros_like(np.array(labels))
+    for sides in ((labels, good), (good, labels)):
+        for count in (metrics.distance_histograms, metrics.shared_label_histograms):
+            with pytest.raises(ValueError, match=message):
+                count(codes, codes, *map(np.array, sides), BITS)

@@ -99,6 +99,8 @@ def test_checkpoint_and_early_stopping_work_on_val_map(make_model, striped, tmp_
     assert (tmp_path / "best.keras").exists()
 
 
-def test_every_below_one_is_refused(striped):
-    with pytest.raises(ValueError, match="`every` must be an integer >= 1"):
-        RetrievalEvaluation(striped, striped, every=0)
+@pytest.mark.parametrize("given", [{"every": 0}, {"every": 1.5}, {"radius": 2.9}, {"radius": -1}])
+def test_epochs_and_bits_are_integers_in_range(striped, given):
+    (name,) = given
+    with pytest.raises(ValueError, match=f"`{name}` must be an integer >= "):
+        RetrievalEvaluation(striped, **given)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tfhash import encoding, errors, labels, metrics
+from tfhash.metrics.histograms import check_integer
 
 
 class RetrievalEvaluation(keras.callbacks.Callback):
@@ -35,7 +36,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         output: Name of the output that holds the codes, if the model has several.
 
     Raises:
-        ValueError: If `every` is below 1. When `fit` begins: if one side has no items, lacks labels,
+        ValueError: If `every`, `radius` or `first_epoch` is out of range or no integer. When `fit` begins: if one side has no items, lacks labels,
             or its labels are of another kind than those of the other side.
 
     Example:
@@ -61,13 +62,11 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         output=None,
     ):
         super().__init__()
-        if every < 1:
-            raise ValueError(f"`every` must be an integer >= 1. Received: every={every!r}")
         self.queries, self.database = queries, database
-        self.every = every
-        self.radius = radius
+        self.every = check_integer("every", every, least=1)
+        self.radius = check_integer("radius", radius, least=0)
         self.batch_size = batch_size
-        self.first_epoch = first_epoch
+        self.first_epoch = check_integer("first_epoch", first_epoch, least=0)
         self.output = output
 
     def on_train_begin(self, logs=None):

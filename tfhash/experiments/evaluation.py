@@ -4,8 +4,8 @@ import pathlib
 
 from tfhash import data, files
 from tfhash.experiments import environment, pictures, report, settings
-from tfhash.experiments.datasets import load_splits, summary_of
-from tfhash.experiments.measurement import count_seen, measure
+from tfhash.experiments.datasets import count_seen, load_splits, names_trained_on, summary_of
+from tfhash.experiments.measurement import measure
 from tfhash.experiments.progress import Progress
 from tfhash.experiments.run_directory import SCHEMA_VERSION, RunDirectory
 from tfhash.text import printable
@@ -147,12 +147,6 @@ def _splits_of_training(source, division, image_size, progress):
         skip_broken=source.skip_broken,
         **division,
     )
-
-
-def names_trained_on(splits, unlabeled):
-    """Names of the items that training saw, those without their labels included, as a set."""
-    names = set(splits.train.names)
-    return names.union(splits.unlabeled().names) if unlabeled else names
 
 
 def _check_queries_are_new(splits, seen, division):

@@ -131,12 +131,6 @@ def _count_relevant(histograms):
     }
 
 
-def count_seen(splits, names):
-    """How many items of the database are among these names."""
-    names = set(names)
-    return sum(name in names for name in splits.database.names)
-
-
 def count_classes(labels):
     """Number of classes that some items have; labels are integers `[n]` or multi-hot `[n, C]`."""
     return len(np.unique(each_label(labels)[1]))

@@ -176,7 +176,7 @@ def table(report):
     heading += variant_in_words(protocol["average_precision"])
     if (labels := protocol.get("labels_per_item", 1)) != 1:
         heading.append(f"{labels:.2f} labels an item; relevant items share one with the query")
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("", first, second)
         for first, second in zip(
             _kind_of_database(protocol), OTHER_QUERIES if trained is None else UNSEEN_IMAGES
@@ -210,7 +210,12 @@ def table(report):
     rows.append(("lowest bit balance", f"{balance:.4f}"))
     # At 1, two bits always agree or always differ, and one of them tells nothing.
     rows.append(("largest correlation of two bits", f"{codes['largest_bit_correlation']:.4f}"))
-    return "\n".join([*heading, "", *align(rows)])
+    notes = [
+        textwrap.fill(f"{name}: {baseline['what']}", LINE_LENGTH)
+        for name, baseline in report.get("baselines", {}).items()
+        if "what" in baseline
+    ]
+    return "\n".join([*heading, "", *align(rows), *([""] if notes else []), *notes])
 
 
 def _kind_of_database(protocol):

@@ -41,8 +41,10 @@ REPORT_SCHEMA = {
     "database_trained_items is null where it is not known what was trained on",
     "data": "files by format, files left out and why, and notes",
     "warnings": "what a reader of the figures must know, in sentences",
-    "baselines": "bits and metrics of the untrained network, or head, and of the predicted class",
-    "seconds": "training: finished epochs with all callbacks; evaluation",
+    "baselines": "what is compared with the codes, by name: what it is, bits, metrics, the same of "
+    "unseen_items, and the temperature of a softmax code; see docs/protocols.md",
+    "seconds": "training: finished epochs with all callbacks; evaluation; classifier: the second "
+    "training of --baselines=full",
     "versions": "of Python and packages",
     "variables": "environment variables that change speed or last digits",
     "machine": "system, processor and number of cores",

@@ -20,11 +20,16 @@ from tfhash.experiments import (
     settings,
     validation,
 )
-from tfhash.experiments.baselines import measure_baselines, with_batch_statistics
-from tfhash.experiments.datasets import load_splits, spread, summary_of
-from tfhash.experiments.evaluation import names_trained_on
+from tfhash.experiments.baselines import WHOLE_TRAINING, Baselines, with_batch_statistics
+from tfhash.experiments.datasets import (
+    count_seen,
+    load_splits,
+    names_trained_on,
+    spread,
+    summary_of,
+)
 from tfhash.experiments.fitting import fit
-from tfhash.experiments.measurement import count_seen, measure
+from tfhash.experiments.measurement import measure
 from tfhash.experiments.progress import Progress
 from tfhash.experiments.recipe import Recipe
 from tfhash.experiments.run import Run
@@ -48,6 +53,7 @@ SETTINGS = (
     settings.Division,
     settings.Training,
     settings.Measure,
+    settings.Compared,
     settings.Output,
     presets.Preset,
     Recipe,
@@ -118,6 +124,7 @@ class _Training:
         self.division = settings.Division.pick(given)
         self.training = settings.Training.pick(given)
         self.variant = settings.Measure.pick(given).variant()
+        self.compared = settings.Compared.pick(given).baselines
         self.output = settings.Output.pick(given)
         self.preset = presets.Preset.pick(given).recipe
         fields = {field.name for field in dataclasses.fields(Recipe)}
@@ -190,7 +197,13 @@ class _Training:
             self.progress.say(textwrap.fill(hint, report.LINE_LENGTH))
 
     def _build_model(self):
-        self.model = network.build_model(
+        self.model = self._make_model()
+        self.untrained = with_batch_statistics(self.model, self.sample, self.recipe.is_pretrained())
+        self._say_time_of_encoding()
+
+    def _make_model(self):
+        """The network as it is before training, the same each time."""
+        model = network.build_model(
             self.recipe,
             self.splits.image_shape,
             len(self.splits.classes),
@@ -199,11 +212,9 @@ class _Training:
             self.training.seed,
             class_names=self.class_names,
         )
-        is_pretrained = self.recipe.is_pretrained()
-        if not is_pretrained:
-            self.model.adapt(spread(self.splits.train, ADAPTED_ITEMS).batches())
-        self.untrained = with_batch_statistics(self.model, self.sample, is_pretrained)
-        self._say_time_of_encoding()
+        if not self.recipe.is_pretrained():
+            model.adapt(spread(self.splits.train, ADAPTED_ITEMS).batches())
+        return model
 
     def _make_loss(self):
         if self.hashing_loss is not None:
@@ -249,8 +260,10 @@ class _Training:
     def _say_time_of_encoding(self):
         """Says how long what is not training will take, judged by the time of a sample."""
         splits, recipe = self.splits, self.recipe
-        baselines = 2 if recipe.pretrain_epochs else 1
+        classifiers = (recipe.pretrain_epochs > 0) + (self.compared == "full")
+        baselines = 0 if self.compared == "none" else 1 + classifiers
         images = (1 + baselines) * (len(splits.database) + len(splits.queries))
+        images += len(splits.validation) * classifiers * (baselines > 0)
         images += len(self.unlabeled) * (recipe.pretrain_epochs - recipe.supervised_epochs())
         if validation.count_answered(splits):
             validations = math.ceil(recipe.finetune_epochs / validation.epochs_between(recipe))
@@ -259,6 +272,8 @@ class _Training:
         started = time.perf_counter()
         self.untrained.encode(self.sample)
         seconds = images * (time.perf_counter() - started) / len(self.sample)
+        if self.compared == "full":
+            self.progress.say("trains twice: the codes, then a classifier to compare them with")
         self.progress.say(
             f"about {in_words(seconds)} besides training, to encode {images:,} images for "
             + ("pseudo-labels, " if len(self.unlabeled) else "")
@@ -267,38 +282,47 @@ class _Training:
 
     def _fit(self):
         self.progress.say(validation.in_words(self.splits))
+        callbacks = validation.callbacks(self.recipe, self.splits)
+        own_loss = self.hashing_loss is not None
+        return self._fit_model(
+            self.model, self.files.backup, callbacks=callbacks, own_loss=own_loss
+        )
+
+    def _fit_model(self, model, backup, **arguments):
+        split, seed = self.splits.train, self.training.seed
         return fit(
-            self.model,
-            self.recipe,
-            self.splits.train,
-            self.unlabeled,
-            self.training.seed,
-            self.files.backup,
-            self.progress,
-            validation.callbacks(self.recipe, self.splits),
-            own_loss=self.hashing_loss is not None,
+            model, self.recipe, split, self.unlabeled, seed, backup, self.progress, **arguments
         )
 
     def _evaluate(self, stages):
         started = time.time()
         self.evaluation = self._measure(self.model)
         self.evaluation.figures["protocol"]["unlabeled_items"] = len(self.unlabeled)
-        classifier = None
+        self.seconds = {"training": round(stages.seconds, 1)}
+        self.baselines = self._measure_baselines(stages)
+        seconds = time.time() - started - self.seconds.get("classifier", 0)
+        self.seconds["evaluation"] = round(seconds, 1)
+
+    def _measure_baselines(self, stages):
+        baselines = Baselines(self.splits, self.variant, self.progress)
+        if self.compared == "none":
+            return baselines.found
+        baselines.add_untrained(self.untrained, self.recipe.is_pretrained())
+        bits, epochs = self.training.bits, self.recipe.epochs()
         if self.recipe.pretrain_epochs:
             classifier = self.model.uncompiled_copy()
             classifier.load_weights(stages.pretrained_weights)
-        self.baselines = measure_baselines(
-            self.splits,
-            self.variant,
-            self.progress,
-            self.untrained,
-            classifier,
-            self.recipe.is_pretrained(),
-        )
-        self.seconds = {
-            "training": round(stages.seconds, 1),
-            "evaluation": round(time.time() - started, 1),
-        }
+            how_long = f"after {self.recipe.pretrain_epochs} of {epochs} epochs"
+            baselines.add_classifier(classifier, bits, how_long)
+        if self.compared == "full":
+            started = time.time()
+            self.progress.say(f"Training a classifier for all {epochs} epochs, to compare with")
+            classifier = self._make_model()
+            backup = self.files.backup / "classifier"
+            self._fit_model(classifier, backup, classifier_alone=True)
+            self.seconds["classifier"] = round(time.time() - started, 1)
+            baselines.add_classifier(classifier, bits, f"after all {epochs} epochs", WHOLE_TRAINING)
+        return baselines.found
 
     def _measure(self, model):
         trained_on = names_trained_on(self.splits, self.training.unlabeled)

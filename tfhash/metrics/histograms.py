@@ -8,7 +8,7 @@ from keras import ops
 
 import tfhash_ops
 from tfhash import codes
-from tfhash.labels import check_same_kind, is_multi_hot, similar
+from tfhash.labels import check_same_kind, check_values, is_multi_hot, similar
 from tfhash_ops import DistanceHistograms, library
 
 # Pairs compared at a time without the compiled op; a few float32 tensors of this size are alive.
@@ -34,7 +34,7 @@ def distance_histograms(queries, database, query_labels, database_labels, bits):
 
     Raises:
         ValueError: If the codes are not packed codes of `bits` bits, the labels do not match the
-            codes, or one side is empty.
+            codes, are NaN or are multi-hot between 0 and 1, or one side is empty.
 
     Example:
 
@@ -120,6 +120,7 @@ def check_sides(queries, database, query_labels, database_labels, bits):
                 f"`{name}` must be packed codes, uint8 with padding bits zero. "
                 f"Received: {packed.dtype} with the largest last byte {packed[:, -1].max()}"
             )
+        check_values(labels)
     check_same_kind(query_labels, database_labels)
     return queries, query_labels, database, database_labels
 
