@@ -198,24 +198,33 @@ def table(report):
     of_unseen = unseen.get("metrics", {})
     for name, value in report["metrics"].items():
         rows.append((_words(name), *_figures(value, of_unseen.get(name))))
-    for name, baseline in report.get("baselines", {}).items():
-        of_unseen = baseline.get("unseen_items", {}).get("metrics", {})
-        for figure, value in baseline["metrics"].items():
-            if figure in ("map", f"ndcg_at_{NDCG_AT}"):
-                what = f"{_words(figure)}, {name}, {baseline['bits']} bits"
-                rows.append((what, *_figures(value, of_unseen.get(figure))))
     rows.append(("distinct codes", f"{codes['distinct_codes']:,}"))
     # Near 0, a bit is the same for all items and tells nothing.
     balance = min(min(share, 1 - share) for share in codes["bit_balance"])
     rows.append(("lowest bit balance", f"{balance:.4f}"))
     # At 1, two bits always agree or always differ, and one of them tells nothing.
     rows.append(("largest correlation of two bits", f"{codes['largest_bit_correlation']:.4f}"))
+    rows += _baselines(report)
     notes = [
         textwrap.fill(f"{name}: {baseline['what']}", LINE_LENGTH)
         for name, baseline in report.get("baselines", {}).items()
         if "what" in baseline
     ]
     return "\n".join([*heading, "", *align(rows), *([""] if notes else []), *notes])
+
+
+def _baselines(report):
+    """Rows of the baselines, for the figures that sum up a ranking."""
+    cut_off = report["protocol"]["average_precision"]["map_k"]
+    rows = []
+    for name, baseline in report.get("baselines", {}).items():
+        of_unseen = baseline.get("unseen_items", {}).get("metrics", {})
+        for figure in ("map", f"map_at_{cut_off}", f"ndcg_at_{NDCG_AT}"):
+            if figure in baseline["metrics"]:
+                both = baseline["metrics"][figure], of_unseen.get(figure)
+                what = f"{_words(figure)}, {name}, {baseline['bits']} bits"
+                rows.append((what, *_figures(*both)))
+    return rows
 
 
 def _kind_of_database(protocol):
