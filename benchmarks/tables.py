@@ -154,9 +154,6 @@ class Training:
                 cells.append("-")
         return cells
 
-    def has_unseen(self):
-        return all("unseen_items" in report for report in self.reports)
-
     def minutes(self, part):
         return f"{self.mean('seconds', part) / 60:.1f}"
 

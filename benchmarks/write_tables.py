@@ -93,10 +93,10 @@ def measured():
     return [name for name in TRAINED if (BENCHMARKS / "results" / f"{name}.json").exists()]
 
 
-def _trained(columns, to_row, are_shown=lambda training: True):
+def _trained(columns, to_row):
     def table(root):
         trained = (tables.Training(name, read_result(name), root) for name in measured())
-        return tables.header(columns) + "".join(map(to_row, filter(are_shown, trained)))
+        return tables.header(columns) + "".join(map(to_row, trained))
 
     return table
 
@@ -164,9 +164,7 @@ def _at_64_bits(values_of_cell):
 TABLES = {
     "results": _trained(tables.SUMMARY_COLUMNS, tables.Training.summary),
     "results-full": _trained(tables.TRAINING_COLUMNS, tables.Training.full),
-    "results-unseen": _trained(
-        tables.UNSEEN_COLUMNS, tables.Training.unseen, tables.Training.has_unseen
-    ),
+    "results-unseen": _trained(tables.UNSEEN_COLUMNS, tables.Training.unseen),
     "results-commands": _trained(tables.COMMAND_COLUMNS, tables.Training.how),
     "losses": _compared,
     "losses-mnist": _losses("accuracy-mnist"),

@@ -112,10 +112,11 @@ def test_baselines_are_measured_like_any_codes():
     }
     for name, of in found.items():
         for figures in (of["metrics"], of["unseen_items"]["metrics"]):
-            for value in (figures["map"], figures["map_at_20"]):
+            if name == "untrained network":
                 # All items tie: the share of relevant ones, and a little for the first places.
-                expected = pytest.approx(0.1, abs=0.015) if "untrained" in name else 1
-                assert value == expected
+                assert figures["map_at_20"] < 0.1 < figures["map"] < 0.13
+            else:
+                assert (figures["map"], figures["map_at_20"]) == pytest.approx((1, 1))
     assert found["softmax code"]["temperature"] == 1  # all temperatures are as good
 
 
