@@ -6,10 +6,12 @@ import matplotlib.image
 import numpy as np
 import pytest
 from commands import QUICK, SHORT, error_of, row_of
+from interruption import Killed
 
 from tfhash import data, metrics
 from tfhash.cli import main
 from tfhash.data import protocols
+from tfhash.experiments.baselines import Baselines
 from tfhash.experiments.run_directory import PICTURES, REPORT_SCHEMA, RUN_SCHEMA
 from tfhash.text import printable
 
@@ -133,15 +135,26 @@ def test_the_report_includes_baselines_and_says_what_they_are(trained):
         assert f"{name}: {baseline['what']}" in said
 
 
-def test_a_classifier_may_be_trained_as_long_as_the_codes(tmp_path, trained):
-    """Beside the codes, which are as they are without it; and not at all."""
-    reports = {"quick": report_of(trained[0])}
-    for baselines in ("full", "none"):
-        directory = tmp_path / baselines
-        command = ["train", *QUICK, *SHORT, f"--baselines={baselines}"]
-        assert main([*command, f"--output_dir={directory}"]) == 0
-        assert not (directory / "backup").exists()
-        reports[baselines] = report_of(directory)
+def test_a_classifier_may_be_trained_as_long_as_the_codes(tmp_path, trained, monkeypatch, capsys):
+    """Beside the codes, which are as they are without it, or not at all; and it is resumed."""
+
+    def killed(*arguments):
+        raise Killed
+
+    directories = {"quick": trained[0], "full": tmp_path / "full", "none": tmp_path / "none"}
+    command = ["train", *QUICK, *SHORT, "--baselines=full", f"--output_dir={directories['full']}"]
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Baselines, "add_untrained", killed)
+        main(command)
+    # The model does not wait for what it is compared with.
+    assert (directories["full"] / "model.keras").exists()
+    capsys.readouterr()
+    assert main([*command, "--resume"]) == 0
+    assert capsys.readouterr().out.count("Resuming after 3 of 3 epochs") == 2
+    command = ["train", *QUICK, *SHORT, "--baselines=none", f"--output_dir={directories['none']}"]
+    assert main(command) == 0
+    assert not any((directory / "backup").exists() for directory in directories.values())
+    reports = {name: report_of(directory) for name, directory in directories.items()}
     full, quick, none = (reports[name] for name in ("full", "quick", "none"))
     assert full["metrics"] == quick["metrics"] == none["metrics"]
     assert none["baselines"] == {}
@@ -176,7 +189,7 @@ def test_folders_of_any_name_are_trained_on_with_all_pictures(
     assert sorted(report["class_names"]) == sorted(["dark", printable(name)])
     # Two classes, two codes.
     assert "Warning: The database has 2 distinct codes for 2 classes" in output.out
-    assert "Warning: Only 4 queries have relevant items among the images" in output.out
+    assert "Warning: Only 5 queries have relevant items among the images" in output.out
     assert len(report["warnings"]) == 2
     for picture in PICTURES:
         assert matplotlib.image.imread(tmp_path / "run" / "pictures" / picture).std() > 0

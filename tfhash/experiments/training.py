@@ -295,15 +295,33 @@ class _Training:
         )
 
     def _evaluate(self, stages):
+        self.seconds = {"training": round(stages.seconds, 1)}
         started = time.time()
         self.evaluation = self._measure(self.model)
         self.evaluation.figures["protocol"]["unlabeled_items"] = len(self.unlabeled)
-        self.seconds = {"training": round(stages.seconds, 1)}
-        self.baselines = self._measure_baselines(stages)
-        seconds = time.time() - started - self.seconds.get("classifier", 0)
-        self.seconds["evaluation"] = round(seconds, 1)
+        seconds = time.time() - started
+        # Before the baselines, which may take as long as the training.
+        self.files.write_model(self.model)
+        self.files.write_database(
+            self.evaluation.database, self.splits.database, self.model.bits, self.class_names
+        )
+        rival = self._train_rival() if self.compared == "full" else None
+        started = time.time()
+        self.baselines = self._measure_baselines(stages, rival)
+        self.seconds["evaluation"] = round(seconds + time.time() - started, 1)
 
-    def _measure_baselines(self, stages):
+    def _train_rival(self):
+        """A classifier that trains as long as the codes."""
+        self.progress.say(
+            f"Training a classifier for all {self.recipe.epochs()} epochs, to compare with"
+        )
+        classifier = self._make_model()
+        backup = self.files.backup / "classifier"
+        stages = self._fit_model(classifier, backup, classifier_alone=True)
+        self.seconds["classifier"] = round(stages.seconds, 1)
+        return classifier
+
+    def _measure_baselines(self, stages, rival):
         baselines = Baselines(self.splits, self.variant, self.progress)
         if self.compared == "none":
             return baselines.found
@@ -314,14 +332,8 @@ class _Training:
             classifier.load_weights(stages.pretrained_weights)
             how_long = f"after {self.recipe.pretrain_epochs} of {epochs} epochs"
             baselines.add_classifier(classifier, bits, how_long)
-        if self.compared == "full":
-            started = time.time()
-            self.progress.say(f"Training a classifier for all {epochs} epochs, to compare with")
-            classifier = self._make_model()
-            backup = self.files.backup / "classifier"
-            self._fit_model(classifier, backup, classifier_alone=True)
-            self.seconds["classifier"] = round(time.time() - started, 1)
-            baselines.add_classifier(classifier, bits, f"after all {epochs} epochs", WHOLE_TRAINING)
+        if rival is not None:
+            baselines.add_classifier(rival, bits, f"after all {epochs} epochs", WHOLE_TRAINING)
         return baselines.found
 
     def _measure(self, model):
@@ -330,10 +342,6 @@ class _Training:
         return measure(model, self.splits, self.variant, self.progress, trained_items)
 
     def _write(self, stages):
-        self.files.write_model(self.model)
-        self.files.write_database(
-            self.evaluation.database, self.splits.database, self.model.bits, self.class_names
-        )
         self.files.finish(
             {
                 "command_line": self.command_line,
