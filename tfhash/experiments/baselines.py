@@ -153,7 +153,8 @@ def choose_temperature(logits, labels, codebook):
         histograms = metrics.leave_one_out_histograms(packed, labels, codebook.shape[1])
         return metrics.mean_average_precision(histograms)
 
-    return max(TEMPERATURES, key=quality)
+    # Rounded, so that among equals rounding errors do not choose.
+    return max(TEMPERATURES, key=lambda temperature: round(quality(temperature), 9))
 
 
 def with_batch_statistics(model, images, is_pretrained=False):
