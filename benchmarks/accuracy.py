@@ -30,10 +30,16 @@ from tfhash import data, files, losses, metrics, plots
 from tfhash.callbacks import TanhContinuation
 from tfhash.data.content import digest
 from tfhash.experiments import environment, make_recipe, network
-from tfhash.experiments.baselines import class_encoder, with_batch_statistics
+from tfhash.experiments.baselines import (
+    PREDICTED_CLASS,
+    SOFTMAX_CODE,
+    choose_temperature,
+    class_codes,
+    softmax_codes,
+    with_batch_statistics,
+)
 from tfhash.experiments.datasets import spread
 from tfhash.experiments.training import ADAPTED_ITEMS, SAMPLE_ITEMS
-from tfhash.experiments.validation import DATABASE as VALIDATION_DATABASE
 from tfhash.losses import pairs
 
 # The recipes of `tfhash train`, with smaller networks and fewer epochs.
@@ -75,10 +81,10 @@ class WeightedPairs(losses.ExponentiatedHashingLoss):
         super().__init__()
         self.weight = weight
 
-    def values(self, similar, codes):
+    def values(self, similar, codes, between):
         pair_loss = losses.bilinear_pair_loss(codes, codes, similar, self.scale)
         weighted = keras.ops.where(similar, self.weight * pair_loss, pair_loss)
-        return pairs.balanced_pair_mean(weighted, similar)
+        return pairs.balanced_pair_mean(weighted, similar, between)
 
     def get_config(self):
         return {**super().get_config(), "weight": self.weight}
@@ -108,8 +114,8 @@ def _weighted(weight):
     return lambda classes, bits: WeightedPairs(weight)
 
 
-# Trains the classifier instead; the predicted class is the code.
-PREDICTED_CLASS = "predicted class"
+# Arms that train the classifier instead.
+CLASSIFIERS = (PREDICTED_CLASS, SOFTMAX_CODE)
 
 # For callbacks that act once per epoch, an epoch is split into this many. It divides the steps per
 # epoch of both datasets.
@@ -133,6 +139,7 @@ LOSSES = {
 
 ARMS = {
     PREDICTED_CLASS: Arm(_exponentiated(), bits=4),
+    SOFTMAX_CODE: Arm(_exponentiated()),
     "untrained network": Arm(_exponentiated(), trained=False),
     **LOSSES,
     **{f"exponentiated, {bits} bits": Arm(_exponentiated(), bits) for bits in (24, 32, 48, 64)},
@@ -179,6 +186,7 @@ def main(_):
         "queries": len(splits.queries),
         "database_items": len(splits.database),
         "average_precision": "of all items, expected over random orders of ties",
+        "validation": "validation items among each other",
         **dataclasses.asdict(recipe),
     }
     made_with = {"settings": settings}
@@ -200,7 +208,7 @@ def main(_):
             files.write_json(output, report)
             print(json.dumps(cell), flush=True)
     report = reports.read(output, made_with)
-    print(tables.header(tables.LOSSES_COLUMNS) + tables.losses(report))
+    print(tables.losses(report))
     figure = plot(report, FLAGS.title or FLAGS.dataset)
     plots.save_figure(figure, output.with_suffix(".png"))
 
@@ -238,7 +246,7 @@ def run(name, recipe, splits, seed, checkpoint):
     else:
         # Hashing loss from the start, for the same number of steps on the same batches.
         fit(model, "finetune", recipe, "pretrain", splits, seed)
-    stage = "pretrain" if name == PREDICTED_CLASS else "finetune"
+    stage = "pretrain" if name in CLASSIFIERS else "finetune"
     callbacks, parts = ([arm.callback()], PARTS_OF_EPOCH) if arm.callback else ([], 1)
     started = time.time()
     logs = fit(model, stage, recipe, "finetune", splits, seed, callbacks, parts)
@@ -249,8 +257,20 @@ def run(name, recipe, splits, seed, checkpoint):
     }
     if not math.isfinite(logs["loss"]):
         return {"diverged": True, **cell}
-    bits, encode = class_encoder(model) if stage == "pretrain" else (arm.bits, model.encode)
-    return {**measure(bits, encode, splits), **cell}
+    return {**measure(arm.bits, encoder(name, arm, model, splits), splits), **cell}
+
+
+def encoder(name, arm, model, splits):
+    """A function from images to the codes of an arm."""
+    if name not in CLASSIFIERS:
+        return model.encode
+    if name == PREDICTED_CLASS:
+        return lambda images: class_codes(model.predict_logits(images), arm.bits)
+    codebook = losses.class_centers(model.num_classes, arm.bits)
+    validation = splits.validation
+    of_validation = model.predict_logits(validation.batches())
+    temperature = choose_temperature(of_validation, validation.labels, codebook)
+    return lambda images: softmax_codes(model.predict_logits(images), codebook, temperature)
 
 
 def build(arm, recipe, splits, seed):
@@ -302,25 +322,22 @@ def fit(model, stage, recipe, budget, splits, seed, callbacks=(), parts=1):
 
 
 def measure(bits, encode, splits):
-    """Evaluates test queries on the database, and validation queries on training items."""
-    parts = {
-        "queries": splits.queries,
-        "database": splits.database,
-        "validation": splits.validation,
-        "train": splits.train.take(VALIDATION_DATABASE),
-    }
-    packed = {name: encode(part.batches()) for name, part in parts.items()}
-
-    def histograms(queries, database):
-        return metrics.distance_histograms(
-            packed[queries], packed[database], parts[queries].labels, parts[database].labels, bits
-        )
-
+    """Evaluates test queries on the database and among each other, and validation items so, too."""
+    parts = splits.queries, splits.database, splits.validation
+    queries, database, validation = (encode(part.batches()) for part in parts)
+    of_database = metrics.distance_histograms(
+        queries, database, splits.queries.labels, splits.database.labels, bits
+    )
+    of_queries, of_validation = (
+        metrics.leave_one_out_histograms(packed, part.labels, bits)
+        for packed, part in ((queries, splits.queries), (validation, splits.validation))
+    )
     return {
         "bits": bits,
-        "metrics": metrics.summarize(histograms("queries", "database")),
-        "val_map": metrics.mean_average_precision(histograms("validation", "train")),
-        "distinct_codes": metrics.count_distinct_codes(packed["database"]),
+        "metrics": metrics.summarize(of_database),
+        "unseen_items": {"metrics": metrics.summarize(of_queries)},
+        "val_map": metrics.mean_average_precision(of_validation),
+        "distinct_codes": metrics.count_distinct_codes(database),
     }
 
 

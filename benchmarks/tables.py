@@ -9,6 +9,7 @@ SUMMARY_COLUMNS = (
     "data",
     "bits",
     "mAP",
+    "mAP, images never seen",
     "precision within radius 2",
     "training, minutes on 2 cores",
 )
@@ -19,6 +20,7 @@ TRAINING_COLUMNS = (
     "queries",
     "database",
     "mAP",
+    "mAP, images never seen",
     "mAP, worst to best tie order",
     "precision within radius 2",
     "mAP of the predicted class",
@@ -26,17 +28,19 @@ TRAINING_COLUMNS = (
     "training + evaluation, minutes on 2 cores",
 )
 
-COMMAND_COLUMNS = ("data", "seeds", "command")
-
-LOSSES_COLUMNS = (
-    "arm",
+# What is compared with the codes, by the name of the baseline.
+RIVALS = ("predicted class, whole training", "softmax code, whole training")
+UNSEEN_COLUMNS = (
+    "data",
     "bits",
     "mAP",
-    "precision within radius 2",
-    "validation mAP",
-    "distinct codes",
-    "seeds",
+    "mAP, images never seen",
+    *(f"{name}{of}" for name in RIVALS for of in (", mAP", ", images never seen")),
+    "mAP at 5,000",
+    "mAP at 5,000, images never seen",
 )
+
+COMMAND_COLUMNS = ("data", "seeds", "command")
 
 THROUGHPUT_COLUMNS = (
     "bits and batch",
@@ -70,33 +74,6 @@ EVALUATION_COLUMNS = (
     "added memory, MB",
     "usual evaluator, s",
     "usual evaluator / histogram",
-)
-
-ENGINES = ("tfhash", "faiss", "usearch", "NumPy", "TensorFlow")
-SEARCH_COLUMNS = ("bits", *ENGINES, "tfhash / faiss", "k = 100 / k = 10")
-
-INDEX_COLUMNS = (
-    "codes",
-    "bits",
-    "number",
-    "one query, ms",
-    "after a scan, ms",
-    "query of a batch of 1,000, ms",
-    "within radius 3, ms",
-    "faiss Flat, ms",
-    "Flat / tfhash",
-    "the same, in turn",
-    "reading the codes, ms",
-    "bytes an item",
-    "opening the file, ms",
-)
-
-APPROXIMATE = {"hash": "Hash", "multihash": "MultiHash", "hnsw": "HNSW"}
-APPROXIMATE_COLUMNS = (
-    "codes of 64 bits",
-    "number",
-    "tfhash, ms",
-    *(f"faiss {name}, ms (recall)" for name in APPROXIMATE.values()),
 )
 
 
@@ -154,14 +131,23 @@ class Training:
     def mean_and_deviation(self, *path):
         return mean_and_deviation(self.values(*path))
 
+    def both(self, figure, *path):
+        """Two cells: a figure of the database, and of images never seen; "-" if not measured."""
+        cells = []
+        for among in ((), ("unseen_items",)):
+            try:
+                cells.append(self.mean_and_deviation(*path, *among, "metrics", figure))
+            except KeyError:
+                cells.append("-")
+        return cells
+
     def minutes(self, part):
         return f"{self.mean('seconds', part) / 60:.1f}"
 
     def summary(self):
         """A row under `SUMMARY_COLUMNS`."""
         precision = f"{self.mean('metrics', 'precision_radius_2'):.4f}"
-        mean_average_precision = self.mean_and_deviation("metrics", "map")
-        cells = self.data, self.bits, mean_average_precision, precision, self.minutes("training")
+        cells = self.data, self.bits, *self.both("map"), precision, self.minutes("training")
         return row(cells)
 
     def full(self):
@@ -173,7 +159,7 @@ class Training:
             self.bits,
             f"{protocol['queries']:,}",
             f"{protocol['database_items']:,}",
-            self.mean_and_deviation("metrics", "map"),
+            *self.both("map"),
             f"{worst:.4f} to {best:.4f}",
             f"{self.mean('metrics', 'precision_radius_2'):.4f}",
             self.mean_and_deviation("baselines", "predicted class", "metrics", "map"),
@@ -181,6 +167,11 @@ class Training:
             f"{self.minutes('training')} + {self.minutes('evaluation')}",
         )
         return row(cells)
+
+    def unseen(self):
+        """A row under `UNSEEN_COLUMNS`."""
+        rivals = [cell for name in RIVALS for cell in self.both("map", "baselines", name)]
+        return row((self.data, self.bits, *self.both("map"), *rivals, *self.both("map_at_5000")))
 
     def how(self):
         """A row under `COMMAND_COLUMNS`."""
@@ -246,98 +237,6 @@ def evaluation(bits, cell):
     return row(cells)
 
 
-def search(report):
-    """Rows under `SEARCH_COLUMNS` for a report of `hamming.py`."""
-    return "".join(
-        row(
-            [
-                bits,
-                *(spread(cell["rates"][engine]) for engine in ENGINES),
-                spread(cell["times_faiss"]),
-                spread(cell["k100_to_k10"]),
-            ]
-        )
-        for bits, cell in report["search"].items()
-    )
-
-
-def search_on_cpus(reports):
-    """tfhash and its ratio to faiss on each CPU, from reports of `hamming.py`: a whole table.
-
-    Args:
-        reports: Dictionary from the name of a CPU to its report.
-    """
-    columns = [f"{cpu}{of}" for cpu in reports for of in ("", " / faiss")]
-    rows = []
-    for bits in next(iter(reports.values()))["search"]:
-        cells = [report["search"][bits] for report in reports.values()]
-        rows.append(
-            [
-                bits,
-                *(
-                    spread(v)
-                    for cell in cells
-                    for v in (cell["rates"]["tfhash"], cell["times_faiss"])
-                ),
-            ]
-        )
-    return header(["bits", *columns]) + "".join(map(row, rows))
-
-
-def index(report):
-    """Speed and memory of the index, from a report of `index.py`: a whole table."""
-    milliseconds = ("search", "search_after_flat", "batch", "within", "flat")
-    rows = [
-        [
-            cell["layout"],
-            cell["bits"],
-            f"{cell['items']:,}",
-            *(f"{1e3 * cell[name]:.3g}" for name in milliseconds),
-            f"{cell['times_flat']:.3g}",
-            f"{cell['times_flat_in_turn']:.3g}",
-            f"{1e3 * cell['reading']:.3g}",
-            f"{cell['bytes']:.1f}",
-            f"{1e3 * cell['load']:.2g}",
-        ]
-        for cell in sorted(report["cells"].values(), key=lambda cell: cell["bits"])
-    ]
-    return header(INDEX_COLUMNS) + "".join(map(row, rows))
-
-
-def approximate(report):
-    """Approximate indexes beside the exact one, from a report of `index.py`: a whole table."""
-    cells = [cell for cell in report["cells"].values() if any(map(cell.get, APPROXIMATE))]
-    rows = [
-        [
-            cell["layout"],
-            f"{cell['items']:,}",
-            f"{1e3 * cell['search']:.3g}",
-            *(
-                f"{1e3 * cell[name]:.3g} ({cell[f'{name}_recall']:.2f})" if name in cell else ""
-                for name in APPROXIMATE
-            ),
-        ]
-        for cell in cells
-    ]
-    return header(APPROXIMATE_COLUMNS) + "".join(map(row, rows))
-
-
-def single_query(reports):
-    """Milliseconds of one query on each CPU, from reports of `hamming.py`: a whole table.
-
-    Args:
-        reports: Dictionary from the name of a CPU to its report.
-    """
-    reports = {cpu: report["single_query"] for cpu, report in reports.items()}
-    rows = [
-        [engine, *(spread([1000 * s for s in r["seconds"][engine]]) for r in reports.values())]
-        for engine in next(iter(reports.values()))["seconds"]
-    ]
-    ratios = [spread(report["times_fastest_reading"]) for report in reports.values()]
-    rows.append(["tfhash / fastest reading", *ratios])
-    return header(["one query, ms", *reports]) + "".join(map(row, rows))
-
-
 def finished(report, arm):
     """The cells of an arm in a report of `accuracy.py`, one per seed, without diverged ones."""
     return [cell for cell in report["cells"].get(arm, {}).values() if "metrics" in cell]
@@ -359,23 +258,28 @@ def precision_within_2(cell):
     return cell["metrics"]["precision_radius_2"]
 
 
+def unseen_map(cell):
+    return cell["unseen_items"]["metrics"]["map"]
+
+
 def validation_map(cell):
     return cell["val_map"]
 
 
 def losses(report):
-    """Rows under `LOSSES_COLUMNS` for a report of `accuracy.py`."""
-    return "".join(row(_of_arm(report, arm)) for arm in report["cells"])
-
-
-def _of_arm(report, arm):
-    cells = finished(report, arm)
-    bits = cells[0]["bits"] if cells else "-"
-    figures = [
-        over_seeds(report, arm, figure_of)
-        for figure_of in (mean_average_precision, precision_within_2, validation_map)
-    ]
-    return [arm, bits, *figures, _distinct_codes(cells), len(report["cells"][arm])]
+    """The arms of a report of `accuracy.py`: a whole table."""
+    figures = {"mAP": mean_average_precision, "precision within radius 2": precision_within_2}
+    if report["settings"].get("validation"):
+        figures |= {"mAP, images never seen": unseen_map, "validation mAP": validation_map}
+    else:  # measured before validation was among images that are not trained on
+        figures["validation mAP, searching training images"] = validation_map
+    rows = []
+    for arm, of_seeds in report["cells"].items():
+        cells = finished(report, arm)
+        bits = cells[0]["bits"] if cells else "-"
+        found = [over_seeds(report, arm, figure_of) for figure_of in figures.values()]
+        rows.append([arm, bits, *found, _distinct_codes(cells), len(of_seeds)])
+    return header(["arm", "bits", *figures, "distinct codes", "seeds"]) + "".join(map(row, rows))
 
 
 def _distinct_codes(cells):

@@ -18,6 +18,7 @@ import statistics
 import sys
 
 import api_index
+import search_tables
 import tables
 
 from tfhash.experiments import run_directory
@@ -25,12 +26,13 @@ from tfhash.experiments import run_directory
 BENCHMARKS = pathlib.Path(__file__).parent
 ROOT = BENCHMARKS.parent
 
-# Result files of `seeds.py`, in the order of the tables.
+# Result files of `seeds.py`, in the order of the tables; those that do not exist have no row.
 TRAINED = (
     "mnist-12",
     "cifar10-12",
     "cifar10-cnnh-48",
     "cifar10-cnnh-48-unlabeled",
+    "cifar10-cnnh54k-48",
     "digits-12",
 )
 # Result files of `accuracy.py`, and the titles of their datasets.
@@ -87,9 +89,14 @@ def update(text, root=""):
     return _MARKED.sub(fill, text)
 
 
+def measured():
+    """Those of `TRAINED` that have been measured."""
+    return [name for name in TRAINED if (BENCHMARKS / "results" / f"{name}.json").exists()]
+
+
 def _trained(columns, to_row):
     def table(root):
-        trained = (tables.Training(name, read_result(name), root) for name in TRAINED)
+        trained = (tables.Training(name, read_result(name), root) for name in measured())
         return tables.header(columns) + "".join(map(to_row, trained))
 
     return table
@@ -111,7 +118,7 @@ def _memory(root):
 
 
 def _losses(name):
-    return lambda root: tables.header(tables.LOSSES_COLUMNS) + tables.losses(read_result(name))
+    return lambda root: tables.losses(read_result(name))
 
 
 def _compared(root):
@@ -119,7 +126,9 @@ def _compared(root):
 
 
 def _search(name):
-    return lambda root: tables.header(tables.SEARCH_COLUMNS) + tables.search(read_result(name))
+    return lambda root: (
+        tables.header(search_tables.SEARCH_COLUMNS) + search_tables.search(read_result(name))
+    )
 
 
 def _on_cpus(table_of):
@@ -158,6 +167,7 @@ def _at_64_bits(values_of_cell):
 TABLES = {
     "results": _trained(tables.SUMMARY_COLUMNS, tables.Training.summary),
     "results-full": _trained(tables.TRAINING_COLUMNS, tables.Training.full),
+    "results-unseen": _trained(tables.UNSEEN_COLUMNS, tables.Training.unseen),
     "results-commands": _trained(tables.COMMAND_COLUMNS, tables.Training.how),
     "losses": _compared,
     "losses-mnist": _losses("accuracy-mnist"),
@@ -166,13 +176,13 @@ TABLES = {
     "dtypes": _rows("dtype_policies", tables.DTYPE_COLUMNS, tables.dtypes),
     "loss-memory": _memory,
     "evaluation": _rows("evaluation", tables.EVALUATION_COLUMNS, tables.evaluation),
-    "search": _on_cpus(tables.search_on_cpus),
+    "search": _on_cpus(search_tables.search_on_cpus),
     "search-zen3": _search("hamming-zen3"),
     "search-emerald-rapids": _search("hamming-emerald-rapids"),
     "search-zen5": _search("hamming-zen5"),
-    "single-query": _on_cpus(tables.single_query),
-    "index": lambda root: tables.index(read_result(INDEX)),
-    "index-approximate": lambda root: tables.approximate(read_result(INDEX)),
+    "single-query": _on_cpus(search_tables.single_query),
+    "index": lambda root: search_tables.index(read_result(INDEX)),
+    "index-approximate": lambda root: search_tables.approximate(read_result(INDEX)),
     "run-schema": _schema(run_directory.RUN_SCHEMA),
     "report-schema": _schema(run_directory.REPORT_SCHEMA),
     "api": _api,

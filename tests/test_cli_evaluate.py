@@ -1,9 +1,8 @@
 import json
-import re
 import shutil
 
 import pytest
-from commands import QUICK, SHORT, error_of
+from commands import QUICK, SHORT, error_of, row_of
 
 from tfhash import data
 from tfhash.cli import main
@@ -16,35 +15,43 @@ def test_the_report_names_the_variant_of_average_precision(run_directory, tmp_pa
     command = ["evaluate", f"--model={run_directory}", "--dataset=digits"]
     flags = ["--map_at=10", "--map_denominator=retrieved", "--map_without_hits=drop"]
     maps = []
+    trained = json.loads((run_directory / "report.json").read_text())
     for name, given in (("default", []), ("variant", flags)):
         assert main([*command, *given, f"--output_dir={tmp_path / name}"]) == 0
         report = json.loads((tmp_path / name / "report.json").read_text())
-        maps.append(report["metrics"]["map"])
-        # Those of training were measured by the default.
-        assert bool(report["baselines"]) == (not given)
+        maps.append(report["metrics"])
+        for baseline, figures in report["baselines"].items():
+            before = trained["baselines"][baseline]["metrics"]
+            assert figures["metrics"]["map"] == before["map"]
+            # Those of training were measured without the cut-off.
+            assert ("map_at_100" in figures["metrics"]) == (not given)
         printed = capsys.readouterr().out
-        assert ("There are no baselines to compare with" in printed) == bool(given)
-        in_words = (
-            "over the 10 nearest, ties in random order; divided by the hits retrieved; "
-            "queries without hits are dropped"
-            if given
-            else "over whole rankings, ties in random order"
+        assert "\nmAP over whole rankings, ties in random order\n" in printed
+        at_cut_off = (
+            "\nmAP at 10 over the 10 nearest, ties in random order; divided by the hits retrieved; "
+            "queries without hits are dropped\n"
         )
-        assert f"\nmAP {in_words}\n" in printed
+        assert (at_cut_off in printed) == bool(given)
         assert report["protocol"]["average_precision"] == (
             {"map_k": 10, "denominator": "retrieved", "without_hits": "drop"}
             if given
             else {"map_k": "all", "denominator": "possible", "without_hits": "zero"}
         )
-    assert maps[0] < maps[1]
+    assert maps[0].items() < maps[1].items()
+    assert list(maps[1].keys() - maps[0].keys()) == ["map_at_10"]
+    both = maps[1], report["unseen_items"]["metrics"]
+    assert row_of(printed, "mAP at 10") == [f"{figures['map_at_10']:.4f}" for figures in both]
 
 
 def test_evaluate_divides_the_items_as_for_the_training(tmp_path, capsys):
     directory = tmp_path / "unseen"
-    assert main(["train", *QUICK, *SHORT, "--protocol=unseen", f"--output_dir={directory}"]) == 0
+    assert (
+        main(["train", *QUICK, *SHORT, "--protocol=unseen-classes", f"--output_dir={directory}"])
+        == 0
+    )
     capsys.readouterr()
     assert main(["evaluate", f"--model={directory}", "--dataset=digits"]) == 0
-    assert "digits, unseen: " in capsys.readouterr().out
+    assert "digits, unseen-classes: " in capsys.readouterr().out
 
 
 def test_queries_that_took_part_in_training_are_refused(run_directory, monkeypatch, capsys):
@@ -61,10 +68,40 @@ def test_queries_that_took_part_in_training_are_refused(run_directory, monkeypat
 
 
 def test_other_queries_than_in_training_are_allowed(run_directory, capsys):
-    # The queries of `unseen` are some of the official ones.
-    command = ["evaluate", f"--model={run_directory}", "--dataset=digits", "--protocol=unseen"]
+    # The queries of `unseen-classes` are some of the official ones.
+    command = [
+        "evaluate",
+        f"--model={run_directory}",
+        "--dataset=digits",
+        "--protocol=unseen-classes",
+    ]
     assert main(command) == 0
-    assert "digits, unseen: " in capsys.readouterr().out
+    assert "digits, unseen-classes: " in capsys.readouterr().out
+
+
+def test_evaluate_counts_what_training_has_seen_of_another_division(
+    run_directory, tmp_path, capsys
+):
+    """Of unseen items nothing; of three classes what was not held out; unknown without a run.json."""
+    shutil.copy(run_directory / "model.keras", tmp_path)
+    trained_on = set(data.load("digits").train.names)
+    classes = data.load("digits", protocol="unseen-classes").database.names
+    cases = [
+        (run_directory, "unseen-items", "0"),
+        (run_directory, "unseen-classes", f"{len(trained_on.intersection(classes)):,}"),
+        (tmp_path, "unseen-items", None),
+    ]
+    for model, protocol, count in cases:
+        command = ["evaluate", f"--model={model}", "--dataset=digits", f"--protocol={protocol}"]
+        assert main(command) == 0
+        printed = capsys.readouterr().out
+        if count is None:
+            assert "of these trained on" not in printed
+            assert "training never saw" not in printed
+        else:
+            assert row_of(printed, "of these trained on") == [count, "0"]
+            times = printed.count("searching images that")
+            assert times == (2 if protocol == "unseen-items" else 1)
 
 
 def test_evaluate_says_if_nothing_tells_what_a_model_was_trained_on(
@@ -138,10 +175,10 @@ def test_queries_are_compared_with_training_whatever_the_sizes_of_the_images(
     dataset = [f"--dataset={name}", f"--data_dir={data_dir}"]
     quick = ["--image_size=8", "--backbone=mlp", "--width=4", *SHORT]
     assert main(["train", *dataset, *quick, f"--output_dir={tmp_path}"]) == 0
-    # The queries of `unseen` are some of the official ones.
+    # The queries of `unseen-classes` are some of the official ones.
     command = ["evaluate", f"--model={tmp_path}", *dataset]
-    assert main([*command, "--protocol=unseen"]) == 0
-    assert "undivided_photos, unseen: " in capsys.readouterr().out
+    assert main([*command, "--protocol=unseen-classes"]) == 0
+    assert "undivided_photos, unseen-classes: " in capsys.readouterr().out
 
 
 def test_evaluate_repeats_the_figures_of_the_report(run_directory, tmp_path, capsys):
@@ -149,17 +186,18 @@ def test_evaluate_repeats_the_figures_of_the_report(run_directory, tmp_path, cap
     command = ["evaluate", f"--model={run_directory}", "--dataset=digits", f"--output_dir={output}"]
     assert main(command) == 0
     printed = capsys.readouterr().out
-    assert "digits, official: 387 queries against 1,410 items" in printed
+    assert "digits, official: 387 queries against 1,410 items, and against each other" in printed
+    assert row_of(printed, "of these trained on") == ["1,343", "0"]
     first, second = (json.loads((d / "report.json").read_text()) for d in (run_directory, output))
-    for part in ("metrics", "baselines", "class_names", "warnings"):
+    for part in ("metrics", "unseen_items", "baselines", "class_names", "warnings", "protocol"):
         assert first[part] == second[part]
     for name, baseline in first["baselines"].items():
         bits, value = baseline["bits"], baseline["metrics"]["map"]
-        assert re.search(rf"mAP, {name}, {bits} bits +{value:.4f}\n", printed + "\n")
+        assert row_of(printed, f"mAP, {name}, {bits} bits")[0] == f"{value:.4f}"
     balance = min(min(share, 1 - share) for share in first["codes"]["bit_balance"])
-    assert re.search(rf"lowest bit balance +{balance:.4f}\n", printed)
+    assert row_of(printed, "lowest bit balance") == [f"{balance:.4f}"]
     correlation = first["codes"]["largest_bit_correlation"]
-    assert re.search(rf"largest correlation of two bits +{correlation:.4f}\n", printed)
+    assert row_of(printed, "largest correlation of two bits") == [f"{correlation:.4f}"]
     assert "holds a report. Pass --overwrite" in error_of(capsys, *command)
 
 

@@ -5,11 +5,13 @@ import keras
 import matplotlib.image
 import numpy as np
 import pytest
-from commands import QUICK, SHORT, error_of
+from commands import QUICK, SHORT, error_of, row_of
+from interruption import Killed
 
 from tfhash import data, metrics
 from tfhash.cli import main
 from tfhash.data import protocols
+from tfhash.experiments.baselines import Baselines
 from tfhash.experiments.run_directory import PICTURES, REPORT_SCHEMA, RUN_SCHEMA
 from tfhash.text import printable
 
@@ -54,6 +56,11 @@ def test_the_report_holds_what_the_model_gives_on_the_queries(run_directory):
         *codes, splits.queries.labels, splits.database.labels, bits=9
     )
     assert report["metrics"] == pytest.approx(metrics.summarize(histograms))
+    unseen = report["unseen_items"]
+    histograms = metrics.leave_one_out_histograms(codes[0], splits.queries.labels, bits=9)
+    assert unseen["metrics"] == pytest.approx(metrics.summarize(histograms))
+    assert (unseen["database_items"], unseen["queries_with_relevant_items"]) == (386, 387)
+    assert report["protocol"]["database_trained_items"] == len(splits.train)
 
 
 def test_the_run_keeps_class_names_and_the_codes_and_names_of_the_database(trained):
@@ -70,28 +77,36 @@ def test_the_run_keeps_class_names_and_the_codes_and_names_of_the_database(train
         assert int(database["bits"]) == 9
 
 
-def test_validation_while_training_asks_validation_queries_of_training_items(run_directory):
-    splits = data.load("digits")
+def test_validation_while_training_is_of_validation_items_among_each_other(trained):
+    run_directory, printed = trained
+    validation = data.load("digits").validation
     model = keras.saving.load_model(run_directory / "model.keras")
-    codes = [model.encode(part.batches()) for part in (splits.validation, splits.train)]
-    histograms = metrics.distance_histograms(
-        *codes, splits.validation.labels, splits.train.labels, bits=9
+    histograms = metrics.leave_one_out_histograms(
+        model.encode(validation.batches()), validation.labels, bits=9
     )
     found = metrics.mean_average_precision(histograms)
-    assert report_of(run_directory)["epochs"][-1]["val_map"] == pytest.approx(found)
+    report = report_of(run_directory)
+    assert report["epochs"][-1]["val_map"] == pytest.approx(found)
+    assert report["validation"] in printed
+    _, counts = np.unique(validation.labels, return_counts=True)
+    assert f"{counts[counts > 1].sum()} validation images" in report["validation"]
+    assert "a rough figure" in report["validation"]
 
 
 def test_train_prints_an_estimate_of_the_time_and_what_codes_must_beat(trained):
     run_directory, printed = trained
     assert re.search(r"^about \d+ seconds of training to go$", printed, re.MULTILINE)
-    # Queries and database for the codes and both baselines; and two validations of 71 in 1,339.
-    encoded = rf"^about \d+ seconds besides training, to encode {3 * 1797 + 2 * 1410:,} images for"
+    # Queries and database for the codes, the untrained network and the classifier; 67 validation
+    # images for the temperature of the latter, and two times while training.
+    encoded = rf"^about \d+ seconds besides training, to encode {3 * 1797 + 3 * 67:,} images for"
     assert re.search(encoded, printed, re.MULTILINE)
     found = report_of(run_directory)
-    assert re.search(rf"^  mAP +{found['metrics']['map']:.4f}$", printed, re.MULTILINE)
-    for name, baseline in found["baselines"].items():
-        line = rf"^  mAP, {name}, {baseline['bits']} bits +{baseline['metrics']['map']:.4f}$"
-        assert re.search(line, printed, re.MULTILINE)
+    assert "searching the    searching images that\n" in printed
+    assert "training images       training never saw\n" in printed
+    rows = {f"mAP, {name}, {of['bits']} bits": of for name, of in found["baselines"].items()}
+    for name, figures in {"mAP": found, **rows}.items():
+        both = figures, figures["unseen_items"]
+        assert row_of(printed, name) == [f"{of['metrics']['map']:.4f}" for of in both]
 
 
 def test_a_log_file_gets_one_line_an_epoch_and_no_control_characters(trained):
@@ -107,12 +122,52 @@ def test_the_choice_of_the_recipe_is_printed_with_its_reason(trained):
     assert " width=4, " in trained[1]
 
 
-def test_the_report_includes_two_baselines(run_directory):
-    baselines = report_of(run_directory)["baselines"]
+def test_the_report_includes_baselines_and_says_what_they_are(trained):
+    directory, printed = trained
+    baselines = report_of(directory)["baselines"]
     assert {name: baseline["bits"] for name, baseline in baselines.items()} == {
         "untrained network": 9,
         "predicted class": 4,
+        "softmax code": 9,
     }
+    said = " ".join(printed.split())
+    for name, baseline in baselines.items():
+        assert f"{name}: {baseline['what']}" in said
+
+
+def test_a_classifier_may_be_trained_as_long_as_the_codes(tmp_path, trained, monkeypatch, capsys):
+    """Beside the codes, which are as they are without it, or not at all; and it is resumed."""
+
+    def killed(*arguments):
+        raise Killed
+
+    directories = {"quick": trained[0], "full": tmp_path / "full", "none": tmp_path / "none"}
+    command = ["train", *QUICK, *SHORT, "--baselines=full", f"--output_dir={directories['full']}"]
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Baselines, "add_untrained", killed)
+        main(command)
+    # The model does not wait for what it is compared with.
+    assert (directories["full"] / "model.keras").exists()
+    capsys.readouterr()
+    assert main([*command, "--resume"]) == 0
+    assert capsys.readouterr().out.count("Resuming after 3 of 3 epochs") == 2
+    command = ["train", *QUICK, *SHORT, "--baselines=none", f"--output_dir={directories['none']}"]
+    assert main(command) == 0
+    assert not any((directory / "backup").exists() for directory in directories.values())
+    reports = {name: report_of(directory) for name, directory in directories.items()}
+    full, quick, none = (reports[name] for name in ("full", "quick", "none"))
+    assert full["metrics"] == quick["metrics"] == none["metrics"]
+    assert none["baselines"] == {}
+    assert full["baselines"].items() >= quick["baselines"].items()
+    added = full["baselines"].keys() - quick["baselines"].keys()
+    assert added == {"predicted class, whole training", "softmax code, whole training"}
+    assert full["seconds"].keys() - quick["seconds"].keys() == {"classifier"}
+    # Three epochs at a decaying rate are more than one.
+    longer, shorter = (
+        full["baselines"][f"predicted class{name}"]["metrics"]["map"]
+        for name in (", whole training", "")
+    )
+    assert longer > shorter
 
 
 def test_folders_of_any_name_are_trained_on_with_all_pictures(
@@ -134,7 +189,8 @@ def test_folders_of_any_name_are_trained_on_with_all_pictures(
     assert sorted(report["class_names"]) == sorted(["dark", printable(name)])
     # Two classes, two codes.
     assert "Warning: The database has 2 distinct codes for 2 classes" in output.out
-    assert len(report["warnings"]) == 1
+    assert "Warning: Only 5 queries have relevant items among the images" in output.out
+    assert len(report["warnings"]) == 2
     for picture in PICTURES:
         assert matplotlib.image.imread(tmp_path / "run" / "pictures" / picture).std() > 0
 
@@ -148,12 +204,14 @@ def test_images_without_labels_are_trained_on_and_the_report_says_so(tmp_path, m
     report = report_of(directory)
     assert report["protocol"]["train_items"] == 380
     assert report["protocol"]["unlabeled_items"] == 1797 - 100 - 400
+    # All of the database but what is held out for validation.
+    assert report["protocol"]["database_trained_items"] == 1797 - 100 - 20
     assert [logs["stage"] for logs in report["epochs"]] == 6 * [1] + 2 * [2]
     shares = [logs["pseudo_label_rate"] for logs in report["epochs"]]
     assert all(share == 0 for share in (*shares[:2], *shares[6:]))
     assert all(share > 0 for share in shares[2:6])
     printed = capsys.readouterr().out
-    assert "\npre-trained also on 1,297 of these, with pseudo-labels\n" in printed
+    assert "\npre-trained also on 1,297 of these items, with pseudo-labels\n" in printed
     assert "images for pseudo-labels, validation, the evaluation and its baselines" in printed
     # Whoever saw an image without its label has seen it: of the official queries only those that
     # are queries here too are new.

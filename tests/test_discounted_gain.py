@@ -123,3 +123,14 @@ def test_arguments_out_of_range_are_refused(given, message):
     with pytest.raises(ValueError, match="Received: 3 codes and 2 labels"):
         codes = np.zeros((3, 1), "uint8")
         metrics.shared_label_histograms(codes, codes, [0, 1], [0, 1, 2], 8)
+
+
+def test_items_among_each_other_share_labels_with_all_but_themselves(rng):
+    codes, labels = rng.integers(0, 8, (9, 1), "uint8"), (rng.random((9, 4)) < 0.5) * 1
+    found = metrics.leave_one_out_shared_label_histograms(codes, labels, 3).items
+    for i in range(9):
+        others = np.delete(np.arange(9), i)
+        sides = codes[[i]], codes[others], labels[[i]], labels[others]
+        alone = metrics.shared_label_histograms(*sides, 3).items[0]
+        np.testing.assert_array_equal(found[i, :, : alone.shape[1]], alone)
+        assert not found[i, :, alone.shape[1] :].any()

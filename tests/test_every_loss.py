@@ -277,7 +277,7 @@ def test_a_label_out_of_range_gives_nan(rng, loss, label):
 
 def test_samples_are_weighted(rng, loss):
     labels, codes = np.array([0, 0, 1]), rng.uniform(-1, 1, (3, BITS)).astype("float32")
-    weights = np.array([1.0, 0.0, 2.0], "float32")
+    weights = np.array([1.0, 0.5, 2.0], "float32")
     expected = (values_of(loss, labels, codes) * weights).sum() / 3
     assert float(loss(labels, codes, sample_weight=weights)) == pytest.approx(expected, rel=1e-5)
 

@@ -1,17 +1,23 @@
 import json
+import re
+from types import SimpleNamespace
 
+import commands
 import numpy as np
 import pytest
 
 import tfhash
 from tfhash import data, experiments, metrics, models
+from tfhash.codes import unpack
 from tfhash.data import protocols
-from tfhash.experiments import baselines, presets, report, settings
+from tfhash.data.sources import ArraySource
+from tfhash.data.split import Split
+from tfhash.experiments import baselines, presets, report, settings, validation
 from tfhash.experiments.datasets import has_colors
+from tfhash.experiments.fitting import partly_labeled_batches
 from tfhash.experiments.progress import EpochLines, Progress
 from tfhash.experiments.recipe import BACKBONES
-from tfhash.experiments.training import partly_labeled_batches
-from tfhash.losses import ExponentiatedHashingLoss
+from tfhash.losses import ExponentiatedHashingLoss, class_centers
 
 VARIANT = {"map_k": None, "denominator": "possible", "without_hits": "zero"}
 
@@ -67,6 +73,7 @@ def test_wrong_settings_are_refused_before_data_is_read(given, error, message, t
 def test_the_names_in_settings_are_those_of_the_library():
     assert set(BACKBONES) == set(models.BACKBONES)
     assert tuple(settings.PROTOCOLS) == tuple(protocols.PROTOCOLS)
+    assert settings.Compared().baselines in settings.BASELINES
     assert tuple(settings.DENOMINATORS) == tuple(metrics.DENOMINATORS)
     assert tuple(settings.WITHOUT_HITS) == tuple(metrics.WITHOUT_HITS)
     assert settings.Training().scale == ExponentiatedHashingLoss().scale
@@ -82,11 +89,8 @@ class Oracle:
 
     bits, num_classes = 9, 10
 
-    def __init__(self, splits):
-        self.labels = iter([splits.queries.labels, splits.database.labels])
-
-    def classify(self, images):
-        return next(self.labels)
+    def predict_logits(self, images):
+        return 9 * np.eye(10)[np.concatenate([labels for _, labels in images])]
 
     def encode(self, images):
         return np.zeros((sum(len(batch) for batch, _ in images), 2), "uint8")
@@ -94,13 +98,53 @@ class Oracle:
 
 def test_baselines_are_measured_like_any_codes():
     splits = data.load("digits")
-    quiet = Progress(verbose=0)
-    found = baselines.measure_baselines(splits, VARIANT, quiet, Oracle(splits), Oracle(splits))
-    assert found["predicted class"]["metrics"]["map"] == pytest.approx(1)
-    # All items tie: the share of relevant ones, and a little for the first places.
-    assert found["untrained network"]["metrics"]["map"] == pytest.approx(0.1, abs=0.01)
-    found = baselines.measure_baselines(splits, VARIANT, quiet, Oracle(splits))
-    assert list(found) == ["untrained network"]
+    measured = baselines.Baselines(splits, {**VARIANT, "map_k": 20}, Progress(verbose=0))
+    measured.add_untrained(Oracle())
+    measured.add_classifier(Oracle(), 9, "after 1 of 2 epochs")
+    measured.add_classifier(Oracle(), 3, "after 2 epochs", baselines.WHOLE_TRAINING)
+    found = measured.found
+    # Ten classes have no three bits each.
+    assert {name: of["bits"] for name, of in found.items()} == {
+        "untrained network": 9,
+        "predicted class": 4,
+        "softmax code": 9,
+        "predicted class, whole training": 4,
+    }
+    for name, of in found.items():
+        for figures in (of["metrics"], of["unseen_items"]["metrics"]):
+            if name == "untrained network":
+                # All items tie: the share of relevant ones, and a little for the first places.
+                assert figures["map_at_20"] < 0.1 < figures["map"] < 0.13
+            else:
+                assert (figures["map"], figures["map_at_20"]) == pytest.approx((1, 1))
+    assert found["softmax code"]["temperature"] == 1  # others are as good
+
+
+def test_a_softmax_code_is_that_of_the_class_or_between_those_in_question(rng):
+    codebook = class_centers(10, 12)
+    logits = rng.normal(size=(50, 10))
+    sure = baselines.softmax_codes(logits, codebook, 1e-3)
+    np.testing.assert_array_equal(unpack(sure, 12), codebook[logits.argmax(axis=1)])
+    odds = np.exp(logits / 3.0)
+    means = odds / odds.sum(axis=1, keepdims=True) @ codebook
+    found = unpack(baselines.softmax_codes(logits, codebook, 3.0), 12)
+    np.testing.assert_array_equal(found, np.where(means >= 0, 1, -1))
+
+
+def test_the_temperature_is_the_best_of_the_items_that_are_given(rng):
+    labels = np.arange(200) % 10
+    logits = 2 * np.eye(10)[labels] + rng.normal(size=(200, 10))
+    codebook = class_centers(10, 12)
+    chosen = baselines.choose_temperature(logits, labels, codebook)
+    maps = {
+        temperature: metrics.mean_average_precision(
+            metrics.leave_one_out_histograms(
+                baselines.softmax_codes(logits, codebook, temperature), labels, 12
+            )
+        )
+        for temperature in baselines.TEMPERATURES
+    }
+    assert maps[chosen] == max(maps.values()) > min(maps.values())
 
 
 def test_a_predicted_class_is_packed_as_a_number():
@@ -178,3 +222,68 @@ def test_lines_hide_what_repeats_the_loss(capsys):
     lines.on_epoch_begin(0)
     lines.on_epoch_end(0, {"stage": 1, "pretrain_accuracy": 0.5, "pretrain_loss": 2.0, "loss": 2.0})
     assert capsys.readouterr().out.startswith("epoch 1/3: loss 2.0000, accuracy 0.5000 (")
+
+
+@pytest.mark.parametrize(
+    ("labels", "answered", "words"),
+    [
+        ([], 0, "no validation: of 0 images"),
+        ([0, 1, 2], 0, "no validation: of 3 images"),
+        ([0, 1, 0], 2, "val_map is of 2 validation images, .*: a rough figure"),
+        (np.arange(120) % 12, 120, "val_map is of 120 validation images, .* each other$"),
+    ],
+)
+def test_validation_rests_on_items_that_are_similar_to_another(labels, answered, words):
+    labels = np.array(labels, int)
+    images, names = np.zeros((len(labels), 8, 8, 1), "uint8"), [str(i) for i in range(len(labels))]
+    source = ArraySource(images, names, labels)
+    splits = SimpleNamespace(validation=Split.of_all(source, (8, 8, 1)))
+    recipe = presets.make_recipe("simple", (8, 8, 1), 100)
+    assert validation.count_answered(splits) == answered
+    assert re.match(words, validation.in_words(splits))
+    assert bool(validation.callbacks(recipe, splits)) == bool(answered)
+
+
+@pytest.mark.parametrize(
+    ("answered", "warning"),
+    [(0, "No query has a relevant item"), (1, "Only 1 query has"), (99, "Only 99 q"), (100, None)],
+)
+def test_figures_of_few_unseen_images_are_warned_of(answered, warning):
+    figures = {
+        "codes": {"distinct_codes": 400},
+        "protocol": {"database_classes": 10, "database_items": 5_000},
+        "unseen_items": {"queries_with_relevant_items": answered},
+    }
+    found = report.warnings_of_figures(figures)
+    assert found[0].startswith(warning) if warning else not found
+
+
+@pytest.mark.parametrize(
+    ("trained", "heading"),
+    [
+        (95, report.TRAINING_IMAGES),
+        (8, report.SOME_TRAINING_IMAGES),
+        (0, report.UNSEEN_IMAGES),
+        (None, report.UNKNOWN_IMAGES),
+    ],
+)
+def test_the_column_of_the_database_says_what_training_has_seen_of_it(trained, heading):
+    figures = {
+        "metrics": {"map": 0.5, "ndcg_at_100": None},
+        "codes": {"distinct_codes": 2, "bit_balance": [0.5], "largest_bit_correlation": 0.0},
+        "protocol": {
+            "dataset": "photos",
+            "name": "official",
+            "queries": 4,
+            "queries_with_relevant_items": 4,
+            "database_items": 100,
+            "database_trained_items": trained,
+            "average_precision": {"map_k": "all"},
+        },
+    }
+    lines = report.table(figures).splitlines()
+    for part in heading:
+        assert any(part in line for line in lines)
+    # A report of before there were two figures.
+    assert commands.row_of("\n".join(lines), "mAP") == ["0.5000", "-"]
+    assert commands.row_of("\n".join(lines), "nDCG at 100") == ["-", "-"]

@@ -237,7 +237,7 @@ def test_labels_are_part_of_the_fingerprint(photos):
     assert prints[0] == prints[1] != prints[2]
 
 
-@pytest.mark.parametrize("protocol", ["cnnh", "cnnh54k", "unseen"])
+@pytest.mark.parametrize("protocol", ["cnnh", "cnnh54k", "unseen-classes"])
 def test_protocols_without_a_meaning_for_several_labels_are_refused(photos, protocol):
     message = f"protocol '{protocol}' needs items of one class each: .* Use 'official'"
     with pytest.raises(ValueError, match=message):

@@ -3,7 +3,17 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfhash.labels import distribution, is_multi_hot, memberships, similar
+from tfhash.labels import (
+    are_broken,
+    check_values,
+    count_shared,
+    distribution,
+    each_label,
+    has_similar,
+    is_multi_hot,
+    memberships,
+    similar,
+)
 
 
 def as_numpy(x):
@@ -49,7 +59,7 @@ def test_labels_of_different_kinds_are_refused(left, right, message):
     [
         ([2, 0], [[0, 0, 1], [1, 0, 0]]),
         ([[2], [0]], [[0, 0, 1], [1, 0, 0]]),
-        ([[0.5, 0, 3], [0, 0, 0]], [[1, 0, 1], [0, 0, 0]]),
+        ([[2, 0, 3], [0, 0, 0]], [[1, 0, 1], [0, 0, 0]]),
         (np.zeros((0,), int), np.zeros((0, 3))),
     ],
 )
@@ -58,7 +68,7 @@ def test_memberships_mark_the_labels_of_each_item(labels, expected):
     np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("label", [-1, 3, 2**20, 2**31, 2**32 + 1])
+@pytest.mark.parametrize("label", [-1, 3, 2**20, 2**31, 2**32 + 1, 0.5, np.nan])
 def test_a_label_out_of_range_is_not_taken_for_none(label):
     found = as_numpy(memberships(np.array([1, label]), 3))
     np.testing.assert_array_equal(found, [[0, 1, 0], [np.nan] * 3])
@@ -94,3 +104,33 @@ def test_crossentropy_of_keras_smooths_multi_hot_labels_too(rng, smoothing):
     )
     found = as_numpy(loss(distribution(multi_hot, 4), logits.astype("float32")))
     np.testing.assert_allclose(found, smoothed_crossentropy(shares, logits, smoothing), rtol=1e-5)
+
+
+BROKEN = [
+    (np.array([0.0, np.nan]), "NaN among them, first at index 1"),
+    (np.array([[1.0, 0.0], [0.7, 0.3]]), r"must be 0 or 1: .* Received: 0.7 at index \(1, 0\)"),
+    (np.array([[1.0, 0.0], [np.nan, 0.0]]), "NaN among them, first at index 1"),
+]
+
+
+@pytest.mark.parametrize(("labels", "message"), BROKEN)
+def test_labels_that_say_nothing_are_known_and_refused_where_they_can_be_read(labels, message):
+    assert as_numpy(are_broken(labels)).tolist() == [False, True]
+    for read in (check_values, each_label, lambda found: count_shared(found, found)):
+        with pytest.raises(ValueError, match=message):
+            read(labels)
+    if labels.ndim == 2:
+        found = as_numpy(memberships(labels, 2))
+        assert np.isnan(found).any(axis=1).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ([3, 1, 3, 2], [True, False, True, False]),
+        ([], []),
+        ([[1, 0, 1], [0, 0, 1], [0, 1, 0], [0, 0, 0]], [True, True, False, False]),
+    ],
+)
+def test_items_that_share_a_label_with_another_are_marked(labels, expected):
+    assert has_similar(np.array(labels, int)).tolist() == expected

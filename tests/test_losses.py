@@ -192,7 +192,7 @@ def test_a_batch_of_one_or_of_one_class_costs_no_negatives():
 def test_sample_weight_weighs_the_anchors(rng):
     labels, codes = np.array([0, 0, 1]), rng.uniform(-1, 1, (3, 8)).astype("float32")
     values = as_numpy(ExponentiatedHashingLoss(reduction=None)(labels, codes))
-    weights = np.array([1.0, 0.0, 2.0], "float32")
+    weights = np.array([1.0, 0.5, 2.0], "float32")
     weighted = ExponentiatedHashingLoss()(labels, codes, sample_weight=weights)
     assert float(weighted) == pytest.approx((values * weights).sum() / 3, rel=1e-5)
 

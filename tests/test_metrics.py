@@ -104,9 +104,12 @@ def test_k_below_one_is_refused_in_every_variant(denominator):
 def test_the_order_of_ties_is_reported_where_it_bounds_all_others():
     histograms = DistanceHistograms(np.array([[1, 100]]), np.array([[1, 1]]))
     bounded = metrics.summarize(histograms, map_k=51)
-    assert bounded["map_worst_ties"] < bounded["map"] < bounded["map_best_ties"]
+    for name in ("map", "map_at_51"):
+        assert bounded[f"{name}_worst_ties"] < bounded[name] < bounded[f"{name}_best_ties"]
     for variant in ({"denominator": "retrieved"}, {"without_hits": "drop"}):
-        assert "map_best_ties" not in metrics.summarize(histograms, map_k=51, **variant)
+        found = metrics.summarize(histograms, map_k=51, **variant)
+        assert "map_at_51_best_ties" not in found
+        assert found["map_best_ties"] == bounded["map_best_ties"]
 
 
 @pytest.mark.parametrize(
@@ -270,3 +273,43 @@ def test_labels_of_another_length_and_empty_sides_are_refused():
         metrics.distance_histograms(codes, codes, [0, 1], [0, 1, 2], 8)
     with pytest.raises(ValueError, match="`database` must hold at least one code"):
         metrics.distance_histograms(codes, codes[:0], [0, 1, 2], [], 8)
+
+
+@pytest.mark.parametrize("kind", ["integers", "multi_hot"])
+def test_items_among_each_other_find_all_but_themselves(rng, kind):
+    codes = rng.integers(0, 8, (9, 1), "uint8")
+    labels = rng.integers(0, 3, 9) if kind == "integers" else (rng.random((9, 3)) < 0.4) * 1
+    if kind == "multi_hot":
+        labels[4] = 0  # it shares no label, not even with itself
+    found = metrics.leave_one_out_histograms(codes, labels, BITS)
+    for i in range(9):
+        others = np.delete(np.arange(9), i)
+        alone = metrics.distance_histograms(
+            codes[[i]], codes[others], labels[[i]], labels[others], BITS
+        )
+        np.testing.assert_array_equal(found.items[[i]], alone.items)
+        np.testing.assert_array_equal(found.relevant[[i]], alone.relevant)
+
+
+def test_a_cut_off_of_map_stands_beside_the_whole_ranking():
+    histograms = DistanceHistograms(np.array([[2, 2]]), np.array([[1, 1]]))
+    whole = metrics.summarize(histograms, k=3)
+    beside = metrics.summarize(histograms, k=3, map_k=1, denominator="relevant")
+    assert whole.items() <= beside.items()
+    # The first of two relevant items is found first in half of the orders.
+    assert beside["map_at_1"] == 0.25
+    # The variant that was asked for, not the default one.
+    assert metrics.summarize(histograms, k=1, map_k=1, denominator="relevant")["map_at_1"] == 0.25
+    assert metrics.summarize(histograms, k=1)["map_at_1"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [([0.0, np.nan], "NaN among them"), ([[0.8, 0.2], [1, 0]], "must be 0 or 1")],
+)
+def test_labels_that_say_nothing_are_refused(labels, message):
+    codes, good = np.zeros((2, 1), "uint8"), np.zeros_like(np.array(labels))
+    for sides in ((labels, good), (good, labels)):
+        for count in (metrics.distance_histograms, metrics.shared_label_histograms):
+            with pytest.raises(ValueError, match=message):
+                count(codes, codes, *map(np.array, sides), BITS)

@@ -1,10 +1,15 @@
 """Protocols divide the same items, each in its own way."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from tfhash import data
 from tfhash.data import protocols
+from tfhash.data.sources import ArraySource
+from tfhash.data.split import Split
+from tfhash.labels import each_label
 
 
 @pytest.fixture
@@ -59,7 +64,7 @@ def test_what_is_neither_asked_nor_trained_on_is_unlabeled(small_cnnh, protocol)
 
 
 def test_unseen_classes_are_searched_and_not_trained_on():
-    official, splits = data.load("digits"), data.load("digits", protocol="unseen")
+    official, splits = data.load("digits"), data.load("digits", protocol="unseen-classes")
     unseen = set(splits.queries.labels.tolist())
     assert len(unseen) == 3
     assert set(splits.database.labels.tolist()) == unseen
@@ -67,6 +72,30 @@ def test_unseen_classes_are_searched_and_not_trained_on():
     assert trained_on == set(range(10)) - unseen
     assert names_of(splits)["queries"] < names_of(official)["queries"]
     assert names_of(splits)["train"] < names_of(official)["train"]
+
+
+@pytest.mark.parametrize("several_labels", [False, True])
+def test_half_of_the_unseen_items_search_the_other_half(several_labels):
+    official = data.load("digits")
+    if several_labels:
+        labels = np.eye(10, dtype="uint8")[official.train.source.labels]
+        source = ArraySource(official.train.source.images, official.train.source.names, labels)
+        parts = {
+            part: Split(source, getattr(official, part).indices, (8, 8, 1))
+            for part in ("train", "validation", "queries", "database")
+        }
+        official = dataclasses.replace(official, **parts)
+    splits = protocols.arrange(official, "unseen-items", 0.05)
+    before, now = names_of(official), names_of(splits)
+    assert now["train"] == before["train"]
+    assert now["validation"] == before["validation"]
+    assert not now["queries"] & now["database"]
+    assert now["queries"] | now["database"] == before["queries"]
+    halves = [
+        np.bincount(each_label(part.labels)[1], minlength=10)
+        for part in (splits.queries, splits.database)
+    ]
+    assert np.abs(halves[0] - halves[1]).max() <= 1
 
 
 def test_items_keep_their_images_and_labels(small_cnnh):
@@ -79,7 +108,7 @@ def test_items_keep_their_images_and_labels(small_cnnh):
 
     official = images_of(data.load("digits"))
     assert images_of(data.load("digits", protocol="cnnh")) == official
-    unseen = images_of(data.load("digits", protocol="unseen"))
+    unseen = images_of(data.load("digits", protocol="unseen-classes"))
     assert unseen == {name: official[name] for name in unseen}
 
 
@@ -92,7 +121,9 @@ def test_every_protocol_has_a_fingerprint_of_its_own(small_cnnh):
 def test_protocols_that_cannot_be_followed_are_refused():
     with pytest.raises(ValueError, match="needs 600 items of every class. Received: 178 of the cl"):
         data.load("digits", protocol="cnnh")
-    with pytest.raises(ValueError, match="`protocol` must be one of official, cnnh, .*='best'"):
+    with pytest.raises(
+        ValueError, match="`protocol` must be one of official, unseen-items, .*='best'"
+    ):
         data.load("digits", protocol="best")
 
 
@@ -102,7 +133,8 @@ def test_protocols_that_cannot_be_followed_are_refused():
         ("official", 47_500, 10_000, 50_000),
         ("cnnh", 4_750, 1_000, 59_000),
         ("cnnh54k", 4_750, 1_000, 54_000),
-        ("unseen", None, 3_000, 15_000),
+        ("unseen-items", 47_500, 5_000, 5_000),
+        ("unseen-classes", None, 3_000, 15_000),
     ],
 )
 def test_cifar10_has_the_published_numbers(shared_datasets, protocol, train, queries, database):

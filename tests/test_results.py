@@ -38,6 +38,10 @@ NEWER = {
 }
 
 
+# Arms newer than the reports.
+NEWER_ARMS = ("softmax code",)
+
+
 def read_report(name):
     return json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
@@ -89,8 +93,9 @@ def test_the_losses_were_compared_as_they_would_be_today(name, shared_datasets):
     assert settings["fingerprint"] == splits.fingerprint()
     recipe = dataclasses.asdict(accuracy.RECIPES[settings["dataset"]])
     assert {choice: (NEWER | settings)[choice] for choice in recipe} == recipe
-    assert list(report["cells"]) == list(accuracy.ARMS)
-    for name, arm in accuracy.ARMS.items():
+    arms = {name: arm for name, arm in accuracy.ARMS.items() if name not in NEWER_ARMS}
+    assert list(report["cells"]) == list(arms)
+    for name, arm in arms.items():
         assert list(report["cells"][name]) == ["0", "1", "2"]
         for cell in report["cells"][name].values():
             assert cell["arm"] == accuracy.describe(arm, len(splits.classes))

@@ -29,6 +29,13 @@ def test_retrieval_evaluation_logs_what_the_metrics_give(make_model, striped):
     )
 
 
+def test_queries_search_each_other_where_no_database_is_given(make_model, striped):
+    model, (images, labels) = make_model(), striped
+    _, history = fit(model, striped, callbacks=[RetrievalEvaluation((images[:9], labels[:9]))])
+    histograms = metrics.leave_one_out_histograms(model.encode(images[:9]), labels[:9], model.bits)
+    assert history.history["val_map"][-1] == metrics.mean_average_precision(histograms)
+
+
 def test_retrieval_evaluation_runs_every_few_epochs_and_after_the_last(make_model, striped):
     evaluation = RetrievalEvaluation(striped, striped, every=2)
     stages, _ = fit(make_model(), striped, callbacks=[evaluation])
@@ -92,6 +99,8 @@ def test_checkpoint_and_early_stopping_work_on_val_map(make_model, striped, tmp_
     assert (tmp_path / "best.keras").exists()
 
 
-def test_every_below_one_is_refused(striped):
-    with pytest.raises(ValueError, match="`every` must be an integer >= 1"):
-        RetrievalEvaluation(striped, striped, every=0)
+@pytest.mark.parametrize("given", [{"every": 0}, {"every": 1.5}, {"radius": 2.9}, {"radius": -1}])
+def test_epochs_and_bits_are_integers_in_range(striped, given):
+    (name,) = given
+    with pytest.raises(ValueError, match=f"`{name}` must be an integer >= "):
+        RetrievalEvaluation(striped, **given)

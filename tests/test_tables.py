@@ -15,7 +15,13 @@ SEEDS = pathlib.Path(tables.__file__).with_name("seeds.py")
 
 def cell(precision, bits=12):
     metrics = {"map": precision, "precision_radius_2": precision}
-    return {"metrics": metrics, "val_map": precision, "distinct_codes": 3, "bits": bits}
+    return {
+        "metrics": metrics,
+        "unseen_items": {"metrics": metrics},
+        "val_map": precision,
+        "distinct_codes": 3,
+        "bits": bits,
+    }
 
 
 def test_mean_and_deviation_are_those_of_a_sample():
@@ -38,12 +44,17 @@ def test_diverged_seeds_are_reported():
         "first, 24 bits": {"0": cell(0.9, bits=24)},
     }
     mean, some, none = "0.6000 ± 0.1414", "diverged with 1 of 2 seeds", "diverged with 1 of 1 seeds"
-    assert tables.losses({"cells": cells}).splitlines() == [
-        f"| first | 12 | {mean} | {mean} | {mean} | 3 | 2 |",
-        f"| second | 12 | {some} | {some} | {some} | 3 | 2 |",
-        f"| third | - | {none} | {none} | {none} | - | 1 |",
-        "| first, 24 bits | 24 | 0.9000 | 0.9000 | 0.9000 | 3 | 1 |",
-    ]
+    # Before there were figures of unseen images, validation searched training images.
+    for settings, columns in (({}, 3), ({"validation": "validation items among each other"}, 4)):
+        head, _, *rows = tables.losses({"settings": settings, "cells": cells}).splitlines()
+        assert ("| validation mAP, searching training images |" in head) == (columns == 3)
+        assert ("| mAP, images never seen | validation mAP |" in head) == (columns == 4)
+        assert rows == [
+            f"| first | 12 | {' | '.join([mean] * columns)} | 3 | 2 |",
+            f"| second | 12 | {' | '.join([some] * columns)} | 3 | 2 |",
+            f"| third | - | {' | '.join([none] * columns)} | - | 1 |",
+            f"| first, 24 bits | 24 | {' | '.join(['0.9000'] * columns)} | 3 | 1 |",
+        ]
     other = {"cells": {"first": {"0": cell(0.1)}}}
     assert tables.compared({"A": {"cells": cells}, "B": other}).splitlines()[2:] == [
         f"| first | {mean} | {mean} | 0.1000 | 0.1000 |",
@@ -77,7 +88,7 @@ def test_a_finished_run_is_reused_only_if_its_command_is_the_same(tmp_path, bits
         text=True,
     )
     if bits == 12:
-        assert "| 0.5000 ± 0.0000 | 0.4000 to 0.6000 |" in finished.stdout
+        assert "| 0.5000 ± 0.0000 | - | 0.4000 to 0.6000 |" in finished.stdout
         assert "| 1.0 + 0.2 |" in finished.stdout
         assert len(json.loads((tmp_path / "test.json").read_text())["seeds"]) == 2
     else:
@@ -101,11 +112,25 @@ def test_every_table_and_figure_can_be_written_and_is_rectangular():
         assert low <= high, name
 
 
-def test_the_summary_has_five_columns_and_links_from_the_folder_of_the_document():
+def test_the_summary_has_six_columns_and_links_from_the_folder_of_the_document():
     head, _, *rows = write_tables.TABLES["results"]("../").splitlines()
-    assert head.count("|") == 6
-    assert len(rows) == len(write_tables.TRAINED)
+    assert head.count("|") == 7
+    assert len(rows) == len(write_tables.measured())
     assert all("](../benchmarks/results/" in row for row in rows)
+
+
+def test_figures_that_a_run_did_not_measure_are_left_open():
+    def report(value, **more):
+        return {"metrics": {"map": value}, "bits": 12, **more}
+
+    among = {"unseen_items": {"metrics": {"map": 0.25}}}
+    rival = {"metrics": {"map": 0.5}, **among}
+    whole = report(0.75, baselines={"predicted class, whole training": rival}, **among)
+    before = tables.Training("a", {"title": "A", "command": [], "seeds": {"0": report(0.75)}})
+    now = tables.Training("a", {"title": "A", "command": [], "seeds": {"0": whole}})
+    assert before.both("map") == ["0.7500", "-"]
+    cells = now.unseen().strip("| \n").split(" | ")[2:]
+    assert cells == ["0.7500", "0.2500", "0.5000", "0.2500", "-", "-", "-", "-"]
 
 
 def test_text_between_markers_is_replaced_and_the_rest_kept(monkeypatch):

@@ -65,7 +65,7 @@ def similar(left, right):
 
     Args:
         left: Labels of n items: integers `[n]` (or `[n, 1]`), or multi-hot `[n, C]`
-            where every value above 0 marks a label.
+            where every value above 0 marks a label; see `are_broken` for labels that say nothing.
         right: The same for m items.
 
     Returns:
@@ -93,14 +93,15 @@ def memberships(labels, num_classes, dtype="float32"):
     """Marks the labels that each item has.
 
     Args:
-        labels: Integers `[n]` (or `[n, 1]`), 0 to C - 1, or multi-hot `[n, C]` where every value
-            above 0 marks a label.
+        labels: Integers `[n]` (or `[n, 1]`), 0 to C - 1, or multi-hot `[n, C]`, 0 or 1; values
+            above 1 count as 1.
         num_classes: The C.
         dtype: Type of the result, a float.
 
     Returns:
-        `[n, C]`, 1 where an item has a label and 0 elsewhere. The row of an integer out of range is
-        NaN, because 0 would mean an item without labels.
+        `[n, C]`, 1 where an item has a label and 0 elsewhere. NaN where labels mean no class, because
+        0 would mean an item without labels: the row of a number that is none of the classes, and
+        multi-hot values that are NaN or between 0 and 1.
 
     Raises:
         ValueError: If multi-hot labels have another number of classes.
@@ -114,10 +115,11 @@ def memberships(labels, num_classes, dtype="float32"):
     """
     check_num_classes(labels, num_classes)
     if is_multi_hot(labels):
-        return _marks(labels, dtype)
+        return ops.where(_are_partial(labels), float("nan"), _marks(labels, dtype))
     # As floats first: as int32 they could wrap to another class.
     numbers = ops.reshape(ops.cast(labels, "float32"), (-1, 1))
     is_known = ops.logical_and(numbers >= 0, numbers < num_classes)
+    is_known = ops.logical_and(is_known, ops.equal(numbers, ops.floor(numbers)))
     classes = ops.reshape(ops.cast(labels, "int32"), (-1,))
     marks = ops.one_hot(classes, num_classes, dtype=dtype)
     return ops.where(is_known, marks, float("nan"))
@@ -148,6 +150,58 @@ def distribution(labels, num_classes, dtype="float32"):
     return ops.where(ops.equal(counts, 0), 1 / num_classes, marks / ops.maximum(counts, 1))
 
 
+def are_broken(labels):
+    """Marks the items whose labels say nothing.
+
+    Args:
+        labels: Integers `[n]` (or `[n, 1]`), or multi-hot `[n, C]`.
+
+    Returns:
+        Booleans `[n]`: True where a label is NaN, or a multi-hot value is between 0 and 1, as mixing
+        images and smoothing make them. Items with such labels would be similar to all others.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(are_broken(np.array([[1, 0], [0.9, 0.1]]))).tolist()
+    [False, True]
+    """
+    labels = ops.convert_to_tensor(labels)
+    if is_multi_hot(labels):
+        return ops.any(_are_partial(labels), axis=1)
+    numbers = ops.reshape(ops.cast(labels, "float32"), (-1,))
+    return ops.not_equal(numbers, numbers)
+
+
+def check_values(labels):
+    """Raises `ValueError` if some labels are NaN, or multi-hot between 0 and 1.
+
+    Args:
+        labels: NumPy, integers `[n]` (or `[n, 1]`) or multi-hot `[n, C]`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> check_values(np.array([[1, 0, 1]]))
+    """
+    if labels.dtype.kind != "f":
+        return
+    if np.isnan(labels).any():
+        raise ValueError(
+            "`labels` must be numbers. Received: NaN among them, first at index "
+            f"{np.argwhere(np.isnan(labels))[0, 0]}"
+        )
+    is_part = (labels > 0) & (labels < 1) if is_multi_hot(labels) else np.zeros(1, bool)
+    if is_part.any():
+        item, label = np.argwhere(is_part)[0]
+        raise ValueError(
+            "multi-hot `labels` must be 0 or 1: mixed or smoothed, each would make items similar. "
+            f"Received: {labels[item, label]:g} at index ({item}, {label}). Pass the labels as they "
+            "are; `label_smoothing` of a `classification_loss` smooths them for the classifier alone"
+        )
+
+
 def each_label(labels):
     """Every item with each of its labels.
 
@@ -167,6 +221,7 @@ def each_label(labels):
     [[0, 0, 1], [0, 2, 1]]
     """
     labels = np.asarray(labels)
+    check_values(labels)
     if is_multi_hot(labels):
         items, classes = np.nonzero(labels > 0)
         return items, classes
@@ -192,6 +247,28 @@ def lists(labels):
     return found
 
 
+def has_similar(labels):
+    """Marks the items that share a label with another one.
+
+    Args:
+        labels: As in `each_label`.
+
+    Returns:
+        NumPy booleans `[n]`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> has_similar(np.array([2, 0, 2])).tolist()
+    [True, False, True]
+    """
+    items, classes = each_label(labels)
+    _, numbers, counts = np.unique(classes, return_inverse=True, return_counts=True)
+    found = np.zeros(len(labels), bool)
+    found[items[counts[numbers] > 1]] = True
+    return found
+
+
 def count_shared(left, right):
     """Number of labels that each pair of items shares.
 
@@ -212,6 +289,8 @@ def count_shared(left, right):
     [[2, 1, 0]]
     """
     left, right = np.asarray(left), np.asarray(right)
+    check_values(left)
+    check_values(right)
     check_same_kind(left, right)
     if not is_multi_hot(left):
         return (left.reshape(-1, 1) == right.reshape(1, -1)).astype("int64")
@@ -224,3 +303,10 @@ def count_shared(left, right):
 def _marks(labels, dtype="float32"):
     # Through float32, because booleans cannot be compared with 0.
     return ops.cast(ops.greater(ops.cast(labels, "float32"), 0), dtype)
+
+
+def _are_partial(values):
+    """Which values of multi-hot labels are NaN, or between 0 and 1: neither a label nor none."""
+    values = ops.cast(values, "float32")
+    is_part = ops.logical_and(values > 0, values < 1)
+    return ops.logical_or(is_part, ops.not_equal(values, values))

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tfhash import encoding, errors, labels, metrics
+from tfhash.metrics.histograms import check_integer
 
 
 class RetrievalEvaluation(keras.callbacks.Callback):
@@ -21,7 +22,9 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         queries: `(images, labels)` arrays, or a dataset of such batches that can be read again in
             every epoch: a `tf.data.Dataset` or a `keras.utils.PyDataset`. Images and labels are
             read together, so the dataset may be shuffled.
-        database: Items to search, in the same form.
+        database: Items to search, in the same form. By default the queries search each other, each all
+            but itself: held-out items in both roles, because a network has memorized its training
+            images, and codes that find those again need not find others.
         every: Evaluate every that many epochs, and after the last one. In between, the logs
             lack these values. Where a callback after this one stops training early, the last epoch
             is evaluated when training ends: the values are in the history, and other callbacks do
@@ -33,7 +36,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         output: Name of the output that holds the codes, if the model has several.
 
     Raises:
-        ValueError: If `every` is below 1. When `fit` begins: if one side has no items, lacks labels,
+        ValueError: If `every`, `radius` or `first_epoch` is out of range or no integer. When `fit` begins: if one side has no items, lacks labels,
             or its labels are of another kind than those of the other side.
 
     Example:
@@ -43,7 +46,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
     >>> model = HashingModel(build_backbone("mlp", (8, 8, 1)), bits=12, num_classes=2)
     >>> model.compile(optimizer="adam")
     >>> data = np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 2
-    >>> evaluation = RetrievalEvaluation(queries=data, database=data)
+    >>> evaluation = RetrievalEvaluation(data)  # of held-out items, where it counts
     >>> sorted(model.fit(*data, verbose=0, callbacks=[evaluation]).history)
     ['finetune_loss', 'finetune_saturation', 'loss', 'val_map', 'val_precision_radius_2']
     """
@@ -51,7 +54,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
     def __init__(
         self,
         queries,
-        database,
+        database=None,
         every=1,
         radius=2,
         batch_size=256,
@@ -59,13 +62,11 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         output=None,
     ):
         super().__init__()
-        if every < 1:
-            raise ValueError(f"`every` must be an integer >= 1. Received: every={every!r}")
         self.queries, self.database = queries, database
-        self.every = every
-        self.radius = radius
+        self.every = check_integer("every", every, least=1)
+        self.radius = check_integer("radius", radius, least=0)
         self.batch_size = batch_size
-        self.first_epoch = first_epoch
+        self.first_epoch = check_integer("first_epoch", first_epoch, least=0)
         self.output = output
 
     def on_train_begin(self, logs=None):
@@ -74,13 +75,15 @@ class RetrievalEvaluation(keras.callbacks.Callback):
             samples = [
                 _sample(name, data)
                 for name, data in (("queries", self.queries), ("database", self.database))
+                if data is not None
             ]
         for images, _ in samples:
             if self.model.built:
                 encoding.check_images(
                     self.model, images, is_dataset=not isinstance(images, np.ndarray)
                 )
-        labels.check_same_kind(*(of_side for _, of_side in samples))
+        # The first side with the last, which is itself where there is one.
+        labels.check_same_kind(samples[0][1], samples[-1][1])
 
     def on_epoch_end(self, epoch, logs=None):
         if epoch < self.first_epoch:
@@ -98,18 +101,22 @@ class RetrievalEvaluation(keras.callbacks.Callback):
                 self.model.history.history.setdefault(name, []).append(value)
 
     def _evaluate(self):
-        (queries, query_labels, bits), (database, database_labels, _) = (
-            encoding.encode_with_labels(self.model, data, self.output, self.batch_size)
-            for data in (self.queries, self.database)
-        )
-        histograms = metrics.distance_histograms(
-            queries, database, query_labels, database_labels, bits
-        )
+        queries, query_labels, bits = self._encode(self.queries)
+        if self.database is None:
+            histograms = metrics.leave_one_out_histograms(queries, query_labels, bits)
+        else:
+            database, database_labels, _ = self._encode(self.database)
+            histograms = metrics.distance_histograms(
+                queries, database, query_labels, database_labels, bits
+            )
         radius = min(self.radius, bits)
         return {
             "val_map": metrics.mean_average_precision(histograms),
             f"val_precision_radius_{radius}": metrics.precision_within_radius(histograms, radius),
         }
+
+    def _encode(self, data):
+        return encoding.encode_with_labels(self.model, data, self.output, self.batch_size)
 
 
 def _sample(name, data):

@@ -173,7 +173,8 @@ class TwoStageTraining(keras.callbacks.Callback):
             raise FloatingPointError(
                 f"the loss is {float(logs['loss'])} in stage {self.model.stage}, epoch "
                 f"{self._epoch + 1}, step {batch + 1}. Look for NaN in the images of this step and "
-                "for labels that no class has, or lower the learning rate or the loss's `scale`"
+                "for labels that no class has or that are mixed, or lower the learning rate or the "
+                "loss's `scale`"
             )
         logs["stage"] = self._stage_number()
 

@@ -5,7 +5,7 @@
 Encodes the queries and the database of a dataset with a trained model and prints how well the
 codes retrieve. Items are divided as in the training of the model, unless --protocol says
 otherwise. With --output_dir it also writes report.json and pictures. The baselines that training
-measured are shown where the items and the variant of mAP are the same.
+measured are shown where the items are the same.
 """
 
 import dataclasses
@@ -46,7 +46,7 @@ def run(given, command_line):
     if not report["baselines"]:
         print(
             "\nThere are no baselines to compare with: this model has no report of its training "
-            "on these items by this variant of mAP"
+            "on these items that has any"
         )
     if given.get("output_dir"):
         print(f"\nwritten to {given['output_dir']}/: report.json  pictures/")

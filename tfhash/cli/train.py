@@ -29,7 +29,7 @@ GROUPS = {
     "Data": (settings.Source, settings.Cache, settings.Labels, settings.Division),
     "Codes": (settings.Training,),
     "Output": (settings.Output,),
-    "Measure of retrieval": (settings.Measure,),
+    "Measure of retrieval": (settings.Measure, settings.Compared),
     "Recipe. What is not given is chosen by the images, printed, and kept in report.json": (
         presets.Preset,
         Recipe,

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfhash.data.content import check_fractions, digest
 
-PROTOCOLS = ("official", "cnnh", "cnnh54k", "unseen")
+PROTOCOLS = ("official", "unseen-items", "cnnh", "cnnh54k", "unseen-classes")
 
 QUERIES_OF_CLASS = 100
 TRAINING_ITEMS_OF_CLASS = 500
@@ -16,7 +16,7 @@ TRAINING_ITEMS_OF_CLASS = 500
 WHY_SINGLE = {
     "cnnh": "it takes as many of each class, and an item of two classes would count twice",
     "cnnh54k": "it takes as many of each class, and an item of two classes would count twice",
-    "unseen": "an item of a seen and an unseen class would belong to both sides",
+    "unseen-classes": "an item of a seen and an unseen class would belong to both sides",
 }
 
 # Share of the classes that training never sees, and the least number of them.
@@ -39,7 +39,7 @@ def arrange(splits, protocol, validation_fraction):
 
     Raises:
         ValueError: If the protocol is unknown, the dataset has too few items or classes, or items
-            have several labels under another protocol than `"official"`.
+            have several labels under a protocol in `WHY_SINGLE`.
     """
     check_fractions(0, validation_fraction)
     if protocol not in PROTOCOLS:
@@ -48,13 +48,15 @@ def arrange(splits, protocol, validation_fraction):
         )
     if protocol == "official":
         return splits
+    if protocol == "unseen-items":
+        return _unseen_items(splits)
     if splits.has_several_labels:
         raise ValueError(
             f"the protocol {protocol!r} needs items of one class each: {WHY_SINGLE[protocol]}. "
             f"Received: {splits.source}, whose items have several labels. Use 'official'"
         )
-    if protocol == "unseen":
-        return _unseen(splits)
+    if protocol == "unseen-classes":
+        return _unseen_classes(splits)
     return _cnnh(splits, protocol, validation_fraction)
 
 
@@ -88,12 +90,33 @@ def _cnnh(splits, protocol, validation_fraction):
     )
 
 
-def _unseen(splits):
+def _unseen_items(splits):
+    """Half of the queries search the other half."""
+    if len(splits.queries) < 2:
+        raise ValueError(
+            "the protocol 'unseen-items' needs 2 or more items that are not trained on. Received: "
+            f"{len(splits.queries)} of {splits.source}"
+        )
+    labels = splits.queries.labels
+    # Of several labels, the first.
+    classes = np.argmax(labels > 0, axis=1) if splits.has_several_labels else labels
+    digests = [digest(os.fsencode(name)) for name in splits.queries.names]
+    # By turns within a class, so that both halves have as many of it.
+    order = np.lexsort([digests, classes])
+    return dataclasses.replace(
+        splits,
+        protocol="unseen-items",
+        queries=splits.queries.pick(np.sort(order[::2])),
+        database=splits.queries.pick(np.sort(order[1::2])),
+    )
+
+
+def _unseen_classes(splits):
     total = len(splits.classes)
     count = max(LEAST_CLASSES, round(UNSEEN_SHARE * total))
     if total - count < LEAST_CLASSES:
         raise ValueError(
-            f"the protocol 'unseen' needs {2 * LEAST_CLASSES} or more classes. "
+            f"the protocol 'unseen-classes' needs {2 * LEAST_CLASSES} or more classes. "
             f"Received: {total} classes in {splits.source}"
         )
     unseen = sorted(range(total), key=lambda label: digest(os.fsencode(splits.classes[label])))[
@@ -105,7 +128,7 @@ def _unseen(splits):
 
     return dataclasses.replace(
         splits,
-        protocol="unseen",
+        protocol="unseen-classes",
         train=of_classes(splits.train, False),
         validation=of_classes(splits.validation, False),
         queries=of_classes(splits.queries, True),

@@ -69,6 +69,18 @@ def summary_of(splits):
     return dataclasses.asdict(splits.summary)
 
 
+def names_trained_on(splits, unlabeled):
+    """Names of the items that training saw, those without their labels included, as a set."""
+    names = set(splits.train.names)
+    return names.union(splits.unlabeled().names) if unlabeled else names
+
+
+def count_seen(splits, names):
+    """How many items of the database are among these names."""
+    names = set(names)
+    return sum(name in names for name in splits.database.names)
+
+
 def spread(split, count):
     """Up to `count` items of a split, evenly spaced: a split may be ordered by class."""
     if len(split) <= count:

@@ -4,7 +4,7 @@ import pathlib
 
 from tfhash import data, files
 from tfhash.experiments import environment, pictures, report, settings
-from tfhash.experiments.datasets import load_splits, summary_of
+from tfhash.experiments.datasets import count_seen, load_splits, names_trained_on, summary_of
 from tfhash.experiments.measurement import measure
 from tfhash.experiments.progress import Progress
 from tfhash.experiments.run_directory import SCHEMA_VERSION, RunDirectory
@@ -28,8 +28,8 @@ def evaluate(
     """Encodes the queries and the database of a dataset and measures how well codes retrieve.
 
     Items are labeled and divided as in the model's training unless `labels`, `label_key`, `protocol`
-    or `validation_fraction` say otherwise. The baselines of the training are included where items
-    and variant of mAP are the same.
+    or `validation_fraction` say otherwise. The baselines of the training are included where the items
+    are the same.
 
     Args:
         model: Path of a run or of a `.keras` file.
@@ -60,22 +60,30 @@ def evaluate(
     trained_with = _division_of_training(run, source.dataset, progress)
     now = {**trained_with, **{name: given[name] for name in given if given[name] is not None}}
     labels, division = settings.Labels.pick(now), settings.Division.pick(now)
-    splits = load_splits(
-        source, labels, division, size, progress, settings.Cache.pick(given).cache_dir
-    ).resize_to(network.image_shape)
-    is_divided_anew = any(now.get(name) != trained_with.get(name) for name in DIVIDING)
-    if trained_with and is_divided_anew and splits.fingerprint() != _fingerprint(run.report()):
-        _check_queries_are_new(splits, source, trained_with, size, run.settings(), progress)
-    evaluation = measure(network, splits, variant.variant(), progress)
+    cache_dir = settings.Cache.pick(given).cache_dir
+    splits = load_splits(source, labels, division, size, progress, cache_dir).resize_to(
+        network.image_shape
+    )
+    before = None
+    if trained_with:
+        is_divided_anew = any(now.get(name) != trained_with.get(name) for name in DIVIDING)
+        before = splits
+        if is_divided_anew and splits.fingerprint() != _fingerprint(run.report()):
+            before = _splits_of_training(source, trained_with, size, progress)
+    trained_items = None
+    if before is not None:
+        trained_on = names_trained_on(before, run.settings().get("unlabeled"))
+        _check_queries_are_new(splits, trained_on.union(before.validation.names), trained_with)
+        trained_items = count_seen(splits, trained_on)
+    evaluation = measure(network, splits, variant.variant(), progress, trained_items)
     figures = evaluation.figures
-    warning = report.codes_that_only_tell_the_class(figures)
     found = {
         "command_line": command_line,
         "bits": network.bits,
         "class_names": [printable(name, longest=1000) for name in splits.classes],
         **figures,
         "data": summary_of(splits),
-        "warnings": [warning] if warning else [],
+        "warnings": report.warnings_of_figures(figures),
         "baselines": _baselines_of_training(run, source.dataset, figures["protocol"]),
         **environment.describe(),
     }
@@ -106,38 +114,52 @@ def _division_of_training(run, dataset, progress):
 
 
 def _baselines_of_training(run, dataset, protocol):
-    """What training measured on the same items by the same measure; empty otherwise."""
-    if not run.was_trained_on(dataset):
-        return {}
+    """What training measured on the same items; empty otherwise."""
     trained = run.report()
     before = trained.get("protocol", {})
-    same = all(before.get(key) == protocol[key] for key in ("fingerprint", "average_precision"))
-    return trained.get("baselines", {}) if same else {}
+    is_same = run.was_trained_on(dataset) and before.get("fingerprint") == protocol["fingerprint"]
+    if not is_same:
+        return {}
+    if before["average_precision"] == protocol["average_precision"]:
+        return trained.get("baselines", {})
+    return {name: _over_whole_rankings(of) for name, of in trained.get("baselines", {}).items()}
+
+
+def _over_whole_rankings(figures):
+    """Figures without mAP at a cut-off, whose variant may be another."""
+    if not isinstance(figures, dict):
+        return figures
+    return {
+        name: _over_whole_rankings(value)
+        for name, value in figures.items()
+        if not name.startswith("map_at_")
+    }
 
 
 def _fingerprint(trained):
     return trained.get("protocol", {}).get("fingerprint")
 
 
-def _check_queries_are_new(splits, source, division, image_size, trained, progress):
-    """Raises `ValueError` if the model, trained with this division, has seen some queries."""
+def _splits_of_training(source, division, image_size, progress):
+    """The items as they were divided in the training; `None` where that cannot be known."""
     file = division.get("labels")
     if file and not pathlib.Path(file).is_file():
         progress.say(
             f"The labels of the training, {file}, do not exist any more: whether this model was "
             "trained on some of the queries is not known"
         )
-        return
-    before = data.load(
+        return None
+    return data.load(
         source.dataset,
         data_dir=source.data_dir,
         image_size=image_size,
         skip_broken=source.skip_broken,
         **division,
     )
-    seen = {*before.train.names, *before.validation.names}
-    if trained.get("unlabeled"):
-        seen.update(before.unlabeled().names)
+
+
+def _check_queries_are_new(splits, seen, division):
+    """Raises `ValueError` if some queries are among the names that training, so divided, has seen."""
     count = sum(name in seen for name in splits.queries.names)
     if count:
         flags_then = " ".join(f"--{name}={value}" for name, value in division.items())

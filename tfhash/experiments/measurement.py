@@ -28,14 +28,16 @@ class Evaluation:
     histograms: metrics.DistanceHistograms
 
 
-def measure(model, splits, variant, progress):
+def measure(model, splits, variant, progress, trained_items=None):
     """Encodes queries and database once and computes every figure of the report.
 
     Args:
         model: `HashingModel`.
         splits: `tfhash.data.Splits`.
-        variant: Variant of mAP, see `tfhash.experiments.settings.Measure.variant`.
+        variant: Variant of mAP at a cut-off, see `tfhash.experiments.settings.Measure.variant`.
         progress: `Progress`.
+        trained_items: How many items of the database training has seen, with or without their
+            labels; `None` where that is not known.
 
     Returns:
         `Evaluation`.
@@ -43,10 +45,16 @@ def measure(model, splits, variant, progress):
     database = progress.encode(model, splits.database, "the database")
     queries = progress.encode(model, splits.queries, "the queries")
     histograms, found = measure_codes(queries, database, splits, model.bits, variant)
+    among_queries, of_unseen = measure_among_queries(queries, splits, model.bits, variant)
     correlation = metrics.bit_correlation(database, model.bits)
     np.fill_diagonal(correlation, 0)
     figures = {
         "metrics": found,
+        "unseen_items": {
+            "metrics": of_unseen,
+            "database_items": len(splits.queries) - 1,
+            **_count_relevant(among_queries),
+        },
         "codes": {
             "distinct_codes": metrics.count_distinct_codes(database),
             "bit_balance": metrics.bit_balance(database, model.bits).round(4).tolist(),
@@ -57,8 +65,9 @@ def measure(model, splits, variant, progress):
             "name": splits.protocol,
             "fingerprint": splits.fingerprint(),
             "queries": len(splits.queries),
-            "queries_with_relevant_items": metrics.count_queries_with_relevant_items(histograms),
+            **_count_relevant(histograms),
             "database_items": len(splits.database),
+            "database_trained_items": trained_items,
             "database_classes": count_classes(splits.database.labels),
             "labels_per_item": labels_per_item(splits.database.labels),
             "train_items": len(splits.train),
@@ -93,6 +102,35 @@ def measure_codes(queries, database, splits, bits, variant):
     return histograms, found
 
 
+def measure_among_queries(queries, splits, bits, variant):
+    """Metrics of the queries among each other: each searches all others, which are as unseen as it is.
+
+    Args:
+        queries: Packed codes of the queries, `uint8 [q, ceil(bits / 8)]`.
+        splits, bits, variant: As in `measure_codes`.
+
+    Returns:
+        `(histograms, found)`, as `measure_codes`; nothing is found if no query has a relevant item
+        among the others.
+    """
+    sides = queries, splits.queries.labels
+    histograms = metrics.leave_one_out_histograms(*sides, bits)
+    if not metrics.count_queries_with_relevant_items(histograms):
+        return histograms, {}
+    found = metrics.summarize(histograms, **variant)
+    if splits.has_several_labels:
+        shared = metrics.leave_one_out_shared_label_histograms(*sides, bits)
+        found[f"ndcg_at_{NDCG_AT}"] = metrics.mean_ndcg(shared, NDCG_AT)
+    return histograms, found
+
+
+def _count_relevant(histograms):
+    return {
+        "queries_with_relevant_items": metrics.count_queries_with_relevant_items(histograms),
+        "relevant_items_per_query": round(float(histograms.relevant.sum(axis=1).mean()), 2),
+    }
+
+
 def count_classes(labels):
     """Number of classes that some items have; labels are integers `[n]` or multi-hot `[n, C]`."""
     return len(np.unique(each_label(labels)[1]))
@@ -104,11 +142,12 @@ def labels_per_item(labels):
 
 
 def variant_in_words(average_precision):
-    """What mAP of a report means, as a sentence."""
-    if average_precision["map_k"] == "all":
-        return "mAP over whole rankings, ties in random order"
-    return (
-        f"mAP over the {average_precision['map_k']} nearest, ties in random order; divided by "
-        f"{DENOMINATORS[average_precision['denominator']]}; "
-        f"{WITHOUT_HITS[average_precision['without_hits']]}"
-    )
+    """What mAP of a report means, a sentence for each variant."""
+    words = ["mAP over whole rankings, ties in random order"]
+    if (k := average_precision["map_k"]) != "all":
+        words.append(
+            f"mAP at {k} over the {k} nearest, ties in random order; divided by "
+            f"{DENOMINATORS[average_precision['denominator']]}; "
+            f"{WITHOUT_HITS[average_precision['without_hits']]}"
+        )
+    return words

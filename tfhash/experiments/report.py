@@ -1,5 +1,6 @@
 """What a report says, and how it is shown."""
 
+import re
 import textwrap
 
 import keras
@@ -20,12 +21,18 @@ DECODING = (
 
 LINE_LENGTH = 88
 
-WORDS = {
-    "map": "mAP",
-    "map_best_ties": "mAP, best tie order",
-    "map_worst_ties": "mAP, worst tie order",
-    f"ndcg_at_{NDCG_AT}": f"nDCG at {NDCG_AT}",
-}
+# With fewer queries that have relevant items, a figure is rough.
+FEW_QUERIES = 100
+
+# From so large a share of the database on, the database is called the training images.
+MOSTLY = 0.5
+
+# What a search is called in the heading of its column, in two lines.
+TRAINING_IMAGES = ("searching the", "training images")
+SOME_TRAINING_IMAGES = ("searching a database", "with training images")
+UNSEEN_IMAGES = ("searching images that", "training never saw")
+UNKNOWN_IMAGES = ("searching the", "database")
+OTHER_QUERIES = ("searching the", "other queries")
 
 
 def codes_that_only_tell_the_class(figures):
@@ -65,6 +72,33 @@ def codes_that_only_tell_the_class(figures):
         "class, in the order of the database. This is what the loss asks for, and more bits alone "
         "do not change it. To tell items of a class apart, train with finer labels or more classes, "
         "or rank equal distances by something else, such as the features of the backbone."
+    )
+
+
+def warnings_of_figures(figures):
+    """What a reader of the figures must know about them, as sentences.
+
+    Args:
+        figures: The parts `codes`, `protocol` and `unseen_items` of a report.
+    """
+    found = [codes_that_only_tell_the_class(figures), _few_queries(figures["unseen_items"])]
+    return [warning for warning in found if warning]
+
+
+def _few_queries(unseen):
+    """A warning where few queries, or none, tell how well images are found that are unseen."""
+    answered = unseen["queries_with_relevant_items"]
+    if not answered:
+        return (
+            "No query has a relevant item among the other queries: how well the codes find images "
+            "that training never saw could not be measured. It takes two or more queries of a class."
+        )
+    if answered >= FEW_QUERIES:
+        return None
+    one = "1 query has" if answered == 1 else f"{answered:,} queries have"
+    return (
+        f"Only {one} relevant items among the images that training never saw. These figures are "
+        f"rough: a single query can move mAP by {1 / answered:.2g}."
     )
 
 
@@ -124,37 +158,95 @@ def preprocessing_in_words(model, is_from_files):
 def table(report):
     """The figures that people ask for first, as lines of text.
 
+    The first column searches the database of the protocol, the second the other queries.
+
     Args:
         report: A report, see `tfhash.experiments.run_directory.REPORT_SCHEMA`; of its parts,
             `metrics`, `codes` and `protocol` are needed.
     """
     protocol, codes = report["protocol"], report["codes"]
+    trained = protocol.get("database_trained_items")
+    unseen = report.get("unseen_items", {})
     heading = [
         f"{printable(protocol['dataset'], 200)}, {protocol['name']}: {protocol['queries']:,} queries against "
-        f"{protocol['database_items']:,} items"
+        f"{protocol['database_items']:,} items, and against each other"
     ]
     if protocol.get("unlabeled_items"):
         heading.append(
-            f"pre-trained also on {protocol['unlabeled_items']:,} of these, with pseudo-labels"
+            f"pre-trained also on {protocol['unlabeled_items']:,} of these items, with pseudo-labels"
         )
-    heading.append(variant_in_words(protocol["average_precision"]))
+    heading += variant_in_words(protocol["average_precision"])
     if (labels := protocol.get("labels_per_item", 1)) != 1:
         heading.append(f"{labels:.2f} labels an item; relevant items share one with the query")
-    rows = [(_words(name), f"{value:.4f}") for name, value in report["metrics"].items()]
-    rows.append(("queries with relevant items", f"{protocol['queries_with_relevant_items']:,}"))
+    rows: list[tuple[str, ...]] = [
+        ("", first, second)
+        for first, second in zip(
+            _kind_of_database(protocol), OTHER_QUERIES if trained is None else UNSEEN_IMAGES
+        )
+    ]
+    rows.append(("items", *_counts(protocol["database_items"], unseen.get("database_items"))))
+    if trained is not None:
+        rows.append(("of these trained on", *_counts(trained, 0)))
+    answered = unseen.get("queries_with_relevant_items")
+    rows.append(
+        (
+            "queries with relevant items",
+            *_counts(protocol["queries_with_relevant_items"], answered),
+        )
+    )
+    if (relevant := protocol.get("relevant_items_per_query")) is not None:
+        of_unseen = unseen["relevant_items_per_query"]
+        rows.append(("relevant items of a query", f"{relevant:,.1f}", f"{of_unseen:,.1f}"))
+    of_unseen = unseen.get("metrics", {})
+    for name, value in report["metrics"].items():
+        rows.append((_words(name), *_figures(value, of_unseen.get(name))))
     rows.append(("distinct codes", f"{codes['distinct_codes']:,}"))
     # Near 0, a bit is the same for all items and tells nothing.
     balance = min(min(share, 1 - share) for share in codes["bit_balance"])
     rows.append(("lowest bit balance", f"{balance:.4f}"))
     # At 1, two bits always agree or always differ, and one of them tells nothing.
     rows.append(("largest correlation of two bits", f"{codes['largest_bit_correlation']:.4f}"))
+    rows += _baselines(report)
+    notes = [
+        textwrap.fill(f"{name}: {baseline['what']}", LINE_LENGTH)
+        for name, baseline in report.get("baselines", {}).items()
+        if "what" in baseline
+    ]
+    return "\n".join([*heading, "", *align(rows), *([""] if notes else []), *notes])
+
+
+def _baselines(report):
+    """Rows of the baselines, for the figures that sum up a ranking."""
+    cut_off = report["protocol"]["average_precision"]["map_k"]
+    rows = []
     for name, baseline in report.get("baselines", {}).items():
-        value = baseline["metrics"]["map"]
-        rows.append((f"mAP, {name}, {baseline['bits']} bits", f"{value:.4f}"))
-        if (value := baseline["metrics"].get(f"ndcg_at_{NDCG_AT}")) is not None:
-            what = f"nDCG at {NDCG_AT}, {name}, {baseline['bits']} bits"
-            rows.append((what, f"{value:.4f}"))
-    return "\n".join([*heading, *align(rows)])
+        of_unseen = baseline.get("unseen_items", {}).get("metrics", {})
+        for figure in ("map", f"map_at_{cut_off}", f"ndcg_at_{NDCG_AT}"):
+            if figure in baseline["metrics"]:
+                both = baseline["metrics"][figure], of_unseen.get(figure)
+                what = f"{_words(figure)}, {name}, {baseline['bits']} bits"
+                rows.append((what, *_figures(*both)))
+    return rows
+
+
+def _kind_of_database(protocol):
+    """What the database is to the model, in two lines."""
+    trained = protocol.get("database_trained_items")
+    if trained is None:
+        return UNKNOWN_IMAGES
+    if not trained:
+        return UNSEEN_IMAGES
+    is_mostly = trained >= MOSTLY * protocol["database_items"]
+    return TRAINING_IMAGES if is_mostly else SOME_TRAINING_IMAGES
+
+
+def _counts(*numbers):
+    return ["-" if number is None else f"{number:,}" for number in numbers]
+
+
+def _figures(*values):
+    # A figure that could not be measured is `None`, or NaN before it is written.
+    return ["-" if value is None or value != value else f"{value:.4f}" for value in values]
 
 
 def summary(report):
@@ -166,15 +258,19 @@ def summary(report):
 
 
 def align(rows):
-    """Two columns as lines of text: names to the left, values to the right.
+    """Columns as lines of text: names to the left, values to the right.
+
+    Args:
+        rows: Tuples of a name and one value or more, strings.
 
     Example:
 
-    >>> align([("mAP", "0.9"), ("bits", "12")])
-    ['  mAP          0.9', '  bits          12']
+    >>> align([("mAP", "0.9", "0.85"), ("bits", "12")])
+    ['  mAP      0.9    0.85', '  bits      12']
     """
-    width = max(len(name) for name, _ in rows) + 2
-    return [f"  {name:{width}}{value:>10}" for name, value in rows]
+    width = max(len(name) for name, *_ in rows)
+    cell = max(len(value) for _, *values in rows for value in values) + 4
+    return [f"  {name:{width}}" + "".join(f"{v:>{cell}}" for v in values) for name, *values in rows]
 
 
 def classes_in_words(class_names):
@@ -183,7 +279,8 @@ def classes_in_words(class_names):
 
 
 def _words(name):
-    if name in WORDS:
-        return WORDS[name]
+    for ties in ("best", "worst"):
+        if name.endswith(f"_{ties}_ties"):
+            return f"{_words(name.removesuffix(f'_{ties}_ties'))}, {ties} tie order"
     name = name.replace("_radius_", "_within_radius_").replace("_", " ")
-    return name.replace("map at", "mAP at")
+    return re.sub(r"^(map|ndcg)\b", lambda found: {"map": "mAP", "ndcg": "nDCG"}[found[0]], name)

@@ -27,17 +27,24 @@ REPORT_SCHEMA = {
     "recipe": "the preset that the recipe started from, and why it was chosen",
     "resumed": "whether the run was interrupted and resumed",
     "model_selection": "which epoch's weights were kept",
+    "validation": "what val_map in the logs of the epochs rests on, a sentence",
     "bits": "length of the codes",
     "parameters": "number of the model's weights, trained or not",
     "class_names": "name of each class; label i, or column i of multi-hot labels, is class i",
     "preprocessing": "what happens to an image before the backbone, in words, in order",
-    "metrics": "retrieval quality, see tfhash.metrics.summarize; with several labels also nDCG",
+    "metrics": "retrieval quality of queries that search the database, see tfhash.metrics.summarize; "
+    "with several labels also nDCG",
+    "unseen_items": "the same metrics of the queries among each other, which training never saw, and "
+    "how many can be answered; no metrics if none can",
     "codes": "distinct codes in the database, share of +1 of each bit, largest correlation",
-    "protocol": "dataset, division of the items, fingerprint, counts, variant of mAP",
+    "protocol": "dataset, division of the items, fingerprint, counts, variant of mAP at a cut-off; "
+    "database_trained_items is null where it is not known what was trained on",
     "data": "files by format, files left out and why, and notes",
     "warnings": "what a reader of the figures must know, in sentences",
-    "baselines": "bits and metrics of the untrained network, or head, and of the predicted class",
-    "seconds": "training: finished epochs with all callbacks; evaluation",
+    "baselines": "what is compared with the codes, by name: what it is, bits, metrics, the same of "
+    "unseen_items, and the temperature of a softmax code; see docs/protocols.md",
+    "seconds": "training: finished epochs with all callbacks; evaluation; classifier: the second "
+    "training of --baselines=full",
     "versions": "of Python and packages",
     "variables": "environment variables that change speed or last digits",
     "machine": "system, processor and number of cores",

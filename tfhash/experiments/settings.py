@@ -13,13 +13,21 @@ import types
 PROTOCOLS = {
     "official": "the dataset's own test split as queries, or a share of the items where it has "
     "none; everything else is trained on and searched",
+    "unseen-items": "trained as official; half of its queries search the other half",
     "cnnh": "100 queries and 500 training items of each class; all but the queries is searched",
     "cnnh54k": "as cnnh, but the training items are not searched",
-    "unseen": "queries and database of classes, three in ten, that training never saw",
+    "unseen-classes": "queries and database of classes, three in ten, that training never saw",
 }
 
 # Protocols whose database has images that training may see without their labels.
 WITH_UNLABELED = ("cnnh", "cnnh54k")
+
+# What codes are compared with, in a line each.
+BASELINES = {
+    "none": "nothing",
+    "quick": "the untrained network, and the classifier at the end of pre-training",
+    "full": "also a classifier trained for as many epochs as the codes, which is a second training",
+}
 
 # Sides in pixels of the images that the built-in backbones take.
 SMALLEST_SIDE, LARGEST_SIDE = 8, 64
@@ -232,6 +240,19 @@ class Measure(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
+class Compared(Settings):
+    """What the codes are compared with."""
+
+    baselines: str = setting(
+        "quick",
+        "What is measured beside the codes. "
+        + " ".join(f"{name}: {what}." for name, what in BASELINES.items()),
+        choices=BASELINES,
+        part_of_run=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Training(Settings):
     """What is learned."""
 
@@ -281,7 +302,7 @@ def check_training(given):
     Raises:
         ValueError: If a setting is out of bounds or contradicts another.
     """
-    for cls in (Source, Labels, Measure):
+    for cls in (Source, Labels, Measure, Compared):
         cls.pick(given)
     division, training, output = (cls.pick(given) for cls in (Division, Training, Output))
     if training.unlabeled and division.protocol not in WITH_UNLABELED:

@@ -7,11 +7,8 @@ import textwrap
 import time
 
 import keras
-import numpy as np
 
-from tfhash.callbacks import SelfTraining, TanhContinuation, TimeEstimate, TwoStageTraining
 from tfhash.callbacks.estimate import in_words
-from tfhash.data import PartlyLabeledBatches
 from tfhash.data.augmentation import LARGER
 from tfhash.data.sampling import choose_items_per_class, similar_items_per_anchor
 from tfhash.experiments import (
@@ -23,8 +20,17 @@ from tfhash.experiments import (
     settings,
     validation,
 )
-from tfhash.experiments.baselines import measure_baselines, with_batch_statistics
-from tfhash.experiments.datasets import fill_cache, has_colors, load_splits, spread, summary_of
+from tfhash.experiments.baselines import WHOLE_TRAINING, Baselines, with_batch_statistics
+from tfhash.experiments.datasets import (
+    count_seen,
+    fill_cache,
+    has_colors,
+    load_splits,
+    names_trained_on,
+    spread,
+    summary_of,
+)
+from tfhash.experiments.fitting import fit
 from tfhash.experiments.measurement import measure
 from tfhash.experiments.progress import Progress
 from tfhash.experiments.recipe import Recipe
@@ -46,6 +52,7 @@ SETTINGS = (
     settings.Division,
     settings.Training,
     settings.Measure,
+    settings.Compared,
     settings.Output,
     presets.Preset,
     Recipe,
@@ -117,6 +124,7 @@ class _Training:
         self.division = settings.Division.pick(given)
         self.training = settings.Training.pick(given)
         self.variant = settings.Measure.pick(given).variant()
+        self.compared = settings.Compared.pick(given).baselines
         self.output = settings.Output.pick(given)
         self.preset = presets.Preset.pick(given).recipe
         fields = {field.name for field in dataclasses.fields(Recipe)}
@@ -193,7 +201,13 @@ class _Training:
             self.progress.say(textwrap.fill(hint, report.LINE_LENGTH))
 
     def _build_model(self):
-        self.model = network.build_model(
+        self.model = self._make_model()
+        self.untrained = with_batch_statistics(self.model, self.sample, self.recipe.is_pretrained())
+        self._say_time_of_encoding()
+
+    def _make_model(self):
+        """The network as it is before training, the same each time."""
+        model = network.build_model(
             self.recipe,
             self.splits.image_shape,
             len(self.splits.classes),
@@ -202,11 +216,9 @@ class _Training:
             self.training.seed,
             class_names=self.class_names,
         )
-        is_pretrained = self.recipe.is_pretrained()
-        if not is_pretrained:
-            self.model.adapt(spread(self.splits.train, ADAPTED_ITEMS).batches())
-        self.untrained = with_batch_statistics(self.model, self.sample, is_pretrained)
-        self._say_time_of_encoding()
+        if not self.recipe.is_pretrained():
+            model.adapt(spread(self.splits.train, ADAPTED_ITEMS).batches())
+        return model
 
     def _make_loss(self):
         if self.hashing_loss is not None:
@@ -252,17 +264,20 @@ class _Training:
     def _say_time_of_encoding(self):
         """Says how long what is not training will take, judged by the time of a sample."""
         splits, recipe = self.splits, self.recipe
-        baselines = 2 if recipe.pretrain_epochs else 1
+        classifiers = (recipe.pretrain_epochs > 0) + (self.compared == "full")
+        baselines = 0 if self.compared == "none" else 1 + classifiers
         images = (1 + baselines) * (len(splits.database) + len(splits.queries))
+        images += len(splits.validation) * classifiers * (baselines > 0)
         images += len(self.unlabeled) * (recipe.pretrain_epochs - recipe.supervised_epochs())
-        if len(splits.validation):
+        if validation.count_answered(splits):
             validations = math.ceil(recipe.finetune_epochs / validation.epochs_between(recipe))
-            searched = min(len(splits.train), validation.DATABASE)
-            images += validations * (len(splits.validation) + searched)
+            images += validations * len(splits.validation)
         self.untrained.encode(self.sample)  # compiled before it counts
         started = time.perf_counter()
         self.untrained.encode(self.sample)
         seconds = images * (time.perf_counter() - started) / len(self.sample)
+        if self.compared == "full":
+            self.progress.say("trains twice: the codes, then a classifier to compare them with")
         self.progress.say(
             f"about {in_words(seconds)} besides training, to encode {images:,} images for "
             + ("pseudo-labels, " if len(self.unlabeled) else "")
@@ -270,75 +285,67 @@ class _Training:
         )
 
     def _fit(self):
-        recipe, seed = self.recipe, self.training.seed
-        train = self.splits.train
-        steps = max(1, (len(train) + len(self.unlabeled)) // recipe.batch_size)
-        stages = TwoStageTraining(
-            recipe.pretrain_epochs,
-            network.schedule(recipe, "pretrain", steps),
-            network.schedule(recipe, "finetune", steps),
-            pretrained_weights=self.files.backup / "pretrained.weights.h5",
-            backup_dir=self.files.backup,
-            frozen_epochs=recipe.frozen_epochs(),
+        self.progress.say(validation.in_words(self.splits))
+        callbacks = validation.callbacks(self.recipe, self.splits)
+        own_loss = self.hashing_loss is not None
+        return self._fit_model(
+            self.model, self.files.backup, callbacks=callbacks, own_loss=own_loss
         )
-        epochs_done = stages.epochs_done()
-        if epochs_done:
-            self.progress.say(f"Resuming after {epochs_done:,} of {recipe.epochs():,} epochs")
-        callbacks = [*validation.callbacks(recipe, self.splits), stages, TimeEstimate()]
-        if recipe.loss == "hashnet" and self.hashing_loss is None:
-            callbacks.append(TanhContinuation(first_epoch=recipe.pretrain_epochs))
-        if len(self.unlabeled):
-            batches = partly_labeled_batches(train, self.unlabeled, recipe, seed)
-            callbacks.insert(
-                0, SelfTraining(batches, recipe.supervised_epochs(), recipe.pretrain_epochs)
-            )
-            steps = None  # the batches know how many they are
-        else:
-            batches = train.shuffled_batches(
-                recipe.batch_size,
-                seed,
-                epochs_done,
-                recipe.augmentation(),
-                recipe.augmented_epochs(),
-                recipe.items_per_class or None,
-            )
-        self.model.fit(
-            batches,
-            steps_per_epoch=steps,
-            epochs=recipe.epochs(),
-            shuffle=False,
-            verbose=self.progress.verbose,
-            callbacks=[*callbacks, *self.progress.callbacks()],
+
+    def _fit_model(self, model, backup, **arguments):
+        split, seed = self.splits.train, self.training.seed
+        return fit(
+            model, self.recipe, split, self.unlabeled, seed, backup, self.progress, **arguments
         )
-        return stages
 
     def _evaluate(self, stages):
+        self.seconds = {"training": round(stages.seconds, 1)}
         started = time.time()
-        self.evaluation = measure(self.model, self.splits, self.variant, self.progress)
+        self.evaluation = self._measure(self.model)
         self.evaluation.figures["protocol"]["unlabeled_items"] = len(self.unlabeled)
-        classifier = None
-        if self.recipe.pretrain_epochs:
-            classifier = self.model.uncompiled_copy()
-            classifier.load_weights(stages.pretrained_weights)
-        self.baselines = measure_baselines(
-            self.splits,
-            self.variant,
-            self.progress,
-            self.untrained,
-            classifier,
-            self.recipe.is_pretrained(),
-        )
-        self.seconds = {
-            "training": round(stages.seconds, 1),
-            "evaluation": round(time.time() - started, 1),
-        }
-
-    def _write(self, stages):
+        seconds = time.time() - started
+        # Before the baselines, which may take as long as the training.
         self.files.write_model(self.model)
         self.files.write_database(
             self.evaluation.database, self.splits.database, self.model.bits, self.class_names
         )
-        warning = report.codes_that_only_tell_the_class(self.evaluation.figures)
+        rival = self._train_rival() if self.compared == "full" else None
+        started = time.time()
+        self.baselines = self._measure_baselines(stages, rival)
+        self.seconds["evaluation"] = round(seconds + time.time() - started, 1)
+
+    def _train_rival(self):
+        """A classifier that trains as long as the codes."""
+        self.progress.say(
+            f"Training a classifier for all {self.recipe.epochs()} epochs, to compare with"
+        )
+        classifier = self._make_model()
+        backup = self.files.backup / "classifier"
+        stages = self._fit_model(classifier, backup, classifier_alone=True)
+        self.seconds["classifier"] = round(stages.seconds, 1)
+        return classifier
+
+    def _measure_baselines(self, stages, rival):
+        baselines = Baselines(self.splits, self.variant, self.progress)
+        if self.compared == "none":
+            return baselines.found
+        baselines.add_untrained(self.untrained, self.recipe.is_pretrained())
+        bits, epochs = self.training.bits, self.recipe.epochs()
+        if self.recipe.pretrain_epochs:
+            classifier = self.model.uncompiled_copy()
+            classifier.load_weights(stages.pretrained_weights)
+            how_long = f"after {self.recipe.pretrain_epochs} of {epochs} epochs"
+            baselines.add_classifier(classifier, bits, how_long)
+        if rival is not None:
+            baselines.add_classifier(rival, bits, f"after all {epochs} epochs", WHOLE_TRAINING)
+        return baselines.found
+
+    def _measure(self, model):
+        trained_on = names_trained_on(self.splits, self.training.unlabeled)
+        trained_items = count_seen(self.splits, trained_on)
+        return measure(model, self.splits, self.variant, self.progress, trained_items)
+
+    def _write(self, stages):
         self.files.finish(
             {
                 "command_line": self.command_line,
@@ -346,6 +353,7 @@ class _Training:
                 "recipe": self.recipe_choice,
                 "resumed": self.output.resume,
                 "model_selection": "none: the weights after the last epoch",
+                "validation": validation.in_words(self.splits),
                 "bits": self.model.bits,
                 "parameters": self.model.count_params(),
                 "class_names": self.class_names,
@@ -354,7 +362,7 @@ class _Training:
                 ),
                 **self.evaluation.figures,
                 "data": summary_of(self.splits),
-                "warnings": self.warnings + ([warning] if warning else []),
+                "warnings": [*self.warnings, *report.warnings_of_figures(self.evaluation.figures)],
                 "baselines": self.baselines,
                 "seconds": self.seconds,
                 **environment.describe(),
@@ -378,18 +386,6 @@ class _Training:
         self.progress.say(
             f"The run in {self.files.path} is finished. Drawing the pictures that it lacks"
         )
-        evaluation = measure(run.model, self.splits, self.variant, self.progress)
+        evaluation = self._measure(run.model)
         self._draw(evaluation, run.report["epochs"])
         return run
-
-
-def partly_labeled_batches(train, unlabeled, recipe, seed):
-    """Training batches of labeled images and of others, whose labels training must not see."""
-    return PartlyLabeledBatches(
-        np.concatenate([train.images(), unlabeled.images()]),
-        np.concatenate([train.labels, np.full(len(unlabeled), -1)]),
-        recipe.batch_size,
-        seed,
-        recipe.augmentation(),
-        recipe.augmented_epochs(),
-    )

@@ -1,8 +1,10 @@
 """Objectives on the relaxed codes and the labels of a batch.
 
 All are `keras.losses.Loss` objects with the same call arguments, so any of them works in
-`HashingModel.compile(hashing_loss=...)` and behind a `HashingLayer`. Keras passes labels in the
-precision of the codes, so integers must be below 2^24.
+`HashingModel.compile(hashing_loss=...)` and behind a `HashingLayer`. Labels are integers, or multi-hot
+of 0 and 1. Labels that say nothing make an error, or a loss of NaN where values cannot be read: NaN, and
+multi-hot labels between 0 and 1, as mixing images and smoothing make them, by which all pairs would be
+similar.
 
 Each follows the formula of its paper, with means over batch, pairs and mostly bits in place of sums, so
 that its weights mean the same for every batch size and code length. Defaults without a reference were

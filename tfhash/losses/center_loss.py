@@ -2,15 +2,15 @@
 
 import numbers
 
-import keras
 from keras import ops
 
 from tfhash import labels
 from tfhash.losses import pairs
 from tfhash.losses.centers import class_centers
+from tfhash.losses.hashing_loss import HashingLoss
 
 
-class CenterLoss(keras.losses.Loss):
+class CenterLoss(HashingLoss):
     """Pulls codes to the centers of `tfhash.losses.class_centers`."""
 
     def __init__(self, num_classes, bits, seed, reduction, name, dtype):

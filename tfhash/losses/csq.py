@@ -62,7 +62,7 @@ class CSQLoss(CenterLoss):
         memberships = self.memberships(y_true, y_pred)
         center = self.center_of(memberships)
         # The probability of the center's bit, above 0 although tanh may round to the wrong vertex.
-        probability = ops.maximum((1 + center * y_pred) / 2, 1e-6)
+        probability = ops.maximum((1 + center * pairs.into_cube(y_pred)) / 2, 1e-6)
         away = 1 - ops.abs(y_pred)
         # log cosh x, where x is in [0, 1]
         quantization = ops.sum(ops.log(ops.cosh(away)), axis=1)

@@ -56,7 +56,7 @@ class DCHLoss(PairLoss):
         self.gamma = None if gamma is None else pairs.check_positive("gamma", gamma)
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
 
-    def values(self, similar, codes):
+    def values(self, similar, codes, between):
         bits = codes.shape[1]
         gamma = 5 / 12 * bits if self.gamma is None else self.gamma
         unit = pairs.unit_rows(codes)
@@ -67,7 +67,7 @@ class DCHLoss(PairLoss):
         pair_loss = ops.where(similar, ops.log1p(distance / gamma), ops.log1p(gamma / distance))
         to_vertex = bits / 2 * (1 - ops.mean(ops.abs(unit), axis=1) * bits**0.5)
         quantization = ops.log1p(ops.maximum(to_vertex, 0) / gamma)
-        pair_term = pairs.class_balanced_pair_mean(pair_loss, similar)
+        pair_term = pairs.class_balanced_pair_mean(pair_loss, similar, between)
         return pair_term + self.quantization_weight * quantization
 
     def get_config(self):

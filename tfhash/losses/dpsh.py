@@ -50,12 +50,11 @@ class DPSHLoss(PairLoss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
 
-    def values(self, similar, codes):
+    def values(self, similar, codes, between):
         theta = ops.matmul(codes, ops.transpose(codes)) / 2
         likelihood = ops.cast(similar, theta.dtype) * theta - ops.softplus(theta)
-        others = pairs.not_self(similar, theta.dtype)
         quantization = pairs.distance_to_vertex(codes)
-        return self.quantization_weight * quantization - pairs.row_mean(likelihood, others)
+        return self.quantization_weight * quantization - pairs.row_mean(likelihood, between)
 
     def get_config(self):
         return {**super().get_config(), "quantization_weight": self.quantization_weight}

@@ -53,13 +53,12 @@ class DTSHLoss(PairLoss):
         self.margin = None if margin is None else pairs.check_weight("margin", margin)
         self.quantization_weight = pairs.check_weight("quantization_weight", quantization_weight)
 
-    def values(self, similar, codes):
+    def values(self, similar, codes, between):
         margin = codes.shape[1] / 4 if self.margin is None else self.margin
         theta = ops.matmul(codes, ops.transpose(codes)) / 2
-        others = pairs.not_self(similar, theta.dtype)
-        positive = ops.cast(similar, theta.dtype) * others
+        positive = ops.cast(similar, theta.dtype) * between
         quantization = pairs.distance_to_vertex(codes)
-        triplets = triplet_mean(theta, positive, others - positive, margin)
+        triplets = triplet_mean(theta, positive, between - positive, margin)
         return triplets + self.quantization_weight * quantization
 
     def get_config(self):

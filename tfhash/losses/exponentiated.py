@@ -63,7 +63,7 @@ def bilinear_pair_loss(left, right, similar, scale):
     `[n, B M]` with M the length of a short power series.
 
     Args:
-        left: Relaxed codes `[n, B]` in [-1, 1], float.
+        left: Relaxed codes `[n, B]` in [-1, 1], float; values outside count as the nearest of these.
         right: Relaxed codes `[m, B]`.
         similar: Booleans `[n, m]`, True where the pair shares a label.
         scale: Sharpness in (0, 40].
@@ -83,6 +83,8 @@ def bilinear_pair_loss(left, right, similar, scale):
 
     Reference: derived here, after Mu and Liu (AAAI 2017).
     """
+    # Outside of the cube the form may be negative.
+    left, right = pairs.into_cube(left), pairs.into_cube(right)
     a = scale / left.shape[-1]
     length = _series_length(math.tanh(a), _epsilon(left.dtype))
     if length <= MAX_SERIES_LENGTH:
@@ -149,14 +151,15 @@ class ExponentiatedHashingLoss(PairLoss):
         dtype: Type of the computation, by default `keras.config.floatx()`.
 
     Call arguments:
-        y_true: Labels: integers `[n]` below 2^24, or multi-hot `[n, C]` where two items
-            are similar if they share any label.
-        y_pred: Relaxed codes `[n, B]` in [-1, 1].
-        sample_weight: Optional weights `[n]` of the anchors.
+        y_true: Labels: integers `[n]`, or multi-hot `[n, C]`, 0 or 1, where two items are similar
+            if they share any label.
+        y_pred: Relaxed codes `[n, B]` in [-1, 1]. Values outside count as the nearest of these, and
+            are pulled as these are.
+        sample_weight: Optional weights `[n]` of the anchors. An item of weight 0 takes no part at all.
 
     Raises:
-        ValueError: If an argument is out of range, or labels or codes have a wrong rank
-            or different lengths.
+        ValueError: If an argument is out of range, labels or codes have a wrong rank or different
+            lengths, or NumPy labels are NaN, mixed or smoothed.
 
     Example:
 
@@ -189,9 +192,10 @@ class ExponentiatedHashingLoss(PairLoss):
         self.scale = float(scale)
         self.approximation = approximation
 
-    def values(self, similar, codes):
+    def values(self, similar, codes, between):
         pair_loss = bilinear_pair_loss if self.approximation else exponentiated_pair_loss
-        return pairs.balanced_pair_mean(pair_loss(codes, codes, similar, self.scale), similar)
+        of_pairs = pair_loss(codes, codes, similar, self.scale)
+        return pairs.balanced_pair_mean(of_pairs, similar, between)
 
     def get_config(self):
         return {

@@ -64,7 +64,7 @@ class GreedyHashLoss(CenterLoss):
         signs = ops.cast(codes.binarize(y_pred), y_pred.dtype)
         straight_through = y_pred + ops.stop_gradient(signs - y_pred)
         logits = self.scale / self.bits * ops.matmul(straight_through, self.centers.T)
-        penalty = ops.mean((1 - ops.abs(y_pred)) ** 3, axis=1)
+        penalty = ops.mean(ops.abs(1 - ops.abs(y_pred)) ** 3, axis=1)
         return cross_entropy(logits, memberships) + self.penalty_weight * penalty
 
     def get_config(self):

@@ -46,11 +46,11 @@ class HashNetLoss(PairLoss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.alpha = None if alpha is None else pairs.check_positive("alpha", alpha)
 
-    def values(self, similar, codes):
+    def values(self, similar, codes, between):
         alpha = 10 / codes.shape[1] if self.alpha is None else self.alpha
         product = alpha * ops.matmul(codes, ops.transpose(codes))
         pair_loss = ops.softplus(product) - ops.cast(similar, product.dtype) * product
-        return pairs.class_balanced_pair_mean(pair_loss, similar)
+        return pairs.class_balanced_pair_mean(pair_loss, similar, between)
 
     def get_config(self):
         return {**super().get_config(), "alpha": self.alpha}

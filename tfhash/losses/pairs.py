@@ -25,9 +25,37 @@ def sign_of_pairs(similar, dtype):
     return 2 * ops.cast(similar, dtype) - 1
 
 
-def not_self(similar, dtype):
-    """1 for the pairs of two items, 0 on the diagonal of `similar` `[n, n]`."""
-    return 1 - ops.eye(ops.shape(similar)[0], dtype=dtype)
+def between(takes_part):
+    """1 for the pairs of two different items that take part, else 0, float `[n, n]`.
+
+    Args:
+        takes_part: 1 or 0 for each item, float `[n]`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(between(np.array([1.0, 1.0, 0.0]))).tolist()
+    [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    both = ops.expand_dims(takes_part, 1) * ops.expand_dims(takes_part, 0)
+    return both * (1 - ops.eye(ops.shape(takes_part)[0], dtype=both.dtype))
+
+
+def into_cube(codes):
+    """Codes whose values outside [-1, 1] count as the nearest of it.
+
+    Their gradient is that at the nearest value, so that a wrong bit is still pulled back.
+
+    Example:
+
+    >>> import numpy as np
+    >>> from keras import ops
+    >>> ops.convert_to_numpy(into_cube(np.array([[-3.0, 0.5]]))).tolist()
+    [[-1.0, 0.5]]
+    """
+    nearest = ops.stop_gradient(ops.clip(codes, -1, 1))
+    return nearest + (codes - ops.stop_gradient(codes))
 
 
 def row_mean(values, weights):
@@ -45,15 +73,15 @@ def distance_to_vertex(codes):
     return ops.mean(ops.square(1 - ops.abs(codes)), axis=1)
 
 
-def balanced_pair_mean(pair_loss, similar):
+def balanced_pair_mean(pair_loss, similar, between):
     """Mean over the similar pairs plus mean over the others, for every anchor.
 
-    Both kinds have the same weight for any number of classes. The pair of an item with itself is left
-    out, even if the item has no label. An anchor without pairs of one kind keeps the other term.
+    Both kinds have the same weight for any number of classes. An anchor without pairs of one kind keeps the other term.
 
     Args:
         pair_loss: Float `[n, n]`; row i holds the pairs of anchor i.
         similar: Booleans `[n, n]`.
+        between: 1 for the pairs that count, else 0, float `[n, n]`; see `between`.
 
     Returns:
         Float `[n]`.
@@ -64,15 +92,15 @@ def balanced_pair_mean(pair_loss, similar):
     >>> from keras import ops
     >>> loss = np.array([[9.0, 1.0, 2.0], [1.0, 9.0, 4.0], [2.0, 4.0, 9.0]], "float32")
     >>> similar = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], bool)
-    >>> ops.convert_to_numpy(balanced_pair_mean(loss, similar)).tolist()
+    >>> between = 1 - np.eye(3, dtype="float32")
+    >>> ops.convert_to_numpy(balanced_pair_mean(loss, similar, between)).tolist()
     [3.0, 5.0, 3.0]
     """
-    others = not_self(similar, pair_loss.dtype)
-    positive = ops.cast(similar, pair_loss.dtype) * others
-    return row_mean(pair_loss, positive) + row_mean(pair_loss, others - positive)
+    positive = ops.cast(similar, pair_loss.dtype) * between
+    return row_mean(pair_loss, positive) + row_mean(pair_loss, between - positive)
 
 
-def class_balanced_pair_mean(pair_loss, similar):
+def class_balanced_pair_mean(pair_loss, similar, between):
     """Mean over all pairs of a batch; similar and dissimilar pairs have the same total weight.
 
     A similar pair has weight |S| / |S1|, a dissimilar one |S| / |S0|, where |S1| and |S0| count such
@@ -81,6 +109,7 @@ def class_balanced_pair_mean(pair_loss, similar):
     Args:
         pair_loss: Float `[n, n]`; row i holds the pairs of anchor i.
         similar: Booleans `[n, n]`.
+        between: 1 for the pairs that count, else 0, float `[n, n]`; see `between`.
 
     Returns:
         Float `[n]`.
@@ -91,20 +120,20 @@ def class_balanced_pair_mean(pair_loss, similar):
     >>> from keras import ops
     >>> loss = np.array([[9.0, 1.0, 2.0], [1.0, 9.0, 4.0], [2.0, 4.0, 9.0]], "float32")
     >>> similar = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], bool)
-    >>> ops.convert_to_numpy(class_balanced_pair_mean(loss, similar)).tolist()
+    >>> between = 1 - np.eye(3, dtype="float32")
+    >>> ops.convert_to_numpy(class_balanced_pair_mean(loss, similar, between)).tolist()
     [3.0, 4.5, 4.5]
 
     Reference: Cao, Long, Wang and Yu, "HashNet: Deep Learning to Hash by Continuation" (ICCV
     2017).
     """
-    others = not_self(similar, pair_loss.dtype)
-    positive = ops.cast(similar, pair_loss.dtype) * others
-    negative = others - positive
-    pairs = ops.sum(others)
+    positive = ops.cast(similar, pair_loss.dtype) * between
+    negative = between - positive
+    pairs = ops.sum(between)
     weights = positive * _ratio(pairs, ops.sum(positive)) + negative * _ratio(
         pairs, ops.sum(negative)
     )
-    return ops.sum(pair_loss * weights, axis=1) / ops.maximum(ops.sum(others, axis=1), 1)
+    return ops.sum(pair_loss * weights, axis=1) / ops.maximum(ops.sum(between, axis=1), 1)
 
 
 def _ratio(pairs, count):

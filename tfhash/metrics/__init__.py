@@ -22,11 +22,16 @@ from tfhash.metrics.bits import bit_balance, bit_correlation, count_distinct_cod
 from tfhash.metrics.discounted_gain import (
     GAINS,
     SharedLabelHistograms,
+    leave_one_out_shared_label_histograms,
     mean_ndcg,
     ndcg,
     shared_label_histograms,
 )
-from tfhash.metrics.histograms import DistanceHistograms, distance_histograms
+from tfhash.metrics.histograms import (
+    DistanceHistograms,
+    distance_histograms,
+    leave_one_out_histograms,
+)
 from tfhash.metrics.ranking import (
     count_queries_with_relevant_items,
     precision_at_k,
@@ -49,6 +54,8 @@ __all__ = [
     "count_distinct_codes",
     "count_queries_with_relevant_items",
     "distance_histograms",
+    "leave_one_out_histograms",
+    "leave_one_out_shared_label_histograms",
     "mean_average_precision",
     "mean_ndcg",
     "ndcg",

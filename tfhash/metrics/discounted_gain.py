@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from tfhash import codes
-from tfhash.labels import count_shared
+from tfhash.labels import count_shared, is_multi_hot
 from tfhash.metrics.histograms import check_integer, check_sides, divide
 
 GAINS = ("exponential", "linear")
@@ -67,6 +67,31 @@ def shared_label_histograms(queries, database, query_labels, database_labels, bi
         for row, of_query in enumerate(bins, start):
             found[row] = np.bincount(of_query, minlength=found.shape[1])
     return SharedLabelHistograms(found.reshape(len(queries), bits + 1, most + 1))
+
+
+def leave_one_out_shared_label_histograms(codes, labels, bits):
+    """As `shared_label_histograms`, of items among each other: each searches all but itself.
+
+    Args:
+        codes, labels, bits: As in `tfhash.metrics.leave_one_out_histograms`.
+
+    Returns:
+        `SharedLabelHistograms`, n - 1 items for each query.
+
+    Raises:
+        ValueError: As `tfhash.metrics.distance_histograms`.
+
+    Example: the first item shares one label with the second, which is at distance 1.
+
+    >>> codes, labels = np.array([[0b0], [0b1]], "uint8"), np.array([[1, 1], [0, 1]])
+    >>> leave_one_out_shared_label_histograms(codes, labels, bits=1).items[0].tolist()
+    [[0, 0, 0], [0, 1, 0]]
+    """
+    labels = np.asarray(labels)
+    found = shared_label_histograms(codes, codes, labels, labels, bits)
+    own = (labels > 0).sum(axis=1) if is_multi_hot(labels) else 1
+    found.items[np.arange(len(labels)), 0, own] -= 1
+    return found
 
 
 def ndcg(histograms, k=None, gain="exponential"):

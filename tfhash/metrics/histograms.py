@@ -8,7 +8,7 @@ from keras import ops
 
 import tfhash_ops
 from tfhash import codes
-from tfhash.labels import check_same_kind, is_multi_hot, similar
+from tfhash.labels import check_same_kind, check_values, is_multi_hot, similar
 from tfhash_ops import DistanceHistograms, library
 
 # Pairs compared at a time without the compiled op; a few float32 tensors of this size are alive.
@@ -34,7 +34,7 @@ def distance_histograms(queries, database, query_labels, database_labels, bits):
 
     Raises:
         ValueError: If the codes are not packed codes of `bits` bits, the labels do not match the
-            codes, or one side is empty.
+            codes, are NaN or are multi-hot between 0 and 1, or one side is empty.
 
     Example:
 
@@ -58,6 +58,41 @@ def distance_histograms(queries, database, query_labels, database_labels, bits):
         library.warn_if_not_compiled()
         count = _count_in_blocks
     return DistanceHistograms(*count(queries, database, query_labels, database_labels, bits))
+
+
+def leave_one_out_histograms(codes, labels, bits):
+    """Counts the other items at each distance from each item: items among each other.
+
+    Every item is a query, and searches all items but itself. So a few held-out items give as many
+    queries as there are items, and none is lost to a database.
+
+    Args:
+        codes: Packed codes, `uint8 [n, ceil(bits / 8)]`.
+        labels: Integers `[n]`, or multi-hot `[n, C]`.
+        bits: Number of bits of a code.
+
+    Returns:
+        `DistanceHistograms` of NumPy arrays, n - 1 items in each row.
+
+    Raises:
+        ValueError: As `distance_histograms`.
+
+    Example:
+
+    >>> import numpy as np
+    >>> codes = np.array([[0b00], [0b01], [0b11]], "uint8")
+    >>> histograms = leave_one_out_histograms(codes, [7, 7, 8], bits=2)
+    >>> histograms.items.tolist()
+    [[0, 1, 1], [0, 2, 0], [0, 1, 1]]
+    >>> histograms.relevant.tolist()
+    [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
+    """
+    labels = np.asarray(labels)
+    items, relevant = map(np.array, distance_histograms(codes, codes, labels, labels, bits))
+    items[:, 0] -= 1
+    # An item without labels shares none with itself.
+    relevant[:, 0] -= (labels > 0).any(axis=1) if is_multi_hot(labels) else 1
+    return DistanceHistograms(items, relevant)
 
 
 def check_sides(queries, database, query_labels, database_labels, bits):
@@ -85,6 +120,7 @@ def check_sides(queries, database, query_labels, database_labels, bits):
                 f"`{name}` must be packed codes, uint8 with padding bits zero. "
                 f"Received: {packed.dtype} with the largest last byte {packed[:, -1].max()}"
             )
+        check_values(labels)
     check_same_kind(query_labels, database_labels)
     return queries, query_labels, database, database_labels
 

@@ -133,12 +133,14 @@ def summarize(histograms, radius=2, k=100, map_k=None, denominator="possible", w
     Args:
         histograms: `DistanceHistograms`.
         radius: Hamming radius of precision and recall, an integer >= 0; at most `bits` is used.
-        k: Cut-off of `precision_at_k` and of `map_at_k`, which is always the default variant.
-        map_k, denominator, without_hits: The variant of `map`; see `mean_average_precision`.
+        k: Cut-off of `precision_at_k`, and of `map_at_k` in its default variant.
+        map_k, denominator, without_hits: Another cut-off of mAP and its variant, see
+            `mean_average_precision`; by default none.
 
     Returns:
-        Dictionary from name to float. mAP in the best and worst order of ties is included only in
-        the variants in which these two orders are bounds on all others.
+        Dictionary from name to float. `map` is over whole rankings; `map_at_<map_k>` is beside it
+        where there is a `map_k`, in the given variant also if `map_k` is `k`. mAP in the best and
+        worst order of ties is included only where these two orders are bounds on all others.
 
     Raises:
         ValueError: If an argument is out of range or unknown.
@@ -151,22 +153,31 @@ def summarize(histograms, radius=2, k=100, map_k=None, denominator="possible", w
     >>> summarize(histograms, radius=0)["precision_radius_0"]
     1.0
     """
-    variant = {"k": map_k, "denominator": denominator, "without_hits": without_hits}
-    is_bounded = map_k is None or (denominator != "retrieved" and without_hits == "zero")
     radius = min(check_integer("radius", radius, least=0), _bits(histograms))
     precision, recall = precision_recall_curve(histograms)
+    at_cut_off = {}
+    if map_k is not None:
+        variant = {"k": map_k, "denominator": denominator, "without_hits": without_hits}
+        is_bounded = denominator != "retrieved" and without_hits == "zero"
+        at_cut_off = _map_of_ties(histograms, f"map_at_{map_k}", is_bounded, variant)
     return {
-        "map": mean_average_precision(histograms, **variant),
-        **{
-            f"map_{ties}_ties": mean_average_precision(histograms, ties=ties, **variant)
-            for ties in ("best", "worst")
-            if is_bounded
-        },
+        **_map_of_ties(histograms, "map"),
         f"map_at_{k}": mean_average_precision(histograms, k=k),
+        **at_cut_off,
         f"precision_at_{k}": precision_at_k(histograms, k),
         f"precision_radius_{radius}": float(precision[radius]),
         f"recall_radius_{radius}": float(recall[radius]),
     }
+
+
+def _map_of_ties(histograms, name, is_bounded=True, variant=None):
+    """mAP under its name, and in the best and worst order of ties where these are bounds."""
+    variant = variant or {}
+    found = {name: mean_average_precision(histograms, **variant)}
+    for ties in ("best", "worst"):
+        if is_bounded:
+            found[f"{name}_{ties}_ties"] = mean_average_precision(histograms, ties=ties, **variant)
+    return found
 
 
 def _bits(histograms):

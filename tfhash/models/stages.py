@@ -14,7 +14,7 @@ from tfhash import errors, labels, losses, pixels
 from tfhash.keras_private import sublayers
 from tfhash.layers import ImageScaling
 from tfhash.losses import replicas
-from tfhash.models import fitting
+from tfhash.models import compiling, fitting
 from tfhash.optimizers import ContinuedSchedule
 
 STAGES = ("pretrain", "finetune")
@@ -53,6 +53,7 @@ class StagedModel(keras.Model):
         steps_per_execution=1,
         jit_compile="auto",
         auto_scale_loss=True,
+        **others,
     ):
         """Configures training; every argument has a default that works.
 
@@ -67,7 +68,11 @@ class StagedModel(keras.Model):
                 probabilities `[n, num_classes]`.
             run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: As in
                 `keras.Model.compile`.
+
+        Raises:
+            TypeError: If a loss is no `keras.losses.Loss`, or there is no such argument.
         """
+        compiling.check(hashing_loss, classification_loss, others)
         # A proxy, because Keras turns dictionaries on a model, nested ones too, into tracked ones,
         # which copy the whole model when they are copied.
         self._compile_arguments = types.MappingProxyType(
@@ -244,8 +249,8 @@ class StagedModel(keras.Model):
         arguments = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs).arguments
         del arguments["self"]
         y = arguments.get("y")
-        if isinstance(y, np.ndarray) and not labels.is_multi_hot(y):
-            self._check_class_range(y)
+        if isinstance(y, np.ndarray):
+            self._check_values(y)
         x = arguments["x"] = pixels.checked(x, self._shape_to_train_on())
         if not self.built:
             # Callbacks that begin a stage need the weights before the first batch makes them.
@@ -321,8 +326,12 @@ class StagedModel(keras.Model):
         results = {k: v for k, v in results.items() if not k.startswith(others)}
         return {**results, f"{self.stage}_loss": results["loss"]}
 
-    def _check_class_range(self, y):
-        if y.size and not 0 <= y.min() <= y.max() < self.num_classes:
+    def _check_values(self, y):
+        labels.check_values(y)
+        if labels.is_multi_hot(y):
+            return
+        is_whole = y.dtype.kind in "iub" or np.array_equal(y, np.floor(y))
+        if y.size and not (is_whole and 0 <= y.min() <= y.max() < self.num_classes):
             raise ValueError(
                 f"integer labels must be in 0 to {self.num_classes - 1} for num_classes="
                 f"{self.num_classes}. Received: labels from {y.min()} to {y.max()}"

@@ -1,0 +1,122 @@
+"""Formats results of `hamming.py` and `index.py` as Markdown tables."""
+
+from tables import header, row, spread
+
+ENGINES = ("tfhash", "faiss", "usearch", "NumPy", "TensorFlow")
+SEARCH_COLUMNS = ("bits", *ENGINES, "tfhash / faiss", "k = 100 / k = 10")
+
+INDEX_COLUMNS = (
+    "codes",
+    "bits",
+    "number",
+    "one query, ms",
+    "after a scan, ms",
+    "query of a batch of 1,000, ms",
+    "within radius 3, ms",
+    "faiss Flat, ms",
+    "Flat / tfhash",
+    "the same, in turn",
+    "reading the codes, ms",
+    "bytes an item",
+    "opening the file, ms",
+)
+
+APPROXIMATE = {"hash": "Hash", "multihash": "MultiHash", "hnsw": "HNSW"}
+APPROXIMATE_COLUMNS = (
+    "codes of 64 bits",
+    "number",
+    "tfhash, ms",
+    *(f"faiss {name}, ms (recall)" for name in APPROXIMATE.values()),
+)
+
+
+def search(report):
+    """Rows under `SEARCH_COLUMNS` for a report of `hamming.py`."""
+    return "".join(
+        row(
+            [
+                bits,
+                *(spread(cell["rates"][engine]) for engine in ENGINES),
+                spread(cell["times_faiss"]),
+                spread(cell["k100_to_k10"]),
+            ]
+        )
+        for bits, cell in report["search"].items()
+    )
+
+
+def search_on_cpus(reports):
+    """tfhash and its ratio to faiss on each CPU, from reports of `hamming.py`: a whole table.
+
+    Args:
+        reports: Dictionary from the name of a CPU to its report.
+    """
+    columns = [f"{cpu}{of}" for cpu in reports for of in ("", " / faiss")]
+    rows = []
+    for bits in next(iter(reports.values()))["search"]:
+        cells = [report["search"][bits] for report in reports.values()]
+        rows.append(
+            [
+                bits,
+                *(
+                    spread(v)
+                    for cell in cells
+                    for v in (cell["rates"]["tfhash"], cell["times_faiss"])
+                ),
+            ]
+        )
+    return header(["bits", *columns]) + "".join(map(row, rows))
+
+
+def index(report):
+    """Speed and memory of the index, from a report of `index.py`: a whole table."""
+    milliseconds = ("search", "search_after_flat", "batch", "within", "flat")
+    rows = [
+        [
+            cell["layout"],
+            cell["bits"],
+            f"{cell['items']:,}",
+            *(f"{1e3 * cell[name]:.3g}" for name in milliseconds),
+            f"{cell['times_flat']:.3g}",
+            f"{cell['times_flat_in_turn']:.3g}",
+            f"{1e3 * cell['reading']:.3g}",
+            f"{cell['bytes']:.1f}",
+            f"{1e3 * cell['load']:.2g}",
+        ]
+        for cell in sorted(report["cells"].values(), key=lambda cell: cell["bits"])
+    ]
+    return header(INDEX_COLUMNS) + "".join(map(row, rows))
+
+
+def approximate(report):
+    """Approximate indexes beside the exact one, from a report of `index.py`: a whole table."""
+    cells = [cell for cell in report["cells"].values() if any(map(cell.get, APPROXIMATE))]
+    rows = [
+        [
+            cell["layout"],
+            f"{cell['items']:,}",
+            f"{1e3 * cell['search']:.3g}",
+            *(
+                f"{1e3 * cell[name]:.3g} ({cell[f'{name}_recall']:.2f})" if name in cell else ""
+                for name in APPROXIMATE
+            ),
+        ]
+        for cell in cells
+    ]
+    return header(APPROXIMATE_COLUMNS) + "".join(map(row, rows))
+
+
+def single_query(reports):
+    """Milliseconds of one query on each CPU, from reports of `hamming.py`: a whole table.
+
+    Args:
+        reports: Dictionary from the name of a CPU to its report.
+    """
+    reports = {cpu: report["single_query"] for cpu, report in reports.items()}
+    rows = [
+        [engine, *(spread([1000 * s for s in r["seconds"][engine]]) for r in reports.values())]
+        for engine in next(iter(reports.values()))["seconds"]
+    ]
+    ratios = [spread(report["times_fastest_reading"]) for report in reports.values()]
+    rows.append(["tfhash / fastest reading", *ratios])
+    return header(["one query, ms", *reports]) + "".join(map(row, rows))
