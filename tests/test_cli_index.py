@@ -62,9 +62,9 @@ def test_an_update_encodes_what_is_new_or_changed_and_removes_what_is_gone(
     read = []
     of_all = data.ImageFiles.read
 
-    def watched(self, names, image_shape):
+    def watched(self, names, *arguments):
         read.extend(names)
-        return of_all(self, names, image_shape)
+        return of_all(self, names, *arguments)
 
     monkeypatch.setattr(data.ImageFiles, "read", watched)
     capsys.readouterr()

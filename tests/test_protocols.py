@@ -78,8 +78,10 @@ def test_unseen_classes_are_searched_and_not_trained_on():
 def test_half_of_the_unseen_items_search_the_other_half(several_labels):
     official = data.load("digits")
     if several_labels:
-        labels = np.eye(10, dtype="uint8")[official.train.source.labels]
-        source = ArraySource(official.train.source.images, official.train.source.names, labels)
+        digits = official.train.source
+        labels = np.eye(10, dtype="uint8")[digits.labels]
+        images = Split.of_all(digits, (8, 8, 1)).images()
+        source = ArraySource(images, digits.names, labels)
         parts = {
             part: Split(source, getattr(official, part).indices, (8, 8, 1))
             for part in ("train", "validation", "queries", "database")

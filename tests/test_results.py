@@ -35,6 +35,7 @@ NEWER = {
     "freeze": False,
     "unfreeze_after": 0,
     "loss": "exponentiated",
+    "crop": 1.0,
 }
 
 
