@@ -18,7 +18,7 @@ from setuptools.command.build_ext import build_ext
 CC = pathlib.Path("tfhash_ops/cc")
 
 # Compiled ops work with exactly the TensorFlow version they were compiled against.
-SUPPORTED_TENSORFLOW = "tensorflow>=2.19,<2.22"
+SUPPORTED_TENSORFLOW = "tensorflow>=2.18,<2.22"
 
 # Headers that the ops need under XLA and that TensorFlow 2.19 and older do not bring, and the sources
 # that are left out without them.

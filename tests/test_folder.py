@@ -171,6 +171,18 @@ def test_formats_that_tensorflow_does_not_read_go_through_pillow(tmp_path, rng, 
     assert "through Pillow" in str(summary)
 
 
+def test_webp_goes_through_pillow_where_tensorflow_does_not_read_it(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr(formats, "tensorflow_reads_webp", lambda: False)
+    path = put(tmp_path, "a.webp", rng, mode="RGB")
+    frames = [Image.new("RGB", (7, 9), color) for color in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.webp", save_all=True, append_images=frames[1:])
+    split, summary = data.load_images(tmp_path, (9, 7, 3), skip_broken=True)
+    assert split.names == ["a.webp"]
+    np.testing.assert_array_equal(split.images()[0], np.asarray(Image.open(path)))
+    assert "through Pillow" in str(summary)
+    assert "an animated file; save one picture of it" in str(summary)
+
+
 def test_a_tiff_is_turned_upright(tmp_path, rng):
     tags = Image.Exif()
     tags[274] = 6

@@ -23,6 +23,9 @@ OTHER_EXTENSIONS = (
 
 EXTENSIONS = TENSORFLOW_EXTENSIONS + PILLOW_EXTENSIONS
 
+# Version of TensorFlow.
+FIRST_TO_READ_WEBP = (2, 20)
+
 _TENSORFLOW_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP", "JPEG XL")
 
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
@@ -81,8 +84,19 @@ def format_of(contents):
 
 def is_for_pillow(name, contents):
     """Whether Pillow decodes a file: by its extension, unless TensorFlow reads what is in it."""
+    found = format_of(contents)
+    if found == "WebP" and not tensorflow_reads_webp():
+        return True
     extension = os.path.splitext(name)[1].lower()
-    return extension in PILLOW_EXTENSIONS and format_of(contents) not in _TENSORFLOW_FORMATS
+    return extension in PILLOW_EXTENSIONS and found not in _TENSORFLOW_FORMATS
+
+
+@functools.cache
+def tensorflow_reads_webp():
+    """Whether the installed TensorFlow decodes WebP, as version 2.20 and newer do."""
+    import tensorflow as tf
+
+    return tuple(map(int, tf.__version__.split(".")[:2])) >= FIRST_TO_READ_WEBP
 
 
 def to_png(contents):
@@ -102,7 +116,10 @@ def to_png(contents):
         raise ValueError("HEIC needs pillow-heif. Run `pip install pillow-heif`")
     png = io.BytesIO()
     try:
-        image = ImageOps.exif_transpose(Image.open(io.BytesIO(contents)))
+        image = Image.open(io.BytesIO(contents))
+        if image.format == "WEBP" and image.is_animated:  # TensorFlow refuses them, too
+            raise ValueError("animation")
+        image = ImageOps.exif_transpose(image)
         if image.mode in ("F", "I"):
             raise ValueError(f"pixels of 32 bits (Pillow's mode {image.mode}) have no known range")
         if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
