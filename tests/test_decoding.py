@@ -77,7 +77,9 @@ def test_every_mode_of_every_format_is_decoded_as_by_pillow(noise, deep, fmt, mo
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize(("fmt", "mode"), [("JPEG", "RGB"), ("PNG", "LA"), *((webp, "RGBA") for webp in WEBP)])
+@pytest.mark.parametrize(
+    ("fmt", "mode"), [("JPEG", "RGB"), ("PNG", "LA"), *((webp, "RGBA") for webp in WEBP)]
+)
 def test_every_orientation_is_applied(noise, fmt, mode, orientation):
     options = {"lossless": True} if fmt == "WEBP" else {}
     assert_shown_alike(saved(noise.convert(mode), fmt, exif=exif(orientation), **options))

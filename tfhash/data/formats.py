@@ -116,10 +116,10 @@ def to_png(contents):
         raise ValueError("HEIC needs pillow-heif. Run `pip install pillow-heif`")
     png = io.BytesIO()
     try:
-        image = Image.open(io.BytesIO(contents))
-        if image.format == "WEBP" and image.is_animated:  # TensorFlow refuses them, too
-            raise ValueError("animation")
-        image = ImageOps.exif_transpose(image)
+        opened = Image.open(io.BytesIO(contents))
+        if opened.format == "WEBP" and getattr(opened, "is_animated", False):
+            raise ValueError("animation")  # which TensorFlow refuses, too
+        image = ImageOps.exif_transpose(opened)
         if image.mode in ("F", "I"):
             raise ValueError(f"pixels of 32 bits (Pillow's mode {image.mode}) have no known range")
         if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
