@@ -302,7 +302,8 @@ class _Training:
         self.seconds = {"training": round(stages.seconds, 1)}
         started = time.time()
         self.evaluation = self._measure(self.model)
-        self.evaluation.figures["protocol"]["unlabeled_items"] = len(self.unlabeled)
+        if len(self.unlabeled):
+            self.evaluation.figures["protocol"]["unlabeled_items"] = len(self.unlabeled)
         seconds = time.time() - started
         # Before the baselines, which may take as long as the training.
         self.files.write_model(self.model)
