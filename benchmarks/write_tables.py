@@ -175,6 +175,8 @@ TABLES = {
     "throughput": _rows("throughput", tables.THROUGHPUT_COLUMNS, tables.throughput),
     "dtypes": _rows("dtype_policies", tables.DTYPE_COLUMNS, tables.dtypes),
     "loss-memory": _memory,
+    "photos": _rows("photos", tables.PHOTO_COLUMNS, tables.photos),
+    "photos-differences": lambda root: tables.differences(read_result("photos")["differences"]),
     "evaluation": _rows("evaluation", tables.EVALUATION_COLUMNS, tables.evaluation),
     "search": _on_cpus(search_tables.search_on_cpus),
     "search-zen3": _search("hamming-zen3"),
