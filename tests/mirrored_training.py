@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import tempfile
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -12,7 +13,8 @@ import tensorflow as tf
 
 from tfhash import losses
 from tfhash.callbacks import TwoStageTraining
-from tfhash.models import HashingModel
+from tfhash.export import export_saved_model
+from tfhash.models import HashingModel, build_backbone
 from tfhash.optimizers import ConvMuon
 
 CLASSES, BITS = 32, 12
@@ -97,6 +99,22 @@ def main():
     images, _ = data()
     results["codes"] = [
         m.encode(images[:37]).tolist() for m in (mirrored, mirrored.uncompiled_copy())
+    ]
+    # Each replica has its own statistics of batch normalization, the backbone's and not the head's.
+    with strategy.scope():
+        normalized = HashingModel(build_backbone("convnet", (8, 8, 1), 4), BITS, CLASSES)
+        normalized.compile("adam")
+    normalized.fit(*data(), batch_size=64, verbose=0)
+    with tempfile.TemporaryDirectory() as directory:
+        served = tf.saved_model.load(export_saved_model(normalized, directory))
+        exported = served.signatures["serving_default"](images=tf.constant(images))["codes"]
+    results["codes with statistics of each replica"] = [
+        codes.tolist()
+        for codes in (
+            exported.numpy(),
+            normalized.encode(images),
+            normalized.uncompiled_copy().encode(images),
+        )
     ]
     json.dump(results, sys.stdout)
 

@@ -44,6 +44,12 @@ def test_a_model_of_a_strategy_gives_the_codes_of_its_copy_without_one(results):
     assert mirrored == alone
 
 
+def test_statistics_of_each_replica_give_an_image_one_code(results):
+    exported, encoded, copied = results["codes with statistics of each replica"]
+    assert len({*map(tuple, exported)}) > 1  # or the comparisons below show nothing
+    assert exported == encoded == copied
+
+
 def test_without_replicas_nothing_is_gathered():
     codes, labels = np.ones((3, 2)), np.arange(3)
     gathered_codes, gathered_labels, own = replicas.gather(codes, labels)

@@ -106,9 +106,22 @@ def _predict(model, images, output=None, batch_size=256, verbose=0):
 
 def _run(model, images, output, batch_size=None, verbose=0):
     """Relaxed codes of images that have been checked."""
+    _align_replicas(model)
     with errors.translated():
         outputs = model.predict(images, batch_size=batch_size, verbose=verbose)
     return relaxed_codes(model, outputs, output)
+
+
+def _align_replicas(model):
+    """Gives all replicas of a `tf.distribute` strategy the statistics of the first one.
+
+    Batch normalization has statistics on each replica, and a saved or exported model those of the first.
+    The code of an image must not depend on the replica that computes it.
+    """
+    strategy = getattr(model, "distribute_strategy", None)
+    if strategy is not None and strategy.num_replicas_in_sync > 1:
+        for variable in model.non_trainable_variables:
+            variable.assign(ops.convert_to_numpy(variable))
 
 
 def _check_dataset(model, data):
