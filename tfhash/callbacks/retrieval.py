@@ -36,8 +36,9 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         output: Name of the output that holds the codes, if the model has several.
 
     Raises:
-        ValueError: If `every`, `radius` or `first_epoch` is out of range or no integer. When `fit` begins: if one side has no items, lacks labels,
-            or its labels are of another kind than those of the other side.
+        ValueError: If `every`, `radius` or `first_epoch` is out of range or no integer. When `fit` begins:
+            if one side has no items, lacks labels, or its labels are of another kind than those of
+            the other side.
 
     Example:
 

@@ -76,8 +76,7 @@ def names_trained_on(splits, unlabeled):
 
 
 def count_seen(splits, names):
-    """How many items of the database are among these names."""
-    names = set(names)
+    """How many items of the database are among these names, a set."""
     return sum(name in names for name in splits.database.names)
 
 

@@ -69,7 +69,7 @@ def evaluate(
         is_divided_anew = any(now.get(name) != trained_with.get(name) for name in DIVIDING)
         before = splits
         if is_divided_anew and splits.fingerprint() != _fingerprint(run.report()):
-            before = _splits_of_training(source, trained_with, size, progress)
+            before = _splits_of_training(source, trained_with, size, progress, cache_dir)
     trained_items = None
     if before is not None:
         trained_on = names_trained_on(before, run.settings().get("unlabeled"))
@@ -140,7 +140,7 @@ def _fingerprint(trained):
     return trained.get("protocol", {}).get("fingerprint")
 
 
-def _splits_of_training(source, division, image_size, progress):
+def _splits_of_training(source, division, image_size, progress, cache_dir):
     """The items as they were divided in the training; `None` where that cannot be known."""
     file = division.get("labels")
     if file and not pathlib.Path(file).is_file():
@@ -154,6 +154,7 @@ def _splits_of_training(source, division, image_size, progress):
         data_dir=source.data_dir,
         image_size=image_size,
         skip_broken=source.skip_broken,
+        cache_dir=cache_dir,
         **division,
     )
 
