@@ -1,20 +1,26 @@
 """Speed of the join of codes within a radius, and its exactness.
 
-Codes are random, with planted duplicates, or lie in clusters as learned codes do. On a part of the
-codes, all pairs are compared one by one and must be the pairs of the join. Times are of whole calls
-of `tfhash.index.duplicates`, from packed codes in NumPy to the result. A run continues where it stopped.
+Codes are random, lie in clusters, or, with --codes, around real codes (`tfhash encode`) of which a few
+bits are changed; all with planted duplicates. On a part of the codes, all pairs are compared one by
+one and must be the pairs of the join. Times are of whole calls of `tfhash.index.duplicates`, from
+packed codes in NumPy to the result. A run continues where it stopped.
 
     python benchmarks/duplicates.py --output=benchmarks/results/duplicates-zen4.json
+    python benchmarks/duplicates.py --output=benchmarks/results/duplicates-zen4.json \
+        --codes=runs/cifar10-64/database.npz
 """
 
 import pathlib
-import resource
+import re
 import time
 
+import example_codes
 import numpy as np
 import reports
 from absl import app, flags
-from tables import header, row, spread
+from search_tables import JOIN_COLUMNS as COLUMNS
+from search_tables import joined
+from tables import header, row
 
 from tfhash import files
 from tfhash.index import duplicates
@@ -30,9 +36,15 @@ flags.DEFINE_multi_string(
     ["1000000:48:2", "1000000:64:2", "1000000:64:4", "10000000:64:2"],
     "Joins of clustered codes, ITEMS:BITS:RADIUS.",
 )
+flags.DEFINE_multi_string(
+    "learned",
+    ["1000000:64:0", "1000000:64:1", "1000000:64:2", "1000000:64:4", "10000000:64:2"],
+    "Joins of codes around those of --codes, ITEMS:BITS:RADIUS.",
+)
+flags.DEFINE_string("codes", None, "Packed codes, all of one length: .npy, or .npz with codes.")
 flags.DEFINE_integer("planted", 1_000, "Duplicates planted at each distance up to the radius + 1.")
 flags.DEFINE_integer("cluster", 1_000, "Codes in a cluster.", lower_bound=1)
-flags.DEFINE_float("spread", 0.08, "Share of the bits in which a code differs from its cluster's.")
+flags.DEFINE_float("spread", 0.08, "Probability that a bit differs from the cluster's.")
 flags.DEFINE_integer("compared", 200_000, "Codes of which all pairs are compared one by one.")
 flags.DEFINE_integer("threads", 2, "Threads.", lower_bound=1)
 flags.DEFINE_integer("repeats", 5, "Times that each join runs.", lower_bound=1)
@@ -45,15 +57,17 @@ SETTINGS = ("planted", "cluster", "spread", "compared", "threads", "repeats", "s
 def main(_):
     path = pathlib.Path(FLAGS.output)
     made_with = reports.of_compiled(
-        "seconds of each call; peak_bytes is the most memory that the process had",
+        "seconds of each call; added_bytes is the memory that the calls took at most",
         {name: FLAGS[name].value for name in SETTINGS},
     )
     report = reports.read(path, made_with)
     print(f"{report['machine']['processor']}, kernel {report['kernel']}, {FLAGS.threads} threads")
-    names = ["codes", "items", "bits", "radius", "pairs", "s, pairs", "s, groups"]
     print("\nSeconds: median (min to max)\n")
-    print(header(names), end="")
-    for kind, make in (("random", make_random), ("clustered", make_clustered)):
+    print(header(COLUMNS), end="")
+    makers = {"random": make_random, "clustered": make_clustered}
+    if FLAGS.codes:
+        makers["learned"] = make_learned
+    for kind, make in makers.items():
         for case in FLAGS[kind].value:
             items, bits, radius = map(int, case.split(":"))
             key = f"{kind} {case}"
@@ -61,9 +75,7 @@ def main(_):
                 found = join(make(items, bits, radius), bits, radius)
                 report["cells"][key] = {"codes": kind, **found}
                 files.write_json(path, report)
-            cell = report["cells"][key]
-            seconds = [spread(cell["seconds"][name]) for name in ("pairs", "groups")]
-            print(row([kind, items, bits, radius, cell["pairs"], *seconds]), end="", flush=True)
+            print(row(joined(report["cells"][key])), end="", flush=True)
 
 
 def join(codes, bits, radius):
@@ -75,12 +87,15 @@ def join(codes, bits, radius):
         "groups": lambda: len(duplicates.groups(codes, bits, radius, **options)),
     }
     found, seconds = {}, {name: [] for name in calls}
+    before = memory("VmRSS")
+    reset_peak()
     for _ in range(FLAGS.repeats):
         for name, call in calls.items():
             started = time.perf_counter()
             found[name] = call()
             seconds[name].append(time.perf_counter() - started)
-    if FLAGS.planted and bits == 64:
+    added = memory("VmHWM") - before
+    if FLAGS.planted and found["pairs"] <= duplicates.MOST_PAIRS:
         check_planted(codes, bits, radius)
     return {
         "items": len(codes),
@@ -89,8 +104,19 @@ def join(codes, bits, radius):
         **found,
         "compared": compared,
         "seconds": seconds,
-        "peak_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        "added_bytes": added,
     }
+
+
+def memory(name):
+    """A line of /proc/self/status, in bytes."""
+    status = pathlib.Path("/proc/self/status").read_text(encoding="ascii")
+    return 1024 * int(re.search(rf"{name}:\s+(\d+) kB", status)[1])
+
+
+def reset_peak():
+    """From now on, VmHWM is the most memory that the process has had since."""
+    pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def check(codes, bits, radius):
@@ -125,20 +151,20 @@ def planted(items, radius):
 
 def make_random(items, bits, radius):
     rng = np.random.default_rng([FLAGS.seed, items, bits])
-    codes = rng.integers(0, 256, (items, -(-bits // 8)), "uint8")
-    codes[:, -1] >>= -bits % 8  # padding bits are zero
-    return plant(codes, bits, radius, rng)
+    return plant(example_codes.random(rng, items, bits), bits, radius, rng)
 
 
 def make_clustered(items, bits, radius):
-    """Each code differs from its cluster's in some bits, drawn with replacement."""
     rng = np.random.default_rng([FLAGS.seed, items, bits, 1])
-    centers = make_random(-(-items // FLAGS.cluster), bits, -2)
-    codes = centers[rng.integers(0, len(centers), items)]
-    for _ in range(round(FLAGS.spread * bits)):
-        bit = rng.integers(0, bits, items)
-        codes[np.arange(items), bit // 8] ^= (1 << bit % 8).astype("uint8")
+    centers = example_codes.random(rng, -(-items // FLAGS.cluster), bits)
+    codes = example_codes.around(rng, centers, items, bits, FLAGS.spread)
     return plant(codes, bits, radius, rng)
+
+
+def make_learned(items, bits, radius):
+    rng = np.random.default_rng([FLAGS.seed, items, bits, 2])
+    centers = example_codes.read(FLAGS.codes, bits)
+    return plant(example_codes.around(rng, centers, items, bits), bits, radius, rng)
 
 
 def plant(codes, bits, radius, rng):

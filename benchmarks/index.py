@@ -20,6 +20,7 @@ import statistics
 import tempfile
 import time
 
+import example_codes
 import faiss
 import numpy as np
 import reports
@@ -234,20 +235,12 @@ def make_codes(layout, bits, items):
     rng = np.random.default_rng([FLAGS.seed, bits])
     length, count = code_layout.packed_length(bits), items + FLAGS.batch
     if layout == "random":
-        codes = rng.integers(0, 256, (count, length), "uint8")
+        codes = example_codes.random(rng, count, bits)
+    elif layout == "learned":
+        codes = example_codes.around(rng, example_codes.read(FLAGS.codes, bits), count, bits)
     else:
-        if layout == "learned":
-            centers = np.load(FLAGS.codes)
-            centers = centers if isinstance(centers, np.ndarray) else centers["codes"]
-        else:
-            centers = rng.integers(0, 256, (count // 200 + 1, length), "uint8")
-        codes = np.empty((count, length), "uint8")
-        for first in range(0, count, 1_000_000):
-            part = codes[first : first + 1_000_000]
-            flips = rng.random((len(part), 8 * length), "float32") < 0.05
-            part[:] = centers[rng.integers(0, len(centers), len(part))] ^ np.packbits(flips, axis=1)
-    if bits % 8:
-        codes[:, -1] &= (1 << bits % 8) - 1
+        centers = rng.integers(0, 256, (count // 200 + 1, length), "uint8")
+        codes = example_codes.around(rng, centers, count, bits)
     return codes[FLAGS.batch :], codes[: FLAGS.batch]
 
 

@@ -1,4 +1,6 @@
-"""Formats results of `hamming.py` and `index.py` as Markdown tables."""
+"""Formats results of `hamming.py`, `index.py` and `duplicates.py` as Markdown tables."""
+
+import statistics
 
 from tables import header, row, spread
 
@@ -19,6 +21,20 @@ INDEX_COLUMNS = (
     "reading the codes, ms",
     "bytes an item",
     "opening the file, ms",
+)
+
+LAYOUTS = ("random", "clustered", "learned")
+
+JOIN_COLUMNS = (
+    "codes",
+    "number",
+    "bits",
+    "radius",
+    "pairs",
+    "counting pairs, s",
+    "groups, s",
+    "pairs a second",
+    "memory, bytes a code",
 )
 
 APPROXIMATE = {"hash": "Hash", "multihash": "MultiHash", "hnsw": "HNSW"}
@@ -83,9 +99,34 @@ def index(report):
             f"{cell['bytes']:.1f}",
             f"{1e3 * cell['load']:.2g}",
         ]
-        for cell in sorted(report["cells"].values(), key=lambda cell: cell["bits"])
+        for cell in sorted(report["cells"].values(), key=_by_length)
     ]
     return header(INDEX_COLUMNS) + "".join(map(row, rows))
+
+
+def _by_length(cell):
+    return cell["bits"], LAYOUTS.index(cell["layout"]), cell["items"]
+
+
+def joins(report):
+    """Joins within a radius, from a report of `duplicates.py`: a whole table."""
+    return header(JOIN_COLUMNS) + "".join(row(joined(cell)) for cell in report["cells"].values())
+
+
+def joined(cell):
+    """A row under `JOIN_COLUMNS`."""
+    seconds = cell["seconds"]
+    return [
+        cell["codes"],
+        f"{cell['items']:,}",
+        cell["bits"],
+        cell["radius"],
+        f"{cell['pairs']:,}",
+        spread(seconds["pairs"]),
+        spread(seconds["groups"]),
+        f"{cell['pairs'] / statistics.median(seconds['pairs']):.2g}",
+        f"{cell['added_bytes'] / cell['items']:.0f}",
+    ]
 
 
 def approximate(report):

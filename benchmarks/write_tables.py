@@ -45,6 +45,8 @@ CPUS = {
 }
 # Result file of `index.py`.
 INDEX = "index-zen4"
+# Result file of `duplicates.py`.
+JOINS = "duplicates-zen4"
 
 _MARKED = re.compile(
     r"(<!-- (?P<kind>table|figure): (?P<name>[\w-]+) -->)(?P<old>.*?)(<!-- end (?P=kind) -->)",
@@ -184,6 +186,7 @@ TABLES = {
     "search-zen5": _search("hamming-zen5"),
     "single-query": _on_cpus(search_tables.single_query),
     "index": lambda root: search_tables.index(read_result(INDEX)),
+    "joins": lambda root: search_tables.joins(read_result(JOINS)),
     "index-approximate": lambda root: search_tables.approximate(read_result(INDEX)),
     "run-schema": _schema(run_directory.RUN_SCHEMA),
     "report-schema": _schema(run_directory.REPORT_SCHEMA),

@@ -12,7 +12,9 @@ from tfhash import data, metrics
 from tfhash.cli import main
 from tfhash.data import protocols
 from tfhash.experiments.baselines import Baselines
+from tfhash.experiments.code_files import Origin, read_codes
 from tfhash.experiments.run_directory import PICTURES, REPORT_SCHEMA, RUN_SCHEMA
+from tfhash.models import fingerprint
 from tfhash.text import printable
 
 
@@ -75,6 +77,8 @@ def test_the_run_keeps_class_names_and_the_codes_and_names_of_the_database(train
         model = keras.saving.load_model(run_directory / "model.keras")
         np.testing.assert_array_equal(database["codes"], model.encode(splits.database.batches()))
         assert int(database["bits"]) == 9
+    origin = read_codes(run_directory / "database.npz").origin
+    assert origin == Origin(fingerprint(model), str(run_directory), folder="")
 
 
 def test_validation_while_training_is_of_validation_items_among_each_other(trained):

@@ -2,17 +2,35 @@
 
 import pathlib
 import re
+import shlex
 
 import pytest
+from commands import SHORT
+
+from tfhash.cli import main
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 
+def read(document):
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def code_blocks(document):
+    return re.findall(r"```python\n(.*?)```", read(document), re.DOTALL)
+
+
+def commands(document):
+    """The arguments of every tfhash command of a document."""
+    lines = re.findall(r"^    tfhash (.*)$", read(document), re.MULTILINE)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
 def examples(document):
     """Code blocks of a document, as what a test is given."""
-    text = (ROOT / document).read_text(encoding="utf-8")
-    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    return [pytest.param(block, id=f"{document}-{i}") for i, block in enumerate(blocks)]
+    return [
+        pytest.param(block, id=f"{document}-{i}") for i, block in enumerate(code_blocks(document))
+    ]
 
 
 DOCUMENTS = ("README.md", "docs/ops.md", "docs/training.md")
@@ -25,3 +43,19 @@ def test_the_examples_run(block):
     if "codes" in names:
         items = names["images"] if "images" in names else names["splits"].queries
         assert names["codes"].shape == (len(items), 2)
+
+
+def test_the_examples_for_a_folder_of_photos_run(photos, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "query.jpg").write_bytes((photos / "dark" / "0.png").read_bytes())
+    small = [*SHORT, "--backbone=mlp", "--width=4"]
+    for arguments in commands("docs/search.md") + commands("docs/dedupe.md"):
+        assert main(arguments + small * (arguments[0] == "train")) == 0, capsys.readouterr().err
+    assert commands("docs/search.md") == commands("README.md")[:3]
+    assert (tmp_path / "duplicates" / "duplicates.html").is_file()
+    capsys.readouterr()
+    for block in code_blocks("docs/search.md") + code_blocks("docs/dedupe.md"):
+        exec(compile(block, "example", "exec"), {})
+    found = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert ["0", "dark/0.png"] in found
+    assert len(found) == 10

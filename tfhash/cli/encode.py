@@ -12,7 +12,6 @@ model takes. An .npz file holds an array `images` [n, height, width(, channels)]
 """
 
 import dataclasses
-import os
 import pathlib
 
 from tfhash.cli.model_flag import Model
@@ -55,16 +54,13 @@ def check(given):
 def run(given, command_line):
     del command_line
     from tfhash.experiments import RunDirectory
-    from tfhash.experiments.code_files import Origin, write_codes
+    from tfhash.experiments.code_files import origin_of, write_codes
     from tfhash.experiments.encoding import encode
     from tfhash.experiments.progress import Progress
-    from tfhash.models import fingerprint
 
     model = RunDirectory.of_model(given["model"]).load_model()
     images = dataclasses.asdict(Images.pick(given))
     codes, names = encode(model, Progress(), source=Source.pick(given), **images)
-    folder = given.get("images") or given["dataset"]
-    folder = os.path.realpath(folder) if os.path.isdir(folder) else ""
-    origin = Origin(fingerprint(model), os.path.abspath(given["model"]), folder)
+    origin = origin_of(model, given["model"], given.get("images") or given["dataset"])
     write_codes(given["output"], codes, names, model.bits, origin)
     print(f"wrote {len(codes):,} codes of {model.bits} bits to {given['output']}")

@@ -1,6 +1,7 @@
-"""Files of packed codes, as `tfhash encode` writes them. Imports neither Keras nor TensorFlow."""
+"""Files of packed codes, as `tfhash encode` writes them. Reading imports neither Keras nor TensorFlow."""
 
 import dataclasses
+import os
 import pathlib
 import zipfile
 import zlib
@@ -43,18 +44,33 @@ class CodeFile:
     origin: Origin
 
 
-def write_codes(path, codes, names, bits, origin):
+def origin_of(model, path, dataset):
+    """`Origin` of the codes of a model.
+
+    Args:
+        model: `tfhash.models.HashingModel`.
+        path: Its run or `.keras` file.
+        dataset: Folder of the images, or the name of a dataset.
+    """
+    from tfhash.models import fingerprint
+
+    folder = os.path.realpath(dataset) if os.path.isdir(dataset) else ""
+    return Origin(fingerprint(model), os.path.abspath(path), folder)
+
+
+def write_codes(path, codes, names, bits, origin, **more):
     """Writes codes as an .npz file, whole or not at all.
 
-    Its arrays are `codes`, `names`, `bits`, and the fields of `origin`.
+    Its arrays are `codes`, `names`, `bits`, the fields of `origin`, and `more`, such as labels.
     """
     with files.atomic_write(path) as temporary:
-        np.savez(
+        np.savez_compressed(
             temporary,
             codes=codes,
             names=np.array(names, str),
             bits=bits,
             **dataclasses.asdict(origin),
+            **more,
         )
 
 

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 
 from tfhash import files
+from tfhash.experiments.code_files import origin_of, write_codes
 from tfhash.experiments.settings import located
 
 # Of run.json and report.json. Files without a `schema_version` were written before there was one.
@@ -63,7 +64,7 @@ class RunDirectory:
     | `backup/` | the state after the last epoch, while training |
     | `model.keras` | the trained model |
     | `saved_model/1/` | the same for TensorFlow Serving |
-    | `database.npz` | `codes`, packed `uint8 [n, ceil(bits / 8)]`; `names`; `labels`; `bits`; `class_names` |
+    | `database.npz` | `codes`, packed `uint8 [n, ceil(bits / 8)]`; `names`; `labels`; `bits`; `class_names`; `model`, its fingerprint; `model_path`; `folder` |
     | `report.json` | figures; marks the run as finished; see `REPORT_SCHEMA` |
     | `pictures/` | drawn last |
 
@@ -212,19 +213,13 @@ class RunDirectory:
         shutil.rmtree(self._saved_model, ignore_errors=True)
         export_saved_model(model, self._saved_model, version=1)
 
-    def write_database(self, codes, split, bits, class_names):
-        """Writes the codes, names and labels of the database."""
+    def write_database(self, codes, split, model, dataset, class_names):
+        """Writes the codes, names and labels of the database, as `tfhash encode` does."""
         import numpy as np
 
-        with files.atomic_write(self.database_path) as temporary:
-            np.savez_compressed(
-                temporary,
-                codes=codes,
-                names=np.array(list(split.names), str),
-                labels=split.labels,
-                bits=bits,
-                class_names=np.array(class_names, str),
-            )
+        origin = origin_of(model, self.path, dataset)
+        labels = {"labels": split.labels, "class_names": np.array(class_names, str)}
+        write_codes(self.database_path, codes, split.names, model.bits, origin, **labels)
 
     def finish(self, report):
         """Writes the report, which marks the run as finished, and removes the backup."""

@@ -308,7 +308,11 @@ class _Training:
         # Before the baselines, which may take as long as the training.
         self.files.write_model(self.model)
         self.files.write_database(
-            self.evaluation.database, self.splits.database, self.model.bits, self.class_names
+            self.evaluation.database,
+            self.splits.database,
+            self.model,
+            self.source.dataset,
+            self.class_names,
         )
         rival = self._train_rival() if self.compared == "full" else None
         started = time.time()
