@@ -205,7 +205,7 @@ def photos(way, cell):
 def augmentation(name, cell):
     """One augmentation of `augmentation.py`, a row under `AUGMENTATION_COLUMNS`."""
     figures = ("tfhash", "keras", "times_keras")
-    return row([name, *(spread(cell[key]) if key in cell else "" for key in figures)])
+    return row([name, *(spread(cell[key]) for key in figures)])
 
 
 def differences(found):

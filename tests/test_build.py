@@ -9,9 +9,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import venv
 
 import pytest
 import tensorflow as tf
+from commands import QUICK, SHORT
 
 ROOT = pathlib.Path(__file__).parents[1]
 
@@ -73,51 +75,75 @@ def make_wheel(source, **environment):
     return result, next(folder.glob("*.whl"), None)
 
 
-def install(wheel, folder):
-    assert pip("install", "--no-deps", "--target", str(folder), str(wheel)).returncode == 0
+class Environment:
+    """A fresh environment in a folder, with a wheel and the dependencies that are installed here."""
+
+    def __init__(self, folder, wheel):
+        venv.create(folder, symlinks=True)
+        self.folder = folder
+        (self.packages,) = folder.glob("lib/python*/site-packages")
+        installed = pip("--python", str(folder), "install", "--no-deps", str(wheel))
+        assert installed.returncode == 0, installed.stderr
+        # Adds the folder alone, and not what the .pth files in it add: tfhash as it is installed here.
+        (self.packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+
+    def run(self, command, *arguments):
+        return subprocess.run(
+            [self.folder / "bin" / command, *arguments],
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+        )
+
+    def run_example(self):
+        """What the example prints."""
+        result = self.run("python", "-c", EXAMPLE)
+        assert result.returncode == 0, result.stderr
+        path, values, warned = result.stdout.splitlines()
+        assert pathlib.Path(path).is_relative_to(self.packages)
+        return values, warned
 
 
-def run_with(folder, program):
-    """Runs a program with the packages installed in a folder."""
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | {"PYTHONPATH": str(folder)},
-        cwd=folder,
-        capture_output=True,
-        text=True,
-    )
-
-
-def run_installed(wheel, folder):
-    """Installs a wheel into a folder and returns what the example prints."""
-    install(wheel, folder)
-    result = run_with(folder, EXAMPLE)
-    assert result.returncode == 0, result.stderr
-    path, values, warned = result.stdout.splitlines()
-    assert pathlib.Path(path).is_relative_to(folder)
-    return values, warned
+@pytest.fixture(scope="module")
+def with_wheel(wheel, tmp_path_factory):
+    return Environment(tmp_path_factory.mktemp("environment"), wheel)
 
 
 def test_a_wheel_holds_compiled_ops_and_requires_the_tensorflow_they_were_compiled_against(
-    wheel, tmp_path
+    with_wheel,
 ):
-    values, warned = run_installed(wheel, tmp_path / "elsewhere")
+    values, warned = with_wheel.run_example()
     assert values == "True [[0, 1], [1, 2]] [[1, 0], [2, 0]]"
     assert warned == "[]"
-    assert not list((tmp_path / "elsewhere").rglob("*.cc"))
+    assert not list(with_wheel.packages.rglob("*.cc"))
     # So that type checkers read the annotations of both packages.
     for package in ("tfhash", "tfhash_ops"):
-        assert (tmp_path / "elsewhere" / package / "py.typed").exists()
-    (installed,) = importlib.metadata.distributions(
-        name="tfhash", path=[str(tmp_path / "elsewhere")]
-    )
+        assert (with_wheel.packages / package / "py.typed").exists()
+    (installed,) = importlib.metadata.distributions(name="tfhash", path=[str(with_wheel.packages)])
     assert f"tensorflow=={tf.__version__}" in installed.requires
+
+
+def test_the_commands_of_a_wheel_train_and_search(with_wheel):
+    trained = with_wheel.run("tfhash", "train", *QUICK, *SHORT, "--output_dir=run")
+    assert trained.returncode == 0, trained.stderr
+    codes = "--codes=run/database.npz"
+    indexed = with_wheel.run("tfhash", "index", codes, "--output=digits.index")
+    assert indexed.returncode == 0, indexed.stderr
+    found = with_wheel.run(
+        "tfhash", "search", codes, "--index=digits.index", "-k=1", "--format=csv"
+    )
+    assert found.returncode == 0, found.stderr
+    header, *rows = found.stdout.splitlines()
+    assert header == "query,rank,distance,name,id"
+    assert len(rows) > 1000
+    assert {row.split(",")[2] for row in rows} == {"0"}
 
 
 def test_without_compiled_ops_the_reference_replaces_them_with_one_warning(source, tmp_path):
     result, wheel = make_wheel(source, TFHASH_BUILD_OPS="0", CXX="no-such-compiler")
     assert result.returncode == 0, result.stderr
-    values, warned = run_installed(wheel, tmp_path / "elsewhere")
+    values, warned = Environment(tmp_path / "elsewhere", wheel).run_example()
     assert values == "False [[0, 1], [1, 2]] [[1, 0], [2, 0]]"
     assert warned.count("TFHASH_BUILD_OPS=0") == 1
 
@@ -148,19 +174,15 @@ def test_a_build_for_jax_compiles_nothing_that_needs_tensorflow(source, tmp_path
         "import tfhash_ops\n"
         "tfhash_ops.hamming_top_k(codes, codes, k=2)"
     )
-    folder = tmp_path / "elsewhere"
-    install(wheel, folder)
-    ran = run_with(folder, search)
-    assert [path.name for path in folder.rglob("*.so")] == ["libtfhash_core.so"]
+    environment = Environment(tmp_path / "elsewhere", wheel)
+    ran = environment.run("python", "-c", search)
+    assert [path.name for path in environment.packages.rglob("*.so")] == ["libtfhash_core.so"]
     assert ran.stdout == "[[1, 0]]\n"
     assert "compiled for JAX only" in ran.stderr
 
 
 @pytest.mark.skipif(not HAS_NVCC, reason="no nvcc on this machine")
-def test_tensorflow_xla_calls_the_cuda_kernels_on_gpus(wheel, tmp_path):
-    folder = tmp_path / "elsewhere"
-    values, _ = run_installed(wheel, folder)
-    assert values == "True [[0, 1], [1, 2]] [[1, 0], [2, 0]]"
+def test_tensorflow_xla_calls_the_cuda_kernels_on_gpus(with_wheel):
     lowered = (
         "import tensorflow as tf, tfhash_ops\n"
         "@tf.function(jit_compile=True)\n"
@@ -174,7 +196,7 @@ def test_tensorflow_xla_calls_the_cuda_kernels_on_gpus(wheel, tmp_path):
         "text_of = search.experimental_get_compiler_ir(*inputs)\n"
         "print(text_of(stage='hlo', platform_name='GPU'))"
     )
-    ran = run_with(folder, lowered)
+    ran = with_wheel.run("python", "-c", lowered)
     assert ran.returncode == 0, ran.stderr
     called = re.findall(r'custom_call_target="(\w+)"', ran.stdout)
     assert sorted(called) == ["TfhashHammingHistogram", "TfhashHammingTopK", "TfhashHammingWithin"]

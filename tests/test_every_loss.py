@@ -45,13 +45,15 @@ def softplus(x):
 
 
 def other_items(labels):
-    """For each item, the similar ones and the others, itself left out."""
+    """For each item, those that share a label and the others, itself left out."""
+    labels = np.array(labels)
+    labels = np.eye(CLASSES)[labels] if labels.ndim == 1 else labels
     for i, label in enumerate(labels):
         others = [j for j in range(len(labels)) if j != i]
         yield (
             i,
-            [j for j in others if labels[j] == label],
-            [j for j in others if labels[j] != label],
+            [j for j in others if np.sum(labels[j] * label)],
+            [j for j in others if not np.sum(labels[j] * label)],
         )
 
 
@@ -216,18 +218,24 @@ def test_one_hot_labels_give_the_loss_of_integer_labels(rng, loss):
         np.testing.assert_allclose(values_of(loss, same, codes), expected, rtol=1e-6)
 
 
-def test_items_are_similar_if_they_share_any_label(rng):
+# The middle item is similar to both others, which are not similar to each other.
+CHAIN = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])
+
+
+@pytest.mark.parametrize("loss", EVERY_LOSS[1:5], ids=lambda loss: loss.name)
+def test_items_are_similar_if_they_share_any_label(rng, loss):
+    codes = rng.uniform(-0.95, 0.95, (3, BITS)).astype("float32")
+    formula, _ = NAIVE[type(loss)]
+    expected = formula(CHAIN, codes.astype("float64"))
+    np.testing.assert_allclose(values_of(loss, CHAIN, codes), expected, rtol=1e-4)
+
+
+def test_the_exponentiated_loss_counts_any_shared_label(rng):
     codes = rng.uniform(-1, 1, (3, BITS)).astype("float32")
-    chain = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])
-    for loss in EVERY_LOSS[:5]:
-        found = values_of(loss, chain, codes)
-        assert np.isfinite(found).all()
-        if isinstance(loss, (losses.HashNetLoss, losses.DCHLoss)):
-            continue  # a pair weighs by how many of its kind are in the batch
-        # The middle item is similar to both others, which are not similar to each other.
-        first = values_of(loss, np.array([0, 0, 1]), codes)[0]
-        middle = values_of(loss, np.array([0, 0, 0]), codes)[1]
-        np.testing.assert_allclose(found[:2], [first, middle], rtol=1e-5)
+    found = values_of(EVERY_LOSS[0], CHAIN, codes)
+    first = values_of(EVERY_LOSS[0], np.array([0, 0, 1]), codes)[0]
+    middle = values_of(EVERY_LOSS[0], np.array([0, 0, 0]), codes)[1]
+    np.testing.assert_allclose(found[:2], [first, middle], rtol=1e-5)
 
 
 @pytest.mark.parametrize(

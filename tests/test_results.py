@@ -36,6 +36,7 @@ NEWER = {
     "unfreeze_after": 0,
     "loss": "exponentiated",
     "crop": 1.0,
+    "augment": "",
 }
 
 

@@ -44,11 +44,13 @@ def test_batches_hold_all_items_in_order(numbered):
     assert len(list(numbered.take(0).batches())) == 0
 
 
-@pytest.mark.parametrize("items_per_class", [None, 2])
-def test_arrays_and_pipelines_train_on_the_same_batches(numbered, items_per_class):
+@pytest.mark.parametrize(
+    ("items_per_class", "layers"), [(None, ""), (2, "RandomFlip, RandomRotation(0.1)")]
+)
+def test_arrays_and_pipelines_train_on_the_same_batches(numbered, items_per_class, layers):
     arguments = {
         "batch_size": 4, "seed": 3, "first_epoch": 1, "augmented_epochs": 3,
-        "augmentation": data.Augmentation(max_shift=1, flip=True, cutout=2),
+        "augmentation": data.Augmentation(max_shift=1, flip=True, cutout=2, layers=layers),
         "items_per_class": items_per_class,
     }  # fmt: skip
     arrays = data.ArrayBatches(numbered.images(), numbered.labels, **arguments)

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from tfhash.data import keras_layers
+
 # Random crops come from images with a side so much longer than that of the network's input.
 LARGER = 8 / 7
 
@@ -23,6 +25,9 @@ class Augmentation:
             something else then, such as digits.
         cutout: Side in pixels of a square that is painted in the middle gray, 128, at a random
             place, part of it perhaps outside of the image; 0 for none.
+        layers: Layers of Keras, such as `"RandAugment, RandomRotation(0.05)"`, which change images
+            after `crop`, `max_shift` and `flip` and before `cutout`; see
+            `tfhash.data.keras_layers.parse`. By default none.
 
     Example:
 
@@ -37,6 +42,7 @@ class Augmentation:
     flip: bool = False
     cutout: int = 0
     crop: float = 1.0
+    layers: str = ""
 
     def shape_before(self, image_shape):
         """Shape that images should have before they are augmented to `image_shape`.
@@ -63,6 +69,8 @@ class Augmentation:
                     f"`{name}` must be in 0 to {side}, the smaller side of the images. "
                     f"Received: {name}={value}"
                 )
+        if self.layers:
+            keras_layers.check(self.layers, image_shape)
 
     def __call__(self, images, seed, size=None):
         """A batch of images, each augmented independently.
@@ -81,6 +89,8 @@ class Augmentation:
         if self.flip:
             is_flipped = rng.random((len(images), 1, 1, 1)) < 0.5
             images = np.where(is_flipped, images[:, :, ::-1], images)
+        if self.layers:
+            images = keras_layers.apply(self.layers, images, rng)
         if self.cutout:
             images = _cut_out(images, self.cutout, rng)
         return images

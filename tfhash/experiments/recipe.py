@@ -4,6 +4,7 @@ import dataclasses
 import math
 
 from tfhash import applications
+from tfhash.data import keras_layers
 from tfhash.experiments.settings import Settings, setting
 
 # Those that are built in.
@@ -113,6 +114,11 @@ class Recipe(Settings):
     cutout: int = setting(
         0, "Side in pixels of a random square cut out of training images.", at_least=0
     )
+    augment: str = setting(
+        "",
+        "Layers of Keras that change training images, with commas between, such as RandAugment or "
+        "'RandomRotation(0.05), RandomErasing'.",
+    )
     unaugmented_epochs: int = setting(
         0,
         "Last epochs without augmentation; by default a fixed share of all epochs.",
@@ -145,6 +151,7 @@ class Recipe(Settings):
                 "`items_per_class` must be 2 or more, or 0 for random batches. Received: "
                 "items_per_class=1"
             )
+        keras_layers.parse(self.augment)
         self._check_backbone()
 
     def _check_backbone(self):
@@ -205,4 +212,4 @@ class Recipe(Settings):
         """The `tfhash.data.Augmentation` of training images."""
         from tfhash.data import Augmentation
 
-        return Augmentation(self.max_shift, self.flip, self.cutout, self.crop)
+        return Augmentation(self.max_shift, self.flip, self.cutout, self.crop, self.augment)
