@@ -28,7 +28,8 @@ XLA_SOURCES = {
     "tf": ["tf/ffi_registration.cc", "tf/hlo.cc", "tf/xla_lowerings.cc"],
 }
 REQUIREMENTS = [
-    "keras>=3.15,<3.16",  # tfhash.keras_private uses private names, tested with 3.15
+    # tfhash.keras_private uses private names, tested with 3.12 (the last one for Python 3.10) and 3.15.
+    "keras>=3.12,<3.16",
     "numpy",
     "absl-py",
     "tensorflow-datasets>=4.9.9",

@@ -2,8 +2,9 @@
 
 Codes are random, lie in clusters, or, with --codes, around real codes (`tfhash encode`) of which a few
 bits are changed; all with planted duplicates. On a part of the codes, all pairs are compared one by
-one and must be the pairs of the join. Times are of whole calls of `tfhash.index.duplicates`, from
-packed codes in NumPy to the result. A run continues where it stopped.
+one and must be the pairs of the join. Of all codes, every pair that the join finds must be at its
+distance, found once, and the planted ones among them. Times are of whole calls of
+`tfhash.index.duplicates`, from packed codes in NumPy to the result. A run continues where it stopped.
 
     python benchmarks/duplicates.py --output=benchmarks/results/duplicates-zen4.json
     python benchmarks/duplicates.py --output=benchmarks/results/duplicates-zen4.json \
@@ -38,7 +39,7 @@ flags.DEFINE_multi_string(
 )
 flags.DEFINE_multi_string(
     "learned",
-    ["1000000:64:0", "1000000:64:1", "1000000:64:2", "1000000:64:4", "10000000:64:2"],
+    ["1000000:64:0", "1000000:64:1", "1000000:64:2", "3000000:64:2"],
     "Joins of codes around those of --codes, ITEMS:BITS:RADIUS.",
 )
 flags.DEFINE_string("codes", None, "Packed codes, all of one length: .npy, or .npz with codes.")
@@ -94,15 +95,17 @@ def join(codes, bits, radius):
             started = time.perf_counter()
             found[name] = call()
             seconds[name].append(time.perf_counter() - started)
-    added = memory("VmHWM") - before
-    if FLAGS.planted and found["pairs"] <= duplicates.MOST_PAIRS:
-        check_planted(codes, bits, radius)
+    added = max(0, memory("VmHWM") - before)
+    checked = found["pairs"] <= duplicates.MOST_PAIRS
+    if checked:
+        check_pairs(codes, bits, radius)
     return {
         "items": len(codes),
         "bits": bits,
         "radius": radius,
         **found,
         "compared": compared,
+        "pairs_checked": checked,
         "seconds": seconds,
         "added_bytes": added,
     }
@@ -120,33 +123,50 @@ def reset_peak():
 
 
 def check(codes, bits, radius):
-    """Compares the pairs of a join with those of a comparison of all pairs; returns their number."""
+    """Compares the pairs of a join with those of a comparison of all pairs; returns their number.
+
+    Raises:
+        AssertionError: If they differ, or there are none, which would show nothing.
+    """
     expected = []
-    words = as_words(codes)
+    columns = [np.ascontiguousarray(column) for column in as_words(codes).T]
     for first in range(len(codes)):
-        distances = np.bitwise_count(words[first + 1 :] ^ words[first]).sum(axis=1, dtype="int32")
+        differing = [np.bitwise_count(column[first + 1 :] ^ column[first]) for column in columns]
+        distances = sum(differing[1:], start=differing[0].astype("uint16"))
         near = np.flatnonzero(distances <= radius)
         rows = np.full(len(near), first), first + 1 + near, distances[near]
         expected.append(np.stack(rows))
     found = duplicates.pairs(codes, bits, radius, threads=FLAGS.threads)
     np.testing.assert_array_equal(np.stack(found), np.concatenate(expected, axis=1))
+    assert len(found.first), "there are no pairs among the codes that are compared"
     return {"codes": len(codes), "pairs": len(found.first)}
 
 
-def check_planted(codes, bits, radius):
-    """Raises unless the join finds all pairs planted within the radius."""
+def check_pairs(codes, bits, radius):
+    """Raises unless all pairs have their distances, once each, and planted ones are among them."""
     found = duplicates.pairs(codes, bits, radius, threads=FLAGS.threads)
+    words = as_words(codes)
+    for start in range(0, len(found.first), 1_000_000):
+        first, second, distances = (column[start : start + 1_000_000] for column in found)
+        differing = np.bitwise_count(words[first] ^ words[second]).sum(axis=1, dtype="int32")
+        np.testing.assert_array_equal(differing, distances)
+    assert (found.distances <= radius).all(), "there are pairs beyond the radius"
     keys = found.first * len(codes) + found.second
+    assert (np.diff(keys) > 0).all(), "there are pairs out of order, or twice"
     first, second, distances = planted(len(codes), radius)
-    wanted = (first * len(codes) + second)[distances <= radius]
-    assert np.isin(wanted, keys).all(), "planted pairs are missing"
+    is_found = np.isin(first * len(codes) + second, keys)
+    np.testing.assert_array_equal(is_found, distances <= radius)
 
 
 def planted(items, radius):
-    """Pairs to plant: item i of the first half and a copy in the second half, and their distance."""
+    """Pairs to plant, spread over all items: an item and its copy, and their distance.
+
+    Distances are 0 to radius + 1 in turn, so that the last ones must not be found.
+    """
     count = min(FLAGS.planted * (radius + 2), items // 2)
-    first = np.arange(count) * (items // 2 // max(count, 1))
-    return first, items - 1 - first, np.arange(count) % (radius + 2)
+    apart = items // max(count, 1)
+    first = np.arange(count) * apart
+    return first, first + apart // 2, np.arange(count) % (radius + 2)
 
 
 def make_random(items, bits, radius):

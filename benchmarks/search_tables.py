@@ -125,7 +125,7 @@ def joined(cell):
         spread(seconds["pairs"]),
         spread(seconds["groups"]),
         f"{cell['pairs'] / statistics.median(seconds['pairs']):.2g}",
-        f"{cell['added_bytes'] / cell['items']:.0f}",
+        round(cell["added_bytes"] / cell["items"]),
     ]
 
 

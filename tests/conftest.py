@@ -13,9 +13,15 @@ import pytest
 from tfhash.models import HashingModel, build_backbone
 
 # Tracing makes millions of objects that live on; looking for cycles among them takes 5 % of the time.
-gc.set_threshold(100_000, 20, 50)
+# So cycles are collected after each test alone: models of many tests at once take a minute to free.
+gc.set_threshold(1_000_000)
 
 SHARED_DATASETS = pathlib.Path(__file__).parents[2] / "shared" / "datasets"
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown():
+    gc.collect(1)
 
 
 @pytest.fixture(autouse=True)
@@ -132,6 +138,12 @@ def trained(tmp_path_factory):
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert main(["train", *QUICK, *SHORT, f"--output_dir={directory}"]) == 0
     return directory, printed.getvalue()
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """They take a third of the time of a small training."""
+    monkeypatch.setattr("tfhash.experiments.pictures.draw", lambda *_: {})
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from tfhash.data import protocols
 from tfhash.experiments import RunDirectory
 from tfhash.experiments.settings import located
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def test_the_report_names_the_variant_of_average_precision(run_directory, tmp_path, capsys):
     command = ["evaluate", f"--model={run_directory}", "--dataset=digits"]

@@ -15,6 +15,8 @@ from tfhash.cli import main
 from tfhash.experiments import network, presets, recipe
 from tfhash.models import build_backbone
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 EPOCHS = ["--pretrain_epochs=2", "--finetune_epochs=2", "--batch_size=8"]
 
 

@@ -32,32 +32,33 @@ def copied(run_directory, tmp_path):
     return shutil.copytree(run_directory, tmp_path / "copied")
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("runs") / "whole"
+@pytest.fixture
+def uninterrupted(tmp_path, without_pictures):
+    directory = tmp_path / "whole"
     assert main(["train", *LONG, f"--output_dir={directory}"]) == 0
     return json.loads((directory / "report.json").read_text())
 
 
-@pytest.mark.parametrize("epochs_done", [1, 3], ids=["pretrain", "finetune"])
-def test_a_run_killed_in_either_stage_resumes_to_the_same_figures(
-    tmp_path, uninterrupted, epochs_done
-):
-    killed = tmp_path / "killed"
+def kill_after(epochs, directory, *flags):
+    """Trains until so many epochs are done."""
     program = "import sys; from tfhash.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", program, "train", *LONG]
-    process = subprocess.Popen(
-        [*command, f"--output_dir={killed}"], stdout=subprocess.DEVNULL, start_new_session=True
-    )
-    state = killed / "backup" / "state.json"
+    command = [sys.executable, "-c", program, "train", *LONG, f"--output_dir={directory}", *flags]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    state = directory / "backup" / "state.json"
     while process.poll() is None:
-        if state.exists() and json.loads(state.read_text())["epochs_done"] >= epochs_done:
+        if state.exists() and json.loads(state.read_text())["epochs_done"] >= epochs:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         time.sleep(0.01)
     assert process.returncode == -signal.SIGKILL
-    assert not (killed / "report.json").exists()
+    assert not (directory / "report.json").exists()
 
+
+@pytest.mark.usefixtures("without_pictures")
+def test_a_run_killed_in_both_stages_resumes_to_the_same_figures(tmp_path, uninterrupted):
+    killed = tmp_path / "killed"
+    kill_after(1, killed)
+    kill_after(4, killed, "--resume")
     assert main(["train", *LONG, f"--output_dir={killed}", "--resume"]) == 0
     resumed = json.loads((killed / "report.json").read_text())
     assert resumed["metrics"] == pytest.approx(uninterrupted["metrics"], abs=1e-6)
@@ -68,6 +69,7 @@ def test_a_run_killed_in_either_stage_resumes_to_the_same_figures(
     assert not (killed / "backup").exists()
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_overwrite_replaces_a_run_and_nothing_else_and_the_same_seed_gives_the_same_model(
     run_directory, tmp_path
 ):
@@ -178,6 +180,7 @@ def test_a_damaged_run_json_is_named(unfinished, capsys):
     assert "run.json is damaged" in message
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_full_disk_ends_in_one_line_and_the_run_can_be_resumed(tmp_path, capsys, monkeypatch):
     def full_disk(self, filepath, **arguments):
         filepath.write_bytes(b"half")
@@ -193,6 +196,7 @@ def test_a_full_disk_ends_in_one_line_and_the_run_can_be_resumed(tmp_path, capsy
     assert main([*arguments, "--resume"]) == 0
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_network_on_whitened_patches_is_trained_and_resumed(tmp_path):
     arguments = ["train", "--dataset=digits", "--backbone=whitenet", "--width=4"]
     arguments += ["--pretrain_epochs=1", "--finetune_epochs=1", "--warmup=0.2", "--flip"]

@@ -139,6 +139,7 @@ def test_the_report_includes_baselines_and_says_what_they_are(trained):
         assert f"{name}: {baseline['what']}" in said
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_classifier_may_be_trained_as_long_as_the_codes(tmp_path, trained, monkeypatch, capsys):
     """Beside the codes, which are as they are without it, or not at all; and it is resumed."""
 
@@ -199,6 +200,7 @@ def test_folders_of_any_name_are_trained_on_with_all_pictures(
         assert matplotlib.image.imread(tmp_path / "run" / "pictures" / picture).std() > 0
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_images_without_labels_are_trained_on_and_the_report_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(protocols, "QUERIES_OF_CLASS", 10)
     monkeypatch.setattr(protocols, "TRAINING_ITEMS_OF_CLASS", 40)
@@ -238,6 +240,7 @@ def test_images_without_labels_need_pretraining_that_takes_them(
     assert not directory.exists()
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_few_images_of_many_classes_are_trained_on_in_batches_of_classes(
     tmp_path, make_folder, capsys
 ):
