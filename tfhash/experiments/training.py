@@ -9,6 +9,7 @@ import time
 import keras
 
 from tfhash.callbacks.estimate import in_words
+from tfhash.data import keras_layers
 from tfhash.data.augmentation import LARGER
 from tfhash.data.sampling import choose_items_per_class, similar_items_per_anchor
 from tfhash.experiments import (
@@ -130,6 +131,7 @@ class _Training:
         fields = {field.name for field in dataclasses.fields(Recipe)}
         self.recipe_given = {k: v for k, v in given.items() if k in fields and v is not None}
         self.asked = presets.asked_recipe(given)
+        keras_layers.check_layers(self.asked.augment)
         name = pathlib.Path(settings.located(self.source.dataset)).name
         self.files = RunDirectory(self.output.output_dir or f"runs/{name}-{self.training.bits}")
 
