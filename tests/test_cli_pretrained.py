@@ -8,11 +8,12 @@ import pytest
 from commands import QUICK, error_of
 from interruption import Killed
 from keras import layers
+from PIL import Image
 
 from tfhash import experiments, losses
 from tfhash.callbacks.backup import Backup
 from tfhash.cli import main
-from tfhash.experiments import network, presets, recipe
+from tfhash.experiments import network, presets, recipe, training
 from tfhash.models import build_backbone
 
 EPOCHS = ["--pretrain_epochs=2", "--finetune_epochs=2", "--batch_size=8"]
@@ -136,6 +137,31 @@ def test_a_folder_trained_from_scratch_prints_a_tip_and_a_frozen_random_backbone
     assert any("random weights" in warning for warning in warnings)
 
 
+def test_gray_images_of_three_channels_get_no_flips_and_no_tip(
+    tmp_path, make_folder, backbone, monkeypatch, capsys
+):
+    def killed(*arguments):
+        raise Killed
+
+    monkeypatch.setattr(training, "fill_cache", killed)  # after the recipe is chosen
+    folder = make_folder()
+    for path in folder.rglob("*.png"):
+        Image.open(path).convert("L").save(path)
+    command = ["train", f"--dataset={folder}", "--baselines=none"]
+    for name, flags in {
+        "pretrained": [f"--backbone={backbone[0]}"],
+        "simple": ["--image_size=8"],
+    }.items():
+        with pytest.raises(Killed):
+            main([*command, *flags, f"--output_dir={tmp_path / name}"])
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "x3; " in printed
+        assert f"Recipe {name} (" in printed
+        assert "flip=False" in printed
+        assert "flip_tta=False" in printed
+        assert "Tip: " not in printed
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -209,7 +235,12 @@ def test_the_recipe_for_pretrained_weights_takes_small_steps_and_flips_images_in
     assert chosen.finetune_learning_rate < scratch.finetune_learning_rate
     assert chosen.epochs() < scratch.epochs()
     assert presets.make_recipe("pretrained", (224, 224, 3), 100_000).epochs() == 6
-    assert not presets.make_recipe("pretrained", (224, 224, 1), 200).flip
+    for gray in (
+        {"image_shape": (224, 224, 1)},
+        {"image_shape": (224, 224, 3), "has_colors": False},
+    ):
+        recipe_of_gray = presets.make_recipe("pretrained", items=200, **gray)
+        assert (recipe_of_gray.flip, recipe_of_gray.flip_tta) == (False, False)
     of_file = presets.make_recipe("pretrained", (64, 64, 3), 200, backbone="mine.keras")
     assert (of_file.weights, of_file.width, of_file.is_pretrained()) == ("none", None, True)
     plain = presets.make_recipe(

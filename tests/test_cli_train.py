@@ -105,6 +105,7 @@ def test_train_prints_an_estimate_of_the_time_and_what_codes_must_beat(trained):
     # images for the temperature of the latter, and two times while training.
     encoded = rf"^about \d+ seconds besides training, to encode {3 * 1797 + 3 * 67:,} images for"
     assert re.search(encoded, printed, re.MULTILINE)
+    assert "; an estimate for training follows after its first steps\n" in printed
     found = report_of(run_directory)
     assert "searching the    searching images that\n" in printed
     assert "training images       training never saw\n" in printed
