@@ -168,6 +168,12 @@ def make_recipe(name, image_shape, items, unlabeled=0, are_larger=False, has_col
     if unlabeled:
         preset = _with_pseudo_labels(preset, min(image_shape[:2]))
     recipe = dataclasses.replace(preset, **{**_implied(given), **given})
+    if 2 * recipe.items_per_class > recipe.batch_size:
+        raise ValueError(
+            "`items_per_class` must be at most half of `batch_size`, so that a batch holds two classes "
+            "or more: the losses learn from similar and other images. Received: items_per_class="
+            f"{recipe.items_per_class}, batch_size={recipe.batch_size}"
+        )
     if recipe.unfreeze_after >= recipe.epochs():
         raise ValueError(
             "`unfreeze_after` must be less than the epochs of both stages, or the backbone would "
