@@ -107,9 +107,13 @@ def test_augmentation_that_does_not_fit_the_images_is_refused():
         make_recipe("photographs", (6, 6, 3), 47_500, cutout=8)
 
 
-@pytest.mark.parametrize("given", [{"batch_size": 9, "items_per_class": 5}, {"items_per_class": 63}])
+@pytest.mark.parametrize(
+    "given", [{"batch_size": 9, "items_per_class": 5}, {"items_per_class": 63}]
+)
 def test_batches_of_one_class_are_refused(given):
-    with pytest.raises(ValueError, match="must be at most half of `batch_size`, so that a batch ho"):
+    with pytest.raises(
+        ValueError, match="must be at most half of `batch_size`, so that a batch ho"
+    ):
         make_recipe(*CIFAR, **given)
     fitting = {**given, "items_per_class": given["items_per_class"] - 1}
     assert make_recipe(*CIFAR, **fitting).items_per_class == fitting["items_per_class"]
