@@ -1,6 +1,7 @@
 """`tfhash train` from pre-trained weights, with frozen backbones, and by any loss."""
 
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from PIL import Image
 from tfhash import experiments, losses
 from tfhash.callbacks.backup import Backup
 from tfhash.cli import main
-from tfhash.experiments import network, presets, recipe, training
+from tfhash.experiments import network, presets, recipe, settings, training
 from tfhash.models import build_backbone
 
 EPOCHS = ["--pretrain_epochs=2", "--finetune_epochs=2", "--batch_size=8"]
@@ -102,6 +103,19 @@ def test_a_run_killed_as_the_backbone_thaws_resumes_to_the_same_weights(
     monkeypatch.undo()
     for expected, found in zip(whole, train("killed", "--resume"), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_paths_of_weights_hold_in_every_folder_and_names_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, value, expected in (
+        ("weights", "w.weights.h5", str(tmp_path / "w.weights.h5")),
+        ("weights", "imagenet", "imagenet"),
+        ("backbone", "mine.keras", str(tmp_path / "mine.keras")),
+        ("backbone", pathlib.Path("mine.keras"), str(tmp_path / "mine.keras")),
+        ("backbone", "VGG16", "VGG16"),
+        ("labels", "labels.csv", str(tmp_path / "labels.csv")),
+    ):
+        assert settings.named("digits", {name: value})[name] == expected
 
 
 def test_a_network_of_keras_applications_starts_from_a_file_of_weights(
