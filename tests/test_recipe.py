@@ -72,6 +72,13 @@ def test_crops_take_the_place_of_shifts_where_images_are_larger(preset):
     assert glyphs == make_recipe("simple", (64, 64, 1), 5_000)
 
 
+@pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.parametrize("sides", [(16, 300), (300, 16)])
+def test_no_preset_shifts_narrow_images_by_more_than_they_are_wide(preset, sides):
+    recipe = make_recipe(preset, (*sides, 3), 5_000)
+    assert recipe.max_shift == 1
+
+
 def test_larger_batches_make_no_fewer_steps():
     recipe = make_recipe("simple", (8, 8, 1), 1_340, batch_size=670)
     assert (recipe.pretrain_epochs, recipe.finetune_epochs) == (250, 250)

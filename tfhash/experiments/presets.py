@@ -214,7 +214,7 @@ def _simple(image_shape, items, batch_size):
         batch_size=batch_size,
         pretrain_epochs=epochs,
         finetune_epochs=epochs,
-        max_shift=round(image_shape[0] / 14),
+        max_shift=round(min(image_shape[:2]) / 14),
         flip=False,
         unaugmented_epochs=2 * epochs // 5,
         flip_tta=False,
@@ -238,7 +238,7 @@ def _photographs(image_shape, items, batch_size):
         batch_size=batch_size,
         pretrain_epochs=pretrain_epochs,
         finetune_epochs=finetune_epochs,
-        max_shift=round(side / 16),
+        max_shift=round(min(image_shape[:2]) / 16),
         flip=True,
         # The database holds the training images. Few of them are memorized soon.
         unaugmented_epochs=0 if is_small else 4,
@@ -261,7 +261,7 @@ def _pretrained(image_shape, items, batch_size):
         finetune_learning_rate=3e-4,
         optimizer="adamw",
         weight_decay=0.05,
-        max_shift=round(max(image_shape[:2]) / 16),
+        max_shift=round(min(image_shape[:2]) / 16),
         flip=is_color,
         flip_tta=is_color,
     )
