@@ -1,6 +1,7 @@
 """`tfhash train` from pre-trained weights, with frozen backbones, and by any loss."""
 
 import json
+import pathlib
 
 import keras
 import numpy as np
@@ -8,11 +9,12 @@ import pytest
 from commands import QUICK, error_of
 from interruption import Killed
 from keras import layers
+from PIL import Image
 
 from tfhash import experiments, losses
 from tfhash.callbacks.backup import Backup
 from tfhash.cli import main
-from tfhash.experiments import network, presets, recipe
+from tfhash.experiments import network, presets, recipe, settings, training
 from tfhash.models import build_backbone
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -105,6 +107,19 @@ def test_a_run_killed_as_the_backbone_thaws_resumes_to_the_same_weights(
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+def test_paths_of_weights_hold_in_every_folder_and_names_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, value, expected in (
+        ("weights", "w.weights.h5", str(tmp_path / "w.weights.h5")),
+        ("weights", "imagenet", "imagenet"),
+        ("backbone", "mine.keras", str(tmp_path / "mine.keras")),
+        ("backbone", pathlib.Path("mine.keras"), str(tmp_path / "mine.keras")),
+        ("backbone", "VGG16", "VGG16"),
+        ("labels", "labels.csv", str(tmp_path / "labels.csv")),
+    ):
+        assert settings.named("digits", {name: value})[name] == expected
+
+
 def test_a_network_of_keras_applications_starts_from_a_file_of_weights(
     tmp_path, make_folder, capsys
 ):
@@ -136,6 +151,31 @@ def test_a_folder_trained_from_scratch_prints_a_tip_and_a_frozen_random_backbone
     assert "Tip: these photos alone teach the network" in printed
     warnings = report_of(tmp_path / "run")["warnings"]
     assert any("random weights" in warning for warning in warnings)
+
+
+def test_gray_images_of_three_channels_get_no_flips_and_no_tip(
+    tmp_path, make_folder, backbone, monkeypatch, capsys
+):
+    def killed(*arguments):
+        raise Killed
+
+    monkeypatch.setattr(training, "fill_cache", killed)  # after the recipe is chosen
+    folder = make_folder()
+    for path in folder.rglob("*.png"):
+        Image.open(path).convert("L").save(path)
+    command = ["train", f"--dataset={folder}", "--baselines=none"]
+    for name, flags in {
+        "pretrained": [f"--backbone={backbone[0]}"],
+        "simple": ["--image_size=8"],
+    }.items():
+        with pytest.raises(Killed):
+            main([*command, *flags, f"--output_dir={tmp_path / name}"])
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "x3; " in printed
+        assert f"Recipe {name} (" in printed
+        assert "flip=False" in printed
+        assert "flip_tta=False" in printed
+        assert "Tip: " not in printed
 
 
 @pytest.mark.parametrize(
@@ -211,7 +251,12 @@ def test_the_recipe_for_pretrained_weights_takes_small_steps_and_flips_images_in
     assert chosen.finetune_learning_rate < scratch.finetune_learning_rate
     assert chosen.epochs() < scratch.epochs()
     assert presets.make_recipe("pretrained", (224, 224, 3), 100_000).epochs() == 6
-    assert not presets.make_recipe("pretrained", (224, 224, 1), 200).flip
+    for gray in (
+        {"image_shape": (224, 224, 1)},
+        {"image_shape": (224, 224, 3), "has_colors": False},
+    ):
+        recipe_of_gray = presets.make_recipe("pretrained", items=200, **gray)
+        assert (recipe_of_gray.flip, recipe_of_gray.flip_tta) == (False, False)
     of_file = presets.make_recipe("pretrained", (64, 64, 3), 200, backbone="mine.keras")
     assert (of_file.weights, of_file.width, of_file.is_pretrained()) == ("none", None, True)
     plain = presets.make_recipe(

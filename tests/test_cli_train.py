@@ -11,6 +11,7 @@ from interruption import Killed
 from tfhash import data, metrics
 from tfhash.cli import main
 from tfhash.data import protocols
+from tfhash.experiments import training
 from tfhash.experiments.baselines import Baselines
 from tfhash.experiments.code_files import Origin, read_codes
 from tfhash.experiments.run_directory import PICTURES, REPORT_SCHEMA, RUN_SCHEMA
@@ -104,6 +105,7 @@ def test_train_prints_an_estimate_of_the_time_and_what_codes_must_beat(trained):
     # images for the temperature of the latter, and two times while training.
     encoded = rf"^about \d+ seconds besides training, to encode {3 * 1797 + 3 * 67:,} images for"
     assert re.search(encoded, printed, re.MULTILINE)
+    assert "; an estimate for training follows after its first steps\n" in printed
     found = report_of(run_directory)
     assert "searching the    searching images that\n" in printed
     assert "training images       training never saw\n" in printed
@@ -250,3 +252,36 @@ def test_few_images_of_many_classes_are_trained_on_in_batches_of_classes(
     assert main(command) == 0
     assert "batches are made of 8 images per class" in capsys.readouterr().out
     assert report_of(tmp_path / "run")["settings"]["items_per_class"] == 8
+
+
+def test_layers_of_keras_that_augment_are_printed_and_recorded(tmp_path, monkeypatch, capsys):
+    def killed(*arguments, **options):
+        raise Killed
+
+    monkeypatch.setattr(training, "fit", killed)
+    layers = "RandomRotation(0.05, fill_mode='reflect'), RandomErasing"
+    command = ["train", *QUICK, *SHORT, f"--augment={layers}", f"--output_dir={tmp_path / 'run'}"]
+    with pytest.raises(Killed):
+        main(command)
+    assert f"augment={layers}," in " ".join(capsys.readouterr().out.split())
+    recorded = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert recorded["settings"]["augment"] == layers
+
+
+@pytest.mark.parametrize(
+    ("layers", "status", "message"),
+    [
+        ("MixUp", 2, "--augment cannot use MixUp: it mixes the labels"),
+        ("RandomTranslation(1/16, 1/16)", 2, "must be plain literals"),
+        ("RandomFlipp", 1, "no image-preprocessing layer RandomFlipp. Did you mean RandomFlip?"),
+        ("RandomFlip(mod=1)", 1, "of --augment does not take its arguments"),
+    ],
+)
+def test_wrong_layers_are_refused_before_images_are_read_or_anything_is_written(
+    tmp_path, capsys, layers, status, message
+):
+    (tmp_path / "photos").mkdir()  # which would be refused for holding no images
+    command = ["train", f"--dataset={tmp_path / 'photos'}", f"--augment={layers}"]
+    error = error_of(capsys, *command, f"--output_dir={tmp_path / 'run'}", status=status)
+    assert message in error
+    assert not (tmp_path / "run").exists()

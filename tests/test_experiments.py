@@ -12,11 +12,11 @@ from tfhash.codes import unpack
 from tfhash.data import protocols
 from tfhash.data.sources import ArraySource
 from tfhash.data.split import Split
-from tfhash.experiments import baselines, presets, report, settings, validation
+from tfhash.experiments import baselines, estimate, presets, report, settings, validation
 from tfhash.experiments.datasets import has_colors
 from tfhash.experiments.fitting import partly_labeled_batches
 from tfhash.experiments.progress import EpochLines, Progress
-from tfhash.experiments.recipe import BACKBONES
+from tfhash.experiments.recipe import BACKBONES, Recipe
 from tfhash.losses import ExponentiatedHashingLoss, class_centers
 
 VARIANT = {"map_k": None, "denominator": "possible", "without_hits": "zero"}
@@ -287,3 +287,16 @@ def test_the_column_of_the_database_says_what_training_has_seen_of_it(trained, h
     # A report of before there were two figures.
     assert commands.row_of("\n".join(lines), "mAP") == ["0.5000", "-"]
     assert commands.row_of("\n".join(lines), "nDCG at 100") == ["-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("unfreeze_after", "words"), [(0, "steps\n"), (1, "steps, as if the back")]
+)
+def test_an_estimate_made_while_the_backbone_is_frozen_is_said_to_be(unfreeze_after, words, capsys):
+    class Model:
+        def encode(self, images):
+            return images
+
+    frozen = Recipe(unfreeze_after=unfreeze_after)
+    estimate.say_time_besides_training(Model(), [0, 1], 1_000, frozen, 0, Progress(2))
+    assert f"an estimate for training follows after its first {words}" in capsys.readouterr().out

@@ -3,8 +3,11 @@
 import functools
 import http.server
 import importlib
+import pathlib
 import shutil
+import tempfile
 import threading
+import urllib.request
 
 import h5py
 import keras
@@ -295,6 +298,37 @@ def test_without_a_network_the_error_names_the_file_its_place_and_the_other_way(
         build_backbone("MobileNetV2", (96, 96, 3), weights="imagenet", alpha=0.35)
     for part in (url + FILE, f"put {FILE} into {directory / 'cache' / 'models'}", "`weights`"):
         assert part in str(raised.value)
+
+
+@pytest.mark.parametrize("failure", ["missing", "damaged", "dropped"])
+def test_whatever_fails_the_error_names_the_file_that_keras_looks_for(served, monkeypatch, failure):
+    directory, url, _ = served
+    if failure == "damaged":
+        (directory / "server" / "NASNet-mobile-no-top.h5").write_bytes(b"damaged")
+    if failure == "dropped":
+        monkeypatch.setattr(urllib.request.OpenerDirector, "open", dropped)
+    with (
+        pytest.raises(OSError, match="put nasnet_mobile_no_top.h5 into "),
+        pretrained._download_explained("NASNetMobile"),
+    ):
+        keras.utils.get_file(
+            "nasnet_mobile_no_top.h5",
+            url + "NASNet-mobile-no-top.h5",
+            file_hash="1ed92395b5b598bdda52abe5c0dbfd63",
+            cache_dir=directory / "cache",
+        )
+
+
+def dropped(*arguments, **options):
+    raise ConnectionResetError("Connection reset by peer")
+
+
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_the_error_names_the_folder_that_keras_takes(tmp_path, monkeypatch, is_writable):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / ("" if is_writable else "missing")))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    expected = tmp_path / "models" if is_writable else pathlib.Path("/tmp/.keras/models")
+    assert pretrained._cache() == expected
 
 
 def test_an_error_that_is_no_failed_download_passes_unchanged():

@@ -4,6 +4,7 @@ import pathlib
 import re
 import shlex
 
+import numpy as np
 import pytest
 from commands import SHORT
 
@@ -43,6 +44,17 @@ def test_the_examples_run(block):
     if "codes" in names:
         items = names["images"] if "images" in names else names["splits"].queries
         assert names["codes"].shape == (len(items), 2)
+
+
+def test_the_loss_of_ones_own_takes_one_label_of_each_item_or_several(rng):
+    (block,) = (block for block in code_blocks("docs/training.md") if "PairLoss" in block)
+    names = {}
+    exec(block.split("\n\n\nrecipe = ")[0], names)
+    loss, codes, labels = names["PairLoss"](), rng.uniform(-1, 1, (6, 4)), np.arange(6) % 3
+    several = np.eye(3)[labels]
+    assert float(loss(several, codes)) == pytest.approx(float(loss(labels, codes)))
+    several[0, 1] = 1  # now similar to items 1 and 4 as well
+    assert float(loss(several, codes)) != pytest.approx(float(loss(labels, codes)))
 
 
 def test_the_examples_for_a_folder_of_photos_run(photos, tmp_path, monkeypatch, capsys):

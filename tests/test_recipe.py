@@ -72,6 +72,13 @@ def test_crops_take_the_place_of_shifts_where_images_are_larger(preset):
     assert glyphs == make_recipe("simple", (64, 64, 1), 5_000)
 
 
+@pytest.mark.parametrize("preset", presets.PRESETS)
+@pytest.mark.parametrize("sides", [(16, 300), (300, 16)])
+def test_no_preset_shifts_narrow_images_by_more_than_they_are_wide(preset, sides):
+    recipe = make_recipe(preset, (*sides, 3), 5_000)
+    assert recipe.max_shift == 1
+
+
 def test_larger_batches_make_no_fewer_steps():
     recipe = make_recipe("simple", (8, 8, 1), 1_340, batch_size=670)
     assert (recipe.pretrain_epochs, recipe.finetune_epochs) == (250, 250)
@@ -105,6 +112,18 @@ def test_as_large_a_share_of_fewer_epochs_is_without_augmentation(epochs, plain)
 def test_augmentation_that_does_not_fit_the_images_is_refused():
     with pytest.raises(ValueError, match="`cutout` must be in 0 to 6"):
         make_recipe("photographs", (6, 6, 3), 47_500, cutout=8)
+
+
+@pytest.mark.parametrize(
+    "given", [{"batch_size": 9, "items_per_class": 5}, {"items_per_class": 63}]
+)
+def test_batches_of_one_class_are_refused(given):
+    with pytest.raises(
+        ValueError, match="must be at most half of `batch_size`, so that a batch ho"
+    ):
+        make_recipe(*CIFAR, **given)
+    fitting = {**given, "items_per_class": given["items_per_class"] - 1}
+    assert make_recipe(*CIFAR, **fitting).items_per_class == fitting["items_per_class"]
 
 
 def test_mixed_precision_is_that_of_the_network_alone(rng):

@@ -37,6 +37,27 @@ def test_batches_of_classes_x_items_hold_whole_groups_of_a_class(as_labels):
     assert np.bincount(groups[:, 0]).tolist() == 6 * [2]
 
 
+@pytest.mark.parametrize(
+    ("of_class", "items_per_class", "sizes"),
+    [(9, 8, {9}), (17, 8, {8, 9}), (5, 2, {2, 3}), (10, 8, {8, 2})],
+)
+def test_no_item_of_a_class_is_left_alone(of_class, items_per_class, sizes):
+    labels = np.arange(40 * of_class) % 40
+    found = labels[epoch_order(labels, 0, 0, items_per_class)]
+    ends = np.flatnonzero(np.diff(found, append=-1))
+    runs = np.diff(ends, prepend=-1)
+    # Two groups of a class may follow each other.
+    assert set(runs) <= sizes | {a + b for a in sizes for b in sizes}
+    assert sizes <= set(runs)
+
+
+def test_nearly_all_items_of_small_classes_meet_a_similar_one():
+    labels = np.arange(2_700) % 300  # nine items in each class
+    batches = labels[epoch_order(labels, 0, 0, items_per_class=8)][: 42 * 64].reshape(42, 64)
+    alone = np.mean([np.sum(np.bincount(batch) == 1) / 64 for batch in batches])
+    assert alone < 0.01
+
+
 def test_items_of_a_class_change_groups_between_epochs():
     labels = np.arange(64) % 2
     groups = {

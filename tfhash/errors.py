@@ -33,11 +33,15 @@ _SEVERAL_SHAPES = re.compile(
     r"Cannot batch tensors with different shapes in component \d+\. "
     r"First element had shape (\[.*?\]) and element \d+ had shape (\[.*?\])\.?"
 )
+# Keras puts the reason in bold between the name of the layer and what the layer was called with.
+_REASON_IN_KERAS = re.compile(
+    r"Exception encountered when calling .*?\x1b\[1m(.*?)\x1b\[0m", re.DOTALL
+)
 _PYTHON_ERROR = re.compile(r"([A-Z]\w*): (.*)", re.DOTALL)
 
 
 def in_words(error):
-    """The reason of an error in one line, without TensorFlow's names of nodes, ops and devices.
+    """The reason of an error in one line, without the names of nodes, ops, devices and layers.
 
     Args:
         error: An exception, of TensorFlow or any other.
@@ -55,7 +59,9 @@ def in_words(error):
     Unknown image file format. One of JPEG, JPEG XL, PNG, GIF, BMP, WebP required
     """
     if not _is_from_tensorflow(error):
-        return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        in_keras = _REASON_IN_KERAS.search(str(error))
+        message = in_keras[1] if in_keras else str(error)
+        return " ".join(message.split()).rstrip(".") or type(error).__name__
     message = _BEFORE_REASON.sub("", error.message or "")
     if root_error := _FIRST_ROOT_ERROR.search(message):
         message = root_error[1]

@@ -5,28 +5,43 @@ interrupted. Here each batch gets new layers, with a seed of its own.
 """
 
 import ast
+import difflib
 import inspect
 
 import numpy as np
 
+from tfhash import errors
+
 _EXPECTED = (
-    "`augment` must list layers of keras.layers, such as RandAugment or RandomRotation(0.05)"
+    "`augment` must list image-preprocessing layers of keras.layers, such as RandAugment or "
+    "RandomRotation(0.05)"
 )
 
-_MIXING = ("CutMix", "MixUp")
+# Layers of this kind that training cannot use, and why.
+_MIXES = "mixes the labels of two images, and the losses take images that are similar or not, not in part"
+REFUSED = {
+    "AugMix": "takes no seed for a part of its choices, so a resumed run would see other images",
+    "CutMix": _MIXES,
+    "MaxNumBoundingBoxes": "changes no images",
+    "MixUp": _MIXES,
+}
+
+# What a layer must take, whatever Keras's global settings are.
+_FIXED = {"data_format": "channels_last", "dtype": "float32"}
 
 
 def parse(text):
     """Names and arguments of the layers in a text. Imports no Keras.
 
     Args:
-        text: Layers of `keras.layers`, separated by commas, with or without arguments.
+        text: Layers of `keras.layers`, separated by commas, with or without arguments, which are
+            numbers, strings, `True`, `False`, `None`, or tuples, lists and dictionaries of these.
 
     Returns:
         List of `(name, arguments, keyword_arguments)`.
 
     Raises:
-        ValueError: If the text is something else, or names a layer that mixes images.
+        ValueError: If the text is something else, or names a layer of `REFUSED`.
 
     Example:
 
@@ -34,49 +49,78 @@ def parse(text):
     [('RandAugment', [], {}), ('RandomRotation', [0.05], {'fill_mode': 'reflect'})]
     """
     try:
-        calls = ast.parse(f"[{text}]", mode="eval").body.elts
-        found = [_read(call) for call in calls]
-    except (SyntaxError, ValueError, AttributeError) as error:
+        listed = ast.parse(f"[{text}]", mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ValueError(f"{_EXPECTED}, with commas between. Received: augment={text!r}") from error
+    if not isinstance(listed, ast.List):
+        raise ValueError(f"{_EXPECTED}, with commas between. Received: augment={text!r}")
+    found = [_read(call, text) for call in listed.elts]
     for name, _, _ in found:
-        if name in _MIXING:
+        if name in REFUSED:
             raise ValueError(
-                f"{name} mixes the labels of two images, and the losses take images that are similar "
-                f"or not, not in part. Received: augment={text!r}"
+                f"`augment` cannot use {name}: it {REFUSED[name]}. Received: augment={text!r}"
             )
     return found
 
 
-def _read(call):
-    if isinstance(call, ast.Name):
-        return call.id, [], {}
-    if not isinstance(call, ast.Call) or any(keyword.arg is None for keyword in call.keywords):
-        raise ValueError("not a call")
-    arguments = [ast.literal_eval(argument) for argument in call.args]
-    return call.func.id, arguments, {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+def _read(node, text):
+    call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
+    if not isinstance(call.func, ast.Name) or any(k.arg is None for k in call.keywords):
+        raise ValueError(f"{_EXPECTED}, with commas between. Received: augment={text!r}")
+    name, keywords = call.func.id, {}
+    for keyword in call.keywords:
+        if keyword.arg in keywords:
+            raise ValueError(
+                f"the layer {name} of `augment` must get each argument once. Received: "
+                f"{keyword.arg} twice in augment={text!r}"
+            )
+        keywords[keyword.arg] = _value(keyword.value, name, text)
+    return name, [_value(argument, name, text) for argument in call.args], keywords
+
+
+def _value(node, name, text):
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError(
+            f"the arguments of the layer {name} of `augment` must be plain literals: numbers, "
+            "strings, True, False, None, or tuples, lists and dictionaries of these; nothing is "
+            f"computed (0.0625, not 1/16). Received: {ast.unparse(node)} in augment={text!r}"
+        ) from error
+
+
+def check_layers(text):
+    """Raises `ValueError` unless Keras has these layers, and they take their arguments.
+
+    Example:
+
+    >>> check_layers("RandAugment, RandomFlip('horizontal')")
+    >>> check_layers("RandomFlipp")
+    Traceback (most recent call last):
+    ...
+    ValueError: keras.layers has no image-preprocessing layer RandomFlipp. Did you mean RandomFlip?
+    """
+    for name, arguments, keywords in parse(text):
+        _make(name, arguments, keywords, seed=0)
 
 
 def check(text, image_shape):
     """Raises `ValueError` unless the layers can change images of this shape, and keep it."""
-    images = np.zeros((2, *image_shape), "uint8")
+    shape = (2, *image_shape)
+    images = np.random.default_rng(0).integers(0, 256, shape).astype("float32")
     for name, arguments, keywords in parse(text):
+        layer = _make(name, arguments, keywords, seed=0)
         try:
-            layer = _make(name, arguments, keywords, seed=0)
-            changed = layer(images.astype("float32"), training=True)
-        except (
-            Exception
-        ) as error:  # whatever a layer of Keras raises, for arguments and images alike
+            changed = layer(images, training=True)
+        except Exception as error:  # whatever a layer of Keras raises
             raise ValueError(
                 f"the layer {name} of `augment` cannot change images of shape "
-                f"{tuple(image_shape)}: {error}"
+                f"{tuple(image_shape)}: {errors.in_words(error)}"
             ) from error
-        if layer.weights:
-            raise ValueError(f"{_EXPECTED}, without weights. Received: {name}")
-        if tuple(getattr(changed, "shape", ())) != images.shape:
+        if tuple(changed.shape) != shape:
             raise ValueError(
                 "the layers of `augment` must keep the shape of the images; `crop` takes random parts "
-                f"of them. Received: {name}, which makes {getattr(changed, 'shape', type(changed))} "
-                f"of {images.shape}"
+                f"of them. Received: {name}, which makes {tuple(changed.shape)} of {shape}"
             )
 
 
@@ -109,11 +153,54 @@ def apply(text, images, rng):
 
 
 def _make(name, arguments, keywords, seed):
+    layers = _image_layers()
+    if name not in layers:
+        known = {each.lower(): each for each in layers if each not in REFUSED}
+        close = difflib.get_close_matches(name.lower(), known, n=1)
+        hint = f" Did you mean {known[close[0]]}?" if close else ""
+        raise ValueError(f"keras.layers has no image-preprocessing layer {name}.{hint}")
+    # Some, such as AutoContrast, draw nothing.
+    takes_seed = "seed" in inspect.signature(layers[name]).parameters
+    fixed = _FIXED | ({"seed": seed} if takes_seed else {})
+    for given in keywords:
+        if given in fixed:
+            raise ValueError(
+                f"tfhash sets the argument {given} of the layers of `augment`; leave it out. "
+                f"Received: {given}={keywords[given]!r} of the layer {name}"
+            )
+    try:
+        layer = layers[name](*arguments, **fixed, **keywords)
+        _fix_inner_layers(layer)
+    except Exception as error:  # whatever a layer of Keras raises
+        raise ValueError(
+            f"the layer {name} of `augment` does not take its arguments: {errors.in_words(error)}"
+        ) from error
+    value_range = getattr(layer, "value_range", (0, 255))
+    if value_range not in ((0, 255), [0, 255]):
+        raise ValueError(
+            f"the layer {name} of `augment` gets images with values 0 to 255: `value_range` must be "
+            f"(0, 255). Received: value_range={value_range}"
+        )
+    return layer
+
+
+def _fix_inner_layers(layer):
+    """`RandomColorJitter` makes its layers by Keras's global settings, whatever it takes itself."""
     import keras
 
-    make = getattr(keras.layers, name, None)
-    if not (inspect.isclass(make) and issubclass(make, keras.layers.Layer)):
-        raise ValueError(f"keras.layers has no layer {name}")
-    # Some, such as AutoContrast, draw nothing.
-    seeded = {"seed": seed} if "seed" in inspect.signature(make).parameters else {}
-    return make(*arguments, **seeded, **keywords)
+    for attribute, inner in list(vars(layer).items()):
+        if not isinstance(inner, keras.layers.Layer):
+            continue
+        if (inner.data_format, inner.compute_dtype) != tuple(_FIXED.values()):
+            setattr(layer, attribute, type(inner).from_config({**inner.get_config(), **_FIXED}))
+
+
+def _image_layers():
+    """Keras's image-preprocessing layers, by name: those with the methods that Keras documents."""
+    import keras
+
+    return {
+        name: layer
+        for name, layer in vars(keras.layers).items()
+        if hasattr(layer, "get_random_transformation") and hasattr(layer, "transform_images")
+    }

@@ -26,7 +26,7 @@ def epoch_order(labels, seed, epoch, items_per_class=None):
         seed: Integer >= 0.
         epoch: Epoch, counted from 0.
         items_per_class: Items of one class to place side by side, >= 2, which makes batches of
-            classes x items. An item with several labels joins one of them, drawn again each epoch,
+            classes x items; one more where one would be left over. An item with several labels joins one of them, drawn again each epoch,
             a rare one more often than a common one. By default the order is uniformly random.
 
     Returns:
@@ -58,7 +58,8 @@ def epoch_order(labels, seed, epoch, items_per_class=None):
     chunks = [
         chunk
         for members in np.split(order[by_class], starts[1:])
-        for chunk in np.split(members, range(items_per_class, len(members), items_per_class))
+        # A rest of one stays with the items before it: alone, it would have nothing similar.
+        for chunk in np.split(members, range(items_per_class, len(members) - 1, items_per_class))
     ]
     return np.concatenate([chunks[i] for i in rng.permutation(len(chunks))] or [order])
 

@@ -63,9 +63,18 @@ def choose_preset(image_shape, has_colors=None, is_pretrained=False):
         return "pretrained", "the weights are pre-trained"
     if image_shape[-1] == 1:
         return "simple", "the images are gray"
-    if has_colors is False:
+    if not are_in_color(image_shape, has_colors):
         return "simple", "the images are gray, though they have three channels"
     return "photographs", "the images are in color"
+
+
+def are_in_color(image_shape, has_colors=None):
+    """Whether images are in color; the arguments are those of `choose_preset`.
+
+    >>> are_in_color((224, 224, 3)), are_in_color((224, 224, 3), has_colors=False)
+    (True, False)
+    """
+    return image_shape[-1] != 1 and has_colors is not False
 
 
 def with_weights(given, name=None):
@@ -123,7 +132,7 @@ def asked_recipe(given):
     return recipe
 
 
-def make_recipe(name, image_shape, items, unlabeled=0, are_larger=False, **given):
+def make_recipe(name, image_shape, items, unlabeled=0, are_larger=False, has_colors=None, **given):
     """Makes a recipe of a preset.
 
     Args:
@@ -133,6 +142,7 @@ def make_recipe(name, image_shape, items, unlabeled=0, are_larger=False, **given
         unlabeled: Number of images without labels that are pre-trained on as well.
         are_larger: Whether images are stored with more pixels than `image_shape`, so that crops of
             them are sharp.
+        has_colors: As in `choose_preset`.
         **given: Fields of `Recipe` that replace the preset's choices. What depends on the batch
             size or the number of epochs follows them.
 
@@ -151,12 +161,19 @@ def make_recipe(name, image_shape, items, unlabeled=0, are_larger=False, **given
     if name not in PRESETS:
         raise ValueError(f"`recipe` must be one of {', '.join(PRESETS)}. Received: recipe={name!r}")
     given = with_weights(given, name)
-    preset = PRESETS[name](image_shape, items + unlabeled, given.get("batch_size"))
+    seen_shape = image_shape if are_in_color(image_shape, has_colors) else (*image_shape[:2], 1)
+    preset = PRESETS[name](seen_shape, items + unlabeled, given.get("batch_size"))
     if are_larger and name in WITH_CROPS:
         preset = dataclasses.replace(preset, crop=SMALLEST_CROP, max_shift=0)
     if unlabeled:
         preset = _with_pseudo_labels(preset, min(image_shape[:2]))
     recipe = dataclasses.replace(preset, **{**_implied(given), **given})
+    if 2 * recipe.items_per_class > recipe.batch_size:
+        raise ValueError(
+            "`items_per_class` must be at most half of `batch_size`, so that a batch holds two classes "
+            "or more: the losses learn from similar and other images. Received: items_per_class="
+            f"{recipe.items_per_class}, batch_size={recipe.batch_size}"
+        )
     if recipe.unfreeze_after >= recipe.epochs():
         raise ValueError(
             "`unfreeze_after` must be less than the epochs of both stages, or the backbone would "
@@ -197,7 +214,7 @@ def _simple(image_shape, items, batch_size):
         batch_size=batch_size,
         pretrain_epochs=epochs,
         finetune_epochs=epochs,
-        max_shift=round(image_shape[0] / 14),
+        max_shift=round(min(image_shape[:2]) / 14),
         flip=False,
         unaugmented_epochs=2 * epochs // 5,
         flip_tta=False,
@@ -221,7 +238,7 @@ def _photographs(image_shape, items, batch_size):
         batch_size=batch_size,
         pretrain_epochs=pretrain_epochs,
         finetune_epochs=finetune_epochs,
-        max_shift=round(side / 16),
+        max_shift=round(min(image_shape[:2]) / 16),
         flip=True,
         # The database holds the training images. Few of them are memorized soon.
         unaugmented_epochs=0 if is_small else 4,
@@ -244,7 +261,7 @@ def _pretrained(image_shape, items, batch_size):
         finetune_learning_rate=3e-4,
         optimizer="adamw",
         weight_decay=0.05,
-        max_shift=round(max(image_shape[:2]) / 16),
+        max_shift=round(min(image_shape[:2]) / 16),
         flip=is_color,
         flip_tta=is_color,
     )

@@ -113,9 +113,9 @@ def warnings_of_recipe(recipe):
     ]
 
 
-def tips_for_folder(recipe, image_shape):
+def tips_for_folder(recipe, are_in_color):
     """What would help a training on a folder of images, as sentences."""
-    if recipe.is_pretrained() or image_shape[-1] == 1:
+    if recipe.is_pretrained() or not are_in_color:
         return []
     return [
         "Tip: these photos alone teach the network what images look like. Weights that were trained on "

@@ -334,13 +334,16 @@ def check_side_for_built_in(image_size):
 def named(dataset, given):
     """All settings of an experiment by name, with paths that hold in every directory.
 
+    Otherwise a run could be resumed from the directory alone in which it was started.
+
     Args:
         dataset: As given, a string or a path.
         given: Dictionary of the other settings.
     """
     given = {"dataset": str(dataset), **given}
-    if given.get("labels") is not None:
-        given["labels"] = str(pathlib.Path(given["labels"]).resolve())
+    for name, ending in (("labels", ""), ("backbone", ".keras"), ("weights", ".h5")):
+        if given.get(name) is not None and str(given[name]).endswith(ending):
+            given[name] = str(pathlib.Path(given[name]).resolve())
     return given
 
 

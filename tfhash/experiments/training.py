@@ -8,11 +8,12 @@ import time
 
 import keras
 
-from tfhash.callbacks.estimate import in_words
+from tfhash.data import keras_layers
 from tfhash.data.augmentation import LARGER
 from tfhash.data.sampling import choose_items_per_class, similar_items_per_anchor
 from tfhash.experiments import (
     environment,
+    estimate,
     network,
     pictures,
     presets,
@@ -130,6 +131,7 @@ class _Training:
         fields = {field.name for field in dataclasses.fields(Recipe)}
         self.recipe_given = {k: v for k, v in given.items() if k in fields and v is not None}
         self.asked = presets.asked_recipe(given)
+        keras_layers.check_layers(self.asked.augment)
         name = pathlib.Path(settings.located(self.source.dataset)).name
         self.files = RunDirectory(self.output.output_dir or f"runs/{name}-{self.training.bits}")
 
@@ -168,6 +170,7 @@ class _Training:
         pixels = math.prod(self.splits.image_shape[:2])
         items = min(SAMPLE_ITEMS, SAMPLE_ITEMS * SAMPLE_SIDE**2 // pixels)
         self.sample = next(iter(spread(train, items).batches(items)))[0].numpy()
+        self.has_colors = has_colors(self.sample)
 
     def _choose_recipe(self):
         train, shape = self.splits.train, self.splits.image_shape
@@ -178,6 +181,7 @@ class _Training:
             len(train),
             len(self.unlabeled),
             are_larger=train.is_larger_than([LARGER * side for side in shape[:2]]),
+            has_colors=self.has_colors,
             **self.recipe_given,
         )
         self._choose_items_per_class()
@@ -196,14 +200,15 @@ class _Training:
         self.warnings = report.warnings_of_recipe(self.recipe)
         hints = [f"Warning: {warning}" for warning in self.warnings]
         if settings.is_folder(self.source.dataset):
-            hints += report.tips_for_folder(self.recipe, shape)
+            in_color = presets.are_in_color(shape, self.has_colors)
+            hints += report.tips_for_folder(self.recipe, in_color)
         for hint in hints:
             self.progress.say(textwrap.fill(hint, report.LINE_LENGTH))
 
     def _build_model(self):
         self.model = self._make_model()
         self.untrained = with_batch_statistics(self.model, self.sample, self.recipe.is_pretrained())
-        self._say_time_of_encoding()
+        self._say_time()
 
     def _make_model(self):
         """The network as it is before training, the same each time."""
@@ -230,7 +235,7 @@ class _Training:
         if self.preset:
             return {"preset": self.preset, "reason": "as asked for"}
         name, reason = presets.choose_preset(
-            self.splits.image_shape, has_colors(self.sample), self.asked.is_pretrained()
+            self.splits.image_shape, self.has_colors, self.asked.is_pretrained()
         )
         return {"preset": name, "reason": reason}
 
@@ -261,27 +266,13 @@ class _Training:
             found["loss"] = type(self.hashing_loss).__name__
         return found
 
-    def _say_time_of_encoding(self):
-        """Says how long what is not training will take, judged by the time of a sample."""
-        splits, recipe = self.splits, self.recipe
-        classifiers = (recipe.pretrain_epochs > 0) + (self.compared == "full")
-        baselines = 0 if self.compared == "none" else 1 + classifiers
-        images = (1 + baselines) * (len(splits.database) + len(splits.queries))
-        images += len(splits.validation) * classifiers * (baselines > 0)
-        images += len(self.unlabeled) * (recipe.pretrain_epochs - recipe.supervised_epochs())
-        if validation.count_answered(splits):
-            validations = math.ceil(recipe.finetune_epochs / validation.epochs_between(recipe))
-            images += validations * len(splits.validation)
-        self.untrained.encode(self.sample)  # compiled before it counts
-        started = time.perf_counter()
-        self.untrained.encode(self.sample)
-        seconds = images * (time.perf_counter() - started) / len(self.sample)
+    def _say_time(self):
         if self.compared == "full":
             self.progress.say("trains twice: the codes, then a classifier to compare them with")
-        self.progress.say(
-            f"about {in_words(seconds)} besides training, to encode {images:,} images for "
-            + ("pseudo-labels, " if len(self.unlabeled) else "")
-            + "validation, the evaluation and its baselines"
+        unlabeled = len(self.unlabeled)
+        images = estimate.images_to_encode(self.splits, self.recipe, self.compared, unlabeled)
+        estimate.say_time_besides_training(
+            self.untrained, self.sample, images, self.recipe, unlabeled, self.progress
         )
 
     def _fit(self):

@@ -3,8 +3,8 @@
 import contextlib
 import os
 import pathlib
-import re
 import tempfile
+import traceback
 import warnings
 import zipfile
 
@@ -155,21 +155,31 @@ def _download_explained(name):
     try:
         yield
     except Exception as error:
-        found = re.match("URL fetch failure on ([^ ]+): ", str(error))
-        is_damaged = str(error).startswith("Incomplete or corrupted file detected")
-        if not (found or is_damaged or isinstance(error, OSError)):
+        of_keras = ("URL fetch failure on ", "Incomplete or corrupted file detected")
+        if not (str(error).startswith(of_keras) or isinstance(error, OSError)):
             raise
-        file = found[1].rsplit("/", 1)[-1] if found else "the file"
         raise OSError(
             f"could not download the ImageNet weights of {name}: {errors.in_words(error)}. Without a "
-            f"network, put {file} into {_cache()}, where Keras looks for it, or pass its path as "
-            "`weights`; `weights` none starts from random weights"
+            f"network, put {_file_asked_for(error)} into {_cache()}, where Keras looks for it, or pass "
+            "its path as `weights`; `weights` none starts from random weights"
         ) from error
+
+
+def _file_asked_for(error):
+    """The argument `fname` of the call of `keras.utils.get_file` that raised an error.
+
+    Not every error says it, and the address may end in another name, as those of NASNet do.
+    """
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is keras.utils.get_file.__code__:
+            return frame.f_locals.get("fname", "the file")
+    return "the file"
 
 
 def _cache():
     """Where Keras keeps downloaded weights; see `keras.utils.get_file`."""
     home = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
     if not os.access(home, os.W_OK):
-        home = pathlib.Path(tempfile.gettempdir()) / ".keras"
+        temporary = "/tmp" if os.path.isdir("/tmp") else tempfile.gettempdir()
+        home = pathlib.Path(temporary) / ".keras"
     return home / "models"
