@@ -132,6 +132,7 @@ PartOfIndex Index::ViewOf(std::shared_ptr<Tail> tail, int64_t count) const {
   auto segment = std::make_shared<Segment>();
   segment->pieces.bits = bits_;
   segment->pieces.bytes = bytes_;
+  segment->is_tail = true;
   segment->ids = {tail->ids.data(), count};
   segment->tables[0] = {tail->codes.data(), count * bytes_};
   // Keeps the tail alive as long as the segment.

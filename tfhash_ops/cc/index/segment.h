@@ -32,7 +32,8 @@ namespace tfhash {
 
 struct Segment {
   Pieces pieces;
-  View<int64_t> ids;  // [items], ascending unless the segment is a tail
+  bool is_tail = false;  // new items gather in it, in any order
+  View<int64_t> ids;     // [items], ascending unless the segment is a tail
   View<uint8_t> tables[kMaxPieces];  // [rows, bytes]
   View<uint32_t> directories[kMaxPieces];  // [2^key_bits + 1]
   View<uint32_t> ranks;                    // [items]; empty if flat
