@@ -234,41 +234,6 @@ def test_what_load_would_refuse_is_not_saved(rng, tmp_path, model, attached, mes
     assert os.listdir(tmp_path) == ["index"]
 
 
-def damage(content, rng):
-    """One of the ways in which files go bad."""
-    content = bytearray(content)
-    at, kind = int(rng.integers(len(content))), rng.integers(6)
-    if kind == 0:
-        return content[:at]
-    if kind == 1:
-        content[at] ^= 1 << rng.integers(8)
-    elif kind == 2:  # in the header
-        content[at % 900] ^= 1 << rng.integers(8)
-    elif kind == 3:
-        end = at + int(rng.integers(1, 5000))
-        content[at:end] = bytes(len(content[at:end]))
-        content += b"\0"  # zeros in place of zeros are no damage
-    elif kind == 4:
-        del content[at : at + int(rng.integers(1, 100))]
-    else:
-        content[at:at] = rng.bytes(int(rng.integers(1, 100)))
-    return content
-
-
-def test_thousands_of_damaged_files_are_all_refused(rng, tmp_path):
-    index, codes, _ = make_index(rng, 3_000, 64)
-    index.add(codes[:50], names=[f"{i}.png" for i in range(50)])
-    index.attached = {"sizes": np.arange(len(index))}
-    path = tmp_path / "index"
-    index.save(path)
-    content = path.read_bytes()
-    HammingIndex.load(path)
-    for _ in range(3_000):
-        path.write_bytes(damage(content, rng))
-        with pytest.raises(IndexFileError):
-            HammingIndex.load(path)
-
-
 @pytest.mark.skipif(not tfhash_ops.is_compiled(), reason="installed with TFHASH_BUILD_OPS=0")
 @pytest.mark.parametrize("layout", ["clustered", "random", "few"])
 def test_damaged_arrays_give_errors_or_wrong_answers_and_never_crash(
