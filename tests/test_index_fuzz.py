@@ -107,10 +107,12 @@ def craft_header(header, rng):
         header = {
             "__metadata__": metadata,
             pick(rng, ["ids", "extras", "name_text", "attached:x"]): {
-                "dtype": pick(rng, DTYPES[:4]), "shape": [0], "data_offsets": [0, 0],
+                "dtype": pick(rng, DTYPES[:4]),
+                "shape": pick(rng, [[0], [0] * 100, [0, 2**59, 2**59]]),
+                "data_offsets": [0, 0],
             },
             **header,
-        }  # fmt: skip
+        }
     return header
 
 
