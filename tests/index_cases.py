@@ -1,5 +1,10 @@
 """What the tests of the index share: codes, and a search in plain NumPy."""
 
+import json
+import re
+import struct
+import zlib
+
 import numpy as np
 
 from tfhash import codes as code_layout
@@ -52,3 +57,19 @@ def check_within(index, queries, codes, ids, radius, **options):
         row = slice(*found.row_splits[i : i + 2])
         np.testing.assert_array_equal(found.distances[row], distances[distances <= radius])
         np.testing.assert_array_equal(found.ids[row], expected[distances <= radius])
+
+
+def parts_of(content):
+    """The header of a file of an index, as a dictionary, and the bytes of its arrays."""
+    length = struct.unpack("<Q", content[:8])[0]
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def sealed(header, arrays):
+    """A file with this header and a valid checksum of it, whatever else it says."""
+    header["__metadata__"]["header_crc32"] = "00000000"
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-(len(text) + 8) % 64)
+    text = struct.pack("<Q", len(text)) + text
+    checksum = b'"header_crc32":"%08x"' % zlib.crc32(text)
+    return re.sub(rb'"header_crc32":"0{8}"', checksum, text) + arrays

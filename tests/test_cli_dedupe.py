@@ -163,6 +163,39 @@ def test_a_broken_file_is_named_and_the_others_are_compared(photos, tmp_path, ca
     assert "broken.jpg" in (output / "duplicates.html").read_text("utf-8")
 
 
+@pytest.mark.parametrize("change", ["gone", "changed"])
+def test_an_image_that_vanishes_meanwhile_is_named_and_everything_is_written(
+    photos, tmp_path, capsys, monkeypatch, change
+):
+    from tfhash.experiments import dedupe
+
+    find, output = dedupe.find, tmp_path / "found"
+
+    def find_and_lose(*arguments, **options):
+        found = find(*arguments, **options)
+        if change == "gone":
+            (photos / "a.png").unlink()
+        else:
+            (photos / "a.png").write_bytes(b"no image any more")
+        return found
+
+    monkeypatch.setattr(dedupe, "find", find_and_lose)
+    assert main(["dedupe", f"--images={photos}", f"--output={output}"]) == 0
+    assert "1 image went missing or changed meanwhile: a.png" in capsys.readouterr().out
+    groups = json.loads((output / "duplicates.json").read_text("utf-8"))["groups"]
+    lost = next(member for member in groups[0]["members"] if member["name"] == "a.png")
+    assert (lost["bytes"], lost["width"], lost["height"]) == (None, None, None)
+    with open(output / "duplicates.csv", encoding="utf-8", newline="") as file:
+        rows = {row["name"]: row for row in csv.DictReader(file)}
+    assert rows["a.png"]["width"] == ""
+    assert rows["deep/rotated.jpg"]["width"] == "96"
+    sheet = Sheet((output / "duplicates.html").read_text("utf-8"))
+    assert "a.png" in sheet.titles
+    assert len(sheet.pictures) == len(sheet.titles) - 1
+    if change == "gone":
+        assert "missing, distance" in "".join(sheet.text)
+
+
 def test_one_image_has_no_look_alikes(tmp_path, capsys):
     picture(1).save(tmp_path / "one.png")
     path = tmp_path / "found.csv"

@@ -297,6 +297,34 @@ def test_missing_and_damaged_indexes_are_named(codes_index, tmp_path, capsys):
     assert "is cut off" in error_of(capsys, "search", f"--index={path}", f"--codes={queries}")
 
 
+@pytest.mark.parametrize("format", ["table", "json", "csv"])
+@pytest.mark.parametrize(
+    ("kind", "model", "is_known"),
+    [("npy", "m", False), ("npz", "m", False), ("npz", "m", True), ("npy", "", False)],
+)
+def test_codes_of_a_model_that_is_not_known_are_searched_with_a_note(
+    tmp_path, capsys, format, kind, model, is_known
+):
+    index = HammingIndex(8, model=model)
+    index.add(np.array([[1], [2]], "uint8"))
+    index.save(tmp_path / "index")
+    codes, path = np.array([[1]], "uint8"), tmp_path / f"queries.{kind}"
+    if kind == "npy":
+        np.save(path, codes)
+    else:
+        np.savez(path, codes=codes, bits=8, **({"model": "m"} if is_known else {}))
+    command = ["search", f"--index={tmp_path / 'index'}", f"--codes={path}", f"--format={format}"]
+    assert main(command) == 0
+    printed = capsys.readouterr()
+    # An index without a model has nothing to compare.
+    if model and not is_known:
+        assert printed.err.startswith(f"{path} does not say which model made its codes")
+        assert len(printed.err.splitlines()) == 1
+    else:
+        assert printed.err == ""
+    assert "does not say" not in printed.out
+
+
 def test_queries_that_are_missing_broken_or_no_images_are_named(index, photos, tmp_path, capsys):
     command = ["search", f"--index={index}"]
     assert "there is no image gone.png" in error_of(capsys, *command, "--image=gone.png")

@@ -56,6 +56,35 @@ def test_what_a_killed_process_left_is_not_mixed_in_and_can_be_removed(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
 
+def test_threads_that_write_to_one_path_do_not_mix(tmp_path):
+    path = tmp_path / "index"
+    with files.atomic_write(path) as first:
+        first.write_text("first")
+        with files.atomic_write(path) as second:
+            assert second != first
+            second.write_text("second")
+        assert path.read_text() == "second"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_killed_process_leaves_what_is_found_by_the_name_of_the_file_and_no_other(tmp_path):
+    program = (
+        "import os, sys; from tfhash import files\n"
+        "outer = files.atomic_write(sys.argv[1]); outer.__enter__().write_text('')\n"
+        "inner = files.atomic_write(sys.argv[1]); inner.__enter__().write_text('')\n"
+        "os._exit(9)"
+    )
+    for name in ("a[1]", "b-a[1]"):
+        subprocess.run([sys.executable, "-c", program, tmp_path / name])
+    left = sorted(tmp_path.iterdir())
+    assert len(left) == 4
+    files.remove_partial(tmp_path, "a[1]")
+    assert sorted(tmp_path.iterdir()) == [path for path in left if path.name.endswith("b-a[1]")]
+    files.remove_partial(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_json_has_null_for_nan(tmp_path):
     files.write_json(tmp_path / "a.json", {"map": float("nan"), "epochs": [1.5, float("nan")]})
     assert json.loads((tmp_path / "a.json").read_text()) == {"map": None, "epochs": [1.5, None]}

@@ -222,6 +222,17 @@ def test_an_empty_index_and_empty_queries_give_empty_results(make_index):
     assert index.within(query[:0], 3).row_splits.tolist() == [0]
 
 
+@pytest.mark.parametrize("count", [2, 300, 5_000, 20_000])
+def test_a_healthy_index_is_verified_whatever_the_order_of_its_ids(make_index, rng, count):
+    index = make_index(64)
+    codes, ids = make_codes(rng, count, 64), rng.permutation(count)
+    for part in np.array_split(np.arange(count), 3):
+        index.add(codes[part], ids=ids[part][::-1])
+        index.verify()
+    index.remove(ids[: count // 10])
+    index.verify()
+
+
 def test_bits_booleans_and_signs_are_the_same_codes(make_index, rng):
     signs = rng.integers(0, 2, (50, 13)) * 2 - 1
     packed = np.packbits(signs > 0, axis=1, bitorder="little")

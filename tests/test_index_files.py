@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from index_cases import check_search, check_within, make_codes
+from index_cases import check_search, check_within, make_codes, parts_of, sealed
 
 import tfhash_ops
 import tfhash_ops.index as core
@@ -167,39 +167,71 @@ def test_files_that_are_no_index_are_refused_by_what_they_are(rng, tmp_path):
         HammingIndex.load(tmp_path / "missing")
 
 
-def damage(content, rng):
-    """One of the ways in which files go bad."""
-    content = bytearray(content)
-    at, kind = int(rng.integers(len(content))), rng.integers(6)
-    if kind == 0:
-        return content[:at]
-    if kind == 1:
-        content[at] ^= 1 << rng.integers(8)
-    elif kind == 2:  # in the header
-        content[at % 900] ^= 1 << rng.integers(8)
-    elif kind == 3:
-        end = at + int(rng.integers(1, 5000))
-        content[at:end] = bytes(len(content[at:end]))
-        content += b"\0"  # zeros in place of zeros are no damage
-    elif kind == 4:
-        del content[at : at + int(rng.integers(1, 100))]
+@pytest.mark.parametrize("mmap", [True, False])
+@pytest.mark.parametrize("shape", [[0] * 100, [1] * 33, [0, 2**59, 2**59], [0, 2**30, 2**31], [[]]])
+def test_shapes_that_numpy_would_refuse_are_refused(tmp_path, shape, mmap):
+    header = {
+        "__metadata__": {},
+        "x": {"dtype": "U8", "shape": shape, "data_offsets": [0, int(0 not in shape)]},
+    }
+    (tmp_path / "index").write_bytes(sealed(header, b"\0" * (0 not in shape)))
+    with pytest.raises(IndexFileError, match="its header does not describe x"):
+        HammingIndex.load(tmp_path / "index", mmap=mmap)
+
+
+@pytest.mark.parametrize("count", [0, 1, 9_000])
+@pytest.mark.parametrize("next_id", [0, -2, -1, 8_999, 9_000, 2**63 - 1, 2**63])
+def test_a_next_id_that_would_repeat_ids_is_damage(rng, tmp_path, count, next_id):
+    index = HammingIndex(64)
+    index.add(make_codes(rng, count, 64))
+    index.save(tmp_path / "index")
+    header, arrays = parts_of((tmp_path / "index").read_bytes())
+    header["__metadata__"]["next_id"] = str(next_id)
+    (tmp_path / "index").write_bytes(sealed(header, arrays))
+    # -1: the largest id of 64 bits was used.
+    if next_id == -1 or count <= next_id < 2**63:
+        loaded = HammingIndex.load(tmp_path / "index")
+        loaded.verify()
+        loaded.save(tmp_path / "index")
+        assert len(HammingIndex.load(tmp_path / "index")) == count
     else:
-        content[at:at] = rng.bytes(int(rng.integers(1, 100)))
-    return content
+        with pytest.raises(DamagedFileError, match="next id|out of range"):
+            HammingIndex.load(tmp_path / "index")
 
 
-def test_thousands_of_damaged_files_are_all_refused(rng, tmp_path):
-    index, codes, _ = make_index(rng, 3_000, 64)
-    index.add(codes[:50], names=[f"{i}.png" for i in range(50)])
-    index.attached = {"sizes": np.arange(len(index))}
-    path = tmp_path / "index"
-    index.save(path)
-    content = path.read_bytes()
-    HammingIndex.load(path)
-    for _ in range(3_000):
-        path.write_bytes(damage(content, rng))
-        with pytest.raises(IndexFileError):
-            HammingIndex.load(path)
+@pytest.mark.parametrize("is_compiled", [True, False])
+def test_verify_finds_a_next_id_that_would_repeat_ids(rng, is_compiled):
+    index = HammingIndex(64)
+    if not is_compiled:
+        index._core = NumpyIndex(64, False)
+    elif not tfhash_ops.is_compiled():
+        pytest.skip("tfhash was installed with TFHASH_BUILD_OPS=0")
+    arrays = {"ids": np.arange(5), "codes": make_codes(rng, 5, 64)}
+    index._core.open(arrays, 0, 0, 4)
+    with pytest.raises(DamagedFileError, match="the next id is not after the largest one"):
+        index.verify()
+
+
+@pytest.mark.parametrize(
+    ("model", "attached", "message"),
+    [
+        ("x" * 2**20, {}, r"at most 1,048,576 bytes. Received: 1,\d+,\d+ bytes for 1,048,576 char"),
+        ("", {f"array {i}": np.zeros(1, "uint8") for i in range(12_000)}, "12,000 arrays"),
+        ("", {"x": np.zeros((0, 2**61), "uint8")}, "dimensions, each smaller than"),
+        ("", {"x": np.zeros([1] * 32 + [0] * (int(np.__version__[0]) > 1), "uint8")}, "at most 32"),
+    ],
+)
+def test_what_load_would_refuse_is_not_saved(rng, tmp_path, model, attached, message):
+    if "x" in attached and attached["x"].ndim == 32:
+        pytest.skip("this NumPy has no more than 32 dimensions")
+    make_index(rng, 10)[0].save(tmp_path / "index")
+    before = (tmp_path / "index").read_bytes()
+    index, *_ = make_index(rng, 10, model=model)
+    index.attached = attached
+    with pytest.raises(ValueError, match=message):
+        index.save(tmp_path / "index")
+    assert (tmp_path / "index").read_bytes() == before
+    assert os.listdir(tmp_path) == ["index"]
 
 
 @pytest.mark.skipif(not tfhash_ops.is_compiled(), reason="installed with TFHASH_BUILD_OPS=0")

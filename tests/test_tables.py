@@ -3,9 +3,11 @@
 import json
 import math
 import pathlib
+import re
 import subprocess
 import sys
 
+import api_index
 import pytest
 import tables
 import write_tables
@@ -161,3 +163,17 @@ def test_text_between_markers_is_replaced_and_the_rest_kept(monkeypatch):
 def test_unknown_and_unclosed_markers_are_refused(text, message):
     with pytest.raises(ValueError, match=message):
         write_tables.update(text)
+
+
+def test_the_list_of_the_api_has_every_module_that_the_documents_name():
+    named = set()
+    for document in write_tables.documents():
+        named |= set(re.findall(r"`(tfhash(?:\.\w+)+)`", document.read_text(encoding="utf-8")))
+    names = {f"{m}.{name}" for m in api_index.MODULES for name, _ in api_index.public_names(m)}
+    modules = {
+        name for name in named - names
+        if (path := api_index.ROOT / name.replace(".", "/")).is_dir() or path.with_suffix(".py").exists()
+    }  # fmt: skip
+    assert "tfhash.index.duplicates" in modules
+    assert modules <= set(api_index.MODULES)
+    assert {f"tfhash.index.duplicates.{name}" for name in ("pairs", "groups", "Groups")} <= names

@@ -1,15 +1,21 @@
 """Atomic writes: files and directories appear whole or not at all."""
 
 import contextlib
-import glob
+import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
+import threading
 
 from tfhash.errors import in_words
 
 _PREFIX = ".partial-"
+
+# Writes of this process that are under way, by number: threads may write to one path.
+_numbers: set[int] = set()
+_numbering = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -35,21 +41,22 @@ def atomic_write(path):
     'whole'
     """
     path = pathlib.Path(path)
-    temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{path.name}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)  # left by a killed process of the same number
-        yield temporary
-        if temporary.is_file():
-            # A full disk may only be noticed now.
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else in_words(error)
-        raise OSError(f"could not write {path}: {reason}; it is unchanged") from error
-    finally:
-        _remove(temporary)
+    with _own_number() as number:
+        temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{number}-{path.name}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove(temporary)  # left by a killed process of the same number
+            yield temporary
+            if temporary.is_file():
+                # A full disk may only be noticed now.
+                with open(temporary, "rb+") as file:
+                    os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else in_words(error)
+            raise OSError(f"could not write {path}: {reason}; it is unchanged") from error
+        finally:
+            _remove(temporary)
 
 
 def remove_partial(directory, name=None):
@@ -59,9 +66,11 @@ def remove_partial(directory, name=None):
         directory: The directory.
         name: Name of the file that was written; by default those of all files are removed.
     """
-    of_name = "" if name is None else f"-{glob.escape(name)}"
-    for path in pathlib.Path(directory).glob(f"{_PREFIX}*{of_name}"):
-        _remove(path)
+    # Earlier versions wrote one number.
+    pattern = re.escape(_PREFIX) + r"\d+(-\d+)?-" + (".*" if name is None else re.escape(name))
+    for path in pathlib.Path(directory).glob(f"{_PREFIX}*"):
+        if re.fullmatch(pattern, path.name, re.DOTALL):
+            _remove(path)
 
 
 def write_json(path, value):
@@ -73,6 +82,19 @@ def write_json(path, value):
 def as_json(value):
     """`value` as indented JSON that ends in a line break. NaN becomes null."""
     return json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
+
+
+@contextlib.contextmanager
+def _own_number():
+    """The smallest number that no write under way has, so that it comes again after a kill."""
+    with _numbering:
+        number = next(n for n in itertools.count() if n not in _numbers)
+        _numbers.add(number)
+    try:
+        yield number
+    finally:
+        with _numbering:
+            _numbers.discard(number)
 
 
 def _remove(path):

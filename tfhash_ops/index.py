@@ -65,9 +65,11 @@ class Snapshot:
     """
 
     def __init__(self, index):
-        self._index = index  # keeps mapped arrays alive
+        self._index = index
 
     def __enter__(self):
+        # First: the index lets go of the arrays after it has published items that are not in them.
+        self._arrays = self._index.arrays
         self._handle = ctypes.c_void_p()
         count, next_id = ctypes.c_int64(), ctypes.c_int64()
         _check(
@@ -83,6 +85,7 @@ class Snapshot:
 
     def __exit__(self, *_):
         _functions().TfhashIndexRelease(self._handle)
+        self._arrays = None
 
     def search(self, queries, k, threads):
         """`TopK` of the `min(k, count)` nearest items, with ids for indices."""
@@ -117,11 +120,14 @@ class Snapshot:
                 ctypes.byref(size),
             )
         )
-        splits = np.empty(len(queries) + 1, np.int64)
-        distances, ids = np.empty(size.value, np.int32), np.empty(size.value, np.int64)
-        _functions().TfhashIndexCopyNeighbors(
-            found, _pointer(splits), _pointer(distances), _pointer(ids)
-        )
+        try:
+            splits = np.empty(len(queries) + 1, np.int64)
+            distances, ids = np.empty(size.value, np.int32), np.empty(size.value, np.int64)
+            _functions().TfhashIndexCopyNeighbors(
+                found, _pointer(splits), _pointer(distances), _pointer(ids)
+            )
+        finally:
+            _functions().TfhashIndexFreeNeighbors(found)
         return Neighbors(splits, distances, ids)
 
     def items(self):
@@ -130,6 +136,12 @@ class Snapshot:
         ids = np.empty(self.count, np.int64)
         _check(_functions().TfhashIndexItems(self._handle, _pointer(codes), _pointer(ids)))
         return codes, ids
+
+    def ids(self):
+        """Ids in ascending order."""
+        ids = np.empty(self.count, np.int64)
+        _check(_functions().TfhashIndexItems(self._handle, None, _pointer(ids)))
+        return ids
 
     def nbytes(self):
         """Bytes of all arrays."""
@@ -171,7 +183,7 @@ class CompiledIndex:
     def __init__(self, bits, compact):
         self.bits, self.bytes = bits, -(-bits // 8)
         self.handle = ctypes.c_void_p()
-        self._arrays = None
+        self.arrays = None  # those of `open`, as long as they are read
         _check(_functions().TfhashIndexNew(bits, compact, ctypes.byref(self.handle)))
 
     def __del__(self):
@@ -196,7 +208,18 @@ class CompiledIndex:
         if status == _REPEATED_ID:
             raise RepeatedIdError(first.value)
         _check(status)
+        self._let_go()
         return first.value
+
+    def check_ids(self, ids):
+        """Raises `RepeatedIdError` if `add` would."""
+        repeated = ctypes.c_int64()
+        status = _functions().TfhashIndexCheckIds(
+            self.handle, _pointer(ids), len(ids), ctypes.byref(repeated)
+        )
+        if status == _REPEATED_ID:
+            raise RepeatedIdError(repeated.value)
+        _check(status)
 
     def remove(self, ids, threads):
         is_unknown = np.zeros(len(ids), np.uint8)
@@ -206,17 +229,23 @@ class CompiledIndex:
         if status == _UNKNOWN_ID:
             raise UnknownIdsError(is_unknown.astype(bool))
         _check(status)
+        self._let_go()
 
     def merge(self, threads):
         """Makes one segment of all items."""
         _check(_functions().TfhashIndexMerge(self.handle, threads))
+        self._let_go()
+
+    def reads_arrays(self):
+        """Whether items are in the arrays of `open`; never again once they are not."""
+        return bool(_functions().TfhashIndexBorrows(self.handle))
 
     def skip_ids(self, next_id):
         """Continues at this id. The index must be empty."""
         _check(_functions().TfhashIndexOpen(self.handle, None, next_id))
 
     def open(self, arrays, pieces, key_bits, next_id):
-        """Takes over arrays as `Snapshot.arrays` gives them, without reading them."""
+        """Takes items from arrays as `Snapshot.arrays` gives them, which it reads when searched."""
         segment = Segment(pieces=pieces, key_bits=key_bits)
         segment.ids, segment.items = _pointer(arrays["ids"]), len(arrays["ids"])
         segment.rows = len(arrays["codes"])
@@ -233,8 +262,12 @@ class CompiledIndex:
             segment.repeats_before = _pointer(arrays["repeats_before"])
             segment.extras = _pointer(arrays["extras"])
             segment.extras_size = len(arrays["extras"])
-        self._arrays = arrays  # as long as the index
+        self.arrays = arrays
         _check(_functions().TfhashIndexOpen(self.handle, ctypes.byref(segment), next_id))
+
+    def _let_go(self):
+        if self.arrays is not None and not self.reads_arrays():
+            self.arrays = None
 
 
 @functools.cache
@@ -245,15 +278,18 @@ def _functions():
         "TfhashIndexNew": [integer, ctypes.c_int32, pointer],
         "TfhashIndexFree": [pointer],
         "TfhashIndexAdd": [pointer, pointer, integer, pointer, integer, pointer],
+        "TfhashIndexCheckIds": [pointer, pointer, integer, pointer],
         "TfhashIndexRemove": [pointer, pointer, integer, integer, pointer],
         "TfhashIndexMerge": [pointer, integer],
         "TfhashIndexOpen": [pointer, pointer, integer],
+        "TfhashIndexBorrows": [pointer],
         "TfhashIndexTake": [pointer, pointer, pointer, pointer],
         "TfhashIndexRelease": [pointer],
         "TfhashIndexBytes": [pointer],
         "TfhashIndexSearch": [pointer, pointer, integer, integer, integer, pointer, pointer],
         "TfhashIndexWithin": [pointer, pointer, integer, integer, integer, pointer, pointer],
         "TfhashIndexCopyNeighbors": [pointer, pointer, pointer, pointer],
+        "TfhashIndexFreeNeighbors": [pointer],
         "TfhashIndexItems": [pointer, pointer, pointer],
         "TfhashIndexSnapshotSegment": [pointer, pointer],
         "TfhashIndexValidate": [pointer],
@@ -261,8 +297,8 @@ def _functions():
     for name, arguments in signatures.items():
         function = getattr(functions, name)
         function.argtypes, function.restype = arguments, ctypes.c_int32
-    for name in ("TfhashIndexFree", "TfhashIndexRelease", "TfhashIndexCopyNeighbors"):
-        getattr(functions, name).restype = None
+    for name in ("Free", "Release", "CopyNeighbors", "FreeNeighbors"):
+        getattr(functions, f"TfhashIndex{name}").restype = None
     functions.TfhashIndexBytes.restype = ctypes.c_int64
     functions.TfhashIndexMessage.restype = ctypes.c_char_p
     return functions

@@ -20,6 +20,7 @@ import pathlib
 from tfhash.cli.model_flag import Model
 from tfhash.cli.require import require, require_free
 from tfhash.experiments.settings import Settings, setting
+from tfhash.text import listing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,3 +88,6 @@ def run(given, command_line):
     if output := given.get("output"):
         for path in dedupe.write(found, output):
             print(f"wrote {path}")
+        if unread := found.unread:
+            changed = dedupe.count(len(unread), "image")
+            print(f"{changed} went missing or changed meanwhile: {listing(list(unread))}")

@@ -103,8 +103,10 @@ def run(given, command_line):
 
         search_picture.folder_of(index, given.get("images"))
     output, format = given.get("output"), _format(given)
+    notes = []
     if given.get("codes") is not None:
         queries = searching.queries_of_codes(given["codes"], index)
+        _print_lines(queries.notes, is_aside=True)
     else:
         from tfhash.experiments.progress import Progress
 
@@ -116,9 +118,9 @@ def run(given, command_line):
             # Standard output may be read by a program.
             Progress("auto" if format == "table" or output is not None else 0),
         )
+        notes += [flags.named_as_flags(note, ["model"]) for note in queries.notes]
     limit = Limit.pick(given)
     found = searching.search(index, queries, limit.k, limit.radius)
-    notes = [flags.named_as_flags(note, ["model"]) for note in queries.notes]
     if format == "table":
         _print_lines(notes)
         _print_lines(searching.table(found))

@@ -77,6 +77,22 @@ def decode(found, member):
         return found.images.source.image(tf.constant(member.index)).numpy()
 
 
+def look_at(found, member):
+    """Reads a member again.
+
+    Returns:
+        Its image, as `decode`, and the bytes of its file; `None` if the file is gone or has changed,
+        which `found.unread` then says.
+    """
+    try:
+        return decode(found, member), os.path.getsize(os.path.join(found.folder, member.name))
+    except FileNotFoundError:
+        found.unread[member.name] = "missing"
+    except (OSError, ValueError) as error:
+        found.unread[member.name] = str(error)
+    return None
+
+
 def _section(found, number, group, shown):
     distances = found.range_in_words(number - 1)
     lines = [f"<section>\n<h2>Group {number}: {len(group):,} images, {distances} apart</h2>"]
@@ -90,16 +106,18 @@ def _section(found, number, group, shown):
 
 
 def _figure(found, member):
-    image = decode(found, member)
-    height, width = image.shape[:2]
-    kilobytes = os.path.getsize(os.path.join(found.folder, member.name)) / 1000
-    picture = base64.b64encode(_thumbnail(image)).decode()
+    looked = look_at(found, member)
     whole = _shown(member.name, 10_000)
+    if looked is None:
+        picture, about = "", _shown(found.unread[member.name], 300)
+    else:
+        image, size = looked
+        data = base64.b64encode(_thumbnail(image)).decode()
+        picture = f'<img alt="{whole}" src="data:image/jpeg;base64,{data}">\n'
+        about = f"{image.shape[1]} x {image.shape[0]}, {size / 1000:,.1f} kB"
     return (
-        f'<figure><img alt="{whole}" src="data:image/jpeg;base64,{picture}">\n'
-        f'<figcaption title="{whole}">{_shown(member.name, LONGEST_NAME)}<br>\n'
-        f"<small>{width} x {height}, {kilobytes:,.1f} kB, distance {member.distance}</small>"
-        "</figcaption></figure>"
+        f'<figure>{picture}<figcaption title="{whole}">{_shown(member.name, LONGEST_NAME)}<br>\n'
+        f"<small>{about}, distance {member.distance}</small></figcaption></figure>"
     )
 
 

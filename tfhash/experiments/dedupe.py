@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import functools
-import os
 import pathlib
 
 import numpy as np
@@ -48,6 +47,7 @@ class LookAlikes:
         radius: Largest distance of a pair in bits.
         groups: List of lists of `Member`, in the order of names.
         ranges: Smallest and largest distance of the pairs within the radius, for each group.
+        unread: Why members could not be read again when they were listed, by name.
     """
 
     folder: str
@@ -58,6 +58,7 @@ class LookAlikes:
     radius: int
     groups: list[list[Member]]
     ranges: list[tuple[int, int]]
+    unread: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def grouped(self):
@@ -66,7 +67,10 @@ class LookAlikes:
 
     @functools.cached_property
     def rows(self):
-        """A dictionary of `COLUMNS` for each member of a group; reads each picture once."""
+        """A dictionary of `COLUMNS` for each member of a group; reads each picture once.
+
+        Sizes are `None` for a picture that cannot be read any more.
+        """
         return [
             dict(zip(COLUMNS, (number, member.name, member.distance, *self._size_of(member))))
             for number, group in enumerate(self.groups, 1)
@@ -75,8 +79,11 @@ class LookAlikes:
 
     def _size_of(self, member):
         """Bytes of the file, width and height."""
-        height, width = contact_sheet.decode(self, member).shape[:2]
-        return os.path.getsize(os.path.join(self.folder, member.name)), width, height
+        looked = contact_sheet.look_at(self, member)
+        if looked is None:
+            return None, None, None
+        image, size = looked
+        return size, image.shape[1], image.shape[0]
 
     def range_in_words(self, group):
         """Distances of the pairs in group number `group`, from 0: "2 bits" or "1 to 3 bits"."""
@@ -153,7 +160,8 @@ def find(folder, encoder, progress, radius=None, method="the model", batch_size=
 def write(found, path):
     """Writes look-alikes to a file by its suffix (.csv, .json, .html), or all three to a directory.
 
-    Each file is written whole or not at all. Nothing else changes on disk.
+    Each file is written whole or not at all. Nothing else changes on disk. Images that cannot be read
+    any more are listed without sizes and pictures; `found.unread` names them.
 
     Args:
         found: `LookAlikes`.

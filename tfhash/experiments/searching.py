@@ -142,7 +142,13 @@ def queries_of_codes(path, index):
             f"the codes in {path} come from another model than those of the index. Encode the "
             f"queries with the model of the index{_where(index)}"
         )
-    return Queries(found.codes, found.names)
+    notes = []
+    if known[1] and not known[0]:
+        notes.append(
+            f"{path} does not say which model made its codes: that it is the model of the index is "
+            "taken on trust"
+        )
+    return Queries(found.codes, found.names, notes=tuple(notes))
 
 
 def queries_of_images(paths, index, model=None, skip_broken=False, progress=None):

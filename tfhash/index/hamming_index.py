@@ -11,7 +11,8 @@ import tfhash_ops.index as core
 from tfhash import codes as code_layout
 from tfhash.index import duplicates, faiss_bridge, storage
 from tfhash.index.arguments import as_ids, as_integer, as_threads
-from tfhash.index.names import Names, check_names
+from tfhash.index.loaded import LoadedFile
+from tfhash.index.names import Names, check_names, naming
 from tfhash.index.reference import NumpyIndex
 from tfhash.index.results import ItemsWithin, NearestItems
 
@@ -83,7 +84,8 @@ class HammingIndex:
     @property
     def ids(self):
         """Ids of all items, `int64 [n]`, ascending."""
-        return self.items()[1]
+        with self._core.snapshot() as snapshot:
+            return snapshot.ids()
 
     @property
     def codes(self):
@@ -125,7 +127,7 @@ class HammingIndex:
                 `[n, bits]`.
             ids: Integers of 64 bits, `[n]`, new to the index. By default, those that follow the
                 largest one the index ever had.
-            names: Strings, `[n]`.
+            names: Strings, `[n]`: text, or names of files as `os.fsdecode` gives them.
             threads: Threads that build tables; by default one for each available CPU.
 
         Returns:
@@ -146,7 +148,8 @@ class HammingIndex:
             )
         with self._writing, self._explain():
             try:
-                first = self._core.add(codes, ids, threads)
+                with naming(self._names, self._core, ids, names):
+                    first = self._core.add(codes, ids, threads)
             except core.RepeatedIdError as error:
                 raise ValueError(
                     "`ids` must be new to the index and different from each other. Received: id "
@@ -156,11 +159,8 @@ class HammingIndex:
                 raise ValueError(
                     "the id after the largest one does not fit in 64 bits. Give `ids`"
                 ) from None
-            if ids is None:
-                ids = np.arange(first, first + len(codes), dtype=np.int64)
-            if names is not None:
-                self._names.set(ids.tolist(), names)
-        return ids
+            self._let_go()
+        return np.arange(first, first + len(codes), dtype=np.int64) if ids is None else ids
 
     def remove(self, ids, threads=None):
         """Removes items: all, or none if it raises. Other items keep their ids.
@@ -185,7 +185,9 @@ class HammingIndex:
                     "`ids` must be in the index and different from each other. Received: "
                     f"{len(wrong)} that are not: {shown}. Nothing was removed"
                 ) from None
+            # After the items: a search that finds them finds their names.
             self._names.discard(ids)
+            self._let_go()
 
     def search(self, queries, k, threads=None):
         """The k nearest items of each query.
@@ -284,12 +286,13 @@ class HammingIndex:
 
         Raises:
             OSError: If the file cannot be written; an old one is unchanged.
-            ValueError: If an array in `attached` is of another type.
+            ValueError: If `load` would refuse the file, as for an array in `attached` of another type.
         """
         threads = as_threads(threads)
         with self._saving, contextlib.ExitStack() as stack:
             with self._writing, self._explain():
                 self._core.merge(threads)
+                self._let_go()
                 snapshot = stack.enter_context(self._core.snapshot())
                 named = self._names.arrays() if self._names else None
             arrays, layout = snapshot.arrays() if snapshot.count else storage.empty(self._bits)
@@ -324,35 +327,28 @@ class HammingIndex:
             OtherModelError: If its codes come from another model.
             OSError: If it cannot be read.
         """
-        arrays, metadata = storage.read(path, mmap)
-        if model is not None and metadata.get("model", "") != model:
-            raise storage.OtherModelError(
-                f"the codes of {path} come from the model {metadata.get('model', '')!r}. "
-                f"Expected: {model!r}. Encode the images with the model of the index, or load it "
-                "with model=None"
-            )
-        index = cls(
-            int(metadata["bits"]), metadata.get("compact") == "1", metadata.get("model", "")
-        )
-        index._file = path, arrays, metadata
-        index.attached = storage.attached(arrays)
-        if "name_ids" in arrays:
-            index._names = Names(*(arrays[f"name_{part}"] for part in ("ids", "offsets", "text")))
+        file = LoadedFile(path, mmap, model)
+        arrays, metadata = file.arrays, file.metadata
+        index = cls(int(metadata["bits"]), metadata.get("compact") == "1", file.model)
+        index._file, index.attached = file, storage.attached(arrays)
+        index._names = Names(*storage.names(arrays))
+        next_id = int(metadata["next_id"])
         with index._explain():
             if int(metadata["count"]):
-                pieces, key_bits = int(metadata["pieces"]), int(metadata["key_bits"])
-                index._core.open(arrays, pieces, key_bits, int(metadata["next_id"]))
-            elif int(metadata["next_id"]):
-                index._core.skip_ids(int(metadata["next_id"]))
+                layout = int(metadata["pieces"]), int(metadata["key_bits"])
+                index._core.open(arrays, *layout, next_id)
+            elif next_id:
+                index._core.skip_ids(next_id)
         return index
 
     def verify(self):
         """Reads the whole index and raises `DamagedFileError` if anything has changed since `save`.
 
-        Compares the checksums of the file and checks that its arrays agree.
+        Compares the checksums of what it holds of the file, and checks that its arrays agree.
         """
         if self._file is not None:
-            storage.check(*self._file)
+            self._file.check()
+            self._let_go()
         with self._core.snapshot() as snapshot, self._explain():
             snapshot.validate()
 
@@ -389,12 +385,16 @@ class HammingIndex:
         made.add(codes, ids)
         return made
 
+    def _let_go(self):
+        if self._file is not None and not self._core.reads_arrays():
+            self._file.let_go()
+
     @contextlib.contextmanager
     def _explain(self):
         try:
             yield
         except core.DamagedError as error:
-            path = "the index" if self._file is None else str(self._file[0])
+            path = "the index" if self._file is None else self._file.path
             raise storage.DamagedFileError(
                 f"{path} is damaged: {error}. Restore or build it again"
             ) from None

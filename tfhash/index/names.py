@@ -1,9 +1,13 @@
 """Names of items by id, some of which may be in a mapped file."""
 
+import contextlib
+
 import numpy as np
 
 # File names may hold bytes that are not UTF-8. They round-trip unchanged.
 _ERRORS = "surrogateescape"
+
+_UNCHANGED = object()
 
 
 class Names:
@@ -26,8 +30,10 @@ class Names:
 
     def get(self, item):
         """The name of an id, or None."""
-        if item in self._changed:
-            return self._changed[item]
+        # In one step, because other threads change names meanwhile.
+        name = self._changed.get(item, _UNCHANGED)
+        if name is not _UNCHANGED:
+            return name
         at = int(np.searchsorted(self._ids, item))
         return self._in_file(at) if at < len(self._ids) and self._ids[at] == item else None
 
@@ -64,6 +70,49 @@ class Names:
         return self._text[max(begin, 0) : max(end, 0)].tobytes().decode("utf-8", _ERRORS)
 
 
+@contextlib.contextmanager
+def naming(names, core, ids, new):
+    """Names items that the block adds, before searches can find them.
+
+    If the block raises, they are unnamed again. Nothing else may change the index meanwhile.
+
+    Args:
+        names: `Names`.
+        core: The index to which the block adds.
+        ids: Ids of the items, `int64 [n]`; `None` for those that follow the largest one.
+        new: Their names, `[n]`, or `None`.
+
+    Raises:
+        tfhash_ops.index.RepeatedIdError: If an id is not new; other items keep their names.
+    """
+    with core.snapshot() as snapshot:
+        count, next_id = snapshot.count, snapshot.next_id
+    if new is not None and ids is None and 0 <= next_id < 2**63 - len(new):
+        ids = np.arange(next_id, next_id + len(new), dtype=np.int64)
+    elif new is not None and ids is not None:
+        core.check_ids(ids)
+    else:
+        yield
+        return
+    names.set(ids.tolist(), new)
+    try:
+        yield
+    except BaseException:
+        with core.snapshot() as snapshot:
+            # An interruption may come when they have been added.
+            if snapshot.count == count:
+                names.discard(ids)
+        raise
+
+
+def _comes_back(name):
+    """Whether a file returns the name as it is."""
+    try:
+        return name.encode("utf-8", _ERRORS).decode("utf-8", _ERRORS) == name
+    except UnicodeEncodeError:
+        return False
+
+
 def check_names(names, count):
     """Returns names as a list, or raises `ValueError` unless they are `count` strings."""
     if isinstance(names, (str, bytes)):
@@ -72,6 +121,12 @@ def check_names(names, count):
     wrong = [name for name in names if not isinstance(name, str)]
     if wrong:
         raise ValueError(f"`names` must be strings. Received: {wrong[0]!r}")
+    unsaved = [name for name in names if not name.isascii() and not _comes_back(name)]
+    if unsaved:
+        raise ValueError(
+            "`names` must be text, or names of files as `os.fsdecode` gives them. Received: "
+            f"{unsaved[0]!r}, which UTF-8 cannot hold"
+        )
     if len(names) != count:
         raise ValueError(
             f"`names` must be one string for each code. Received: {len(names)} names for {count} "

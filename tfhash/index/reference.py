@@ -56,12 +56,17 @@ class NumpySnapshot:
     def items(self):
         return self._codes.copy(), self._ids.copy()
 
+    def ids(self):
+        return self._ids.copy()
+
     def nbytes(self):
         return self._codes.nbytes + self._ids.nbytes
 
     def validate(self):
         if np.any(self._ids[1:] <= self._ids[:-1]):
             raise DamagedError("the ids are not in ascending order")
+        if 0 <= self.next_id <= self._ids.max(initial=-1):
+            raise DamagedError("the next id is not after the largest one")
 
     def arrays(self):
         return {"ids": self._ids, "codes": self._codes}, {"pieces": 0, "key_bits": 0}
@@ -91,11 +96,7 @@ class NumpyIndex:
                 if first < 0 or first > _MAX_ID - len(codes):
                     raise NoMoreIdsError("there are no ids after the largest one")
                 ids = np.arange(first, first + len(codes), dtype=np.int64)
-            seen = set(old_ids.tolist())
-            for item in ids.tolist():
-                if item in seen:
-                    raise RepeatedIdError(item)
-                seen.add(item)
+            self.check_ids(ids)
             largest = int(ids.max())
             if 0 <= first <= largest:
                 first_free = -1 if largest == _MAX_ID else largest + 1
@@ -106,6 +107,13 @@ class NumpyIndex:
             all_codes = np.concatenate([old_codes, codes])[order]
             self._now = NumpySnapshot(all_codes, all_ids[order], first_free)
             return first
+
+    def check_ids(self, ids):
+        seen = set(self._now.ids().tolist())
+        for item in ids.tolist():
+            if item in seen:
+                raise RepeatedIdError(item)
+            seen.add(item)
 
     def remove(self, ids, threads):
         with self._writing:
@@ -120,6 +128,9 @@ class NumpyIndex:
 
     def merge(self, threads):
         pass
+
+    def reads_arrays(self):
+        return False
 
     def skip_ids(self, next_id):
         codes, ids = self._now.items()

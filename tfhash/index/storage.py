@@ -19,8 +19,9 @@ _NO_CHECKSUM = b'"header_crc32":"00000000"'
 _CHECKSUM = re.compile(rb'"header_crc32":"([0-9a-f]{8})"')
 _BLOCK = 1 << 24
 
-# Before the names of arrays that a user attached.
-_ATTACHED = "attached:"
+# Before the names of arrays that a user attached, and of those that hold the names of items.
+ATTACHED = "attached:"
+NAMES = "name_"
 
 _TYPES = {
     "ids": np.int64,
@@ -55,7 +56,8 @@ def write(path, arrays, settings, attached):
         attached: Dictionary of the user's own arrays.
 
     Raises:
-        ValueError: If an attached array is of a type that the file cannot hold.
+        ValueError: If `read` would refuse the file: an attached array is of another type or shape,
+            or the header would be too long. Nothing was written.
     """
     attached = {name: np.asarray(array) for name, array in attached.items()}
     for name, array in attached.items():
@@ -64,13 +66,25 @@ def write(path, arrays, settings, attached):
                 f"`attached` arrays must be {', '.join(map(str, tensors.NAMES))}. Received: "
                 f"{array.dtype} for {name!r}"
             )
-    arrays = arrays | {_ATTACHED + name: array for name, array in attached.items()}
+    arrays = arrays | {ATTACHED + name: array for name, array in attached.items()}
     arrays = dict(sorted(arrays.items(), key=lambda item: -item[1].itemsize))
     metadata = {"format": FORMAT, "version": str(VERSION)}
     metadata.update((name, str(value)) for name, value in settings.items())
     metadata.update((f"crc32:{name}", f"{crc32(array):08x}") for name, array in arrays.items())
     metadata["header_crc32"] = "00000000"
-    header = tensors.header_of(arrays, metadata)
+    try:
+        header = tensors.header_of(arrays, metadata)
+    except tensors.HeaderTooLongError as error:
+        raise ValueError(
+            f"the header of an index file must have at most {tensors.MAX_HEADER:,} bytes. Received: "
+            f"{error.args[0]:,} bytes for {len(settings['model']):,} characters of `model` and "
+            f"{len(attached):,} arrays in `attached`. Shorten `model`, or attach fewer arrays"
+        ) from None
+    except tensors.LayoutError as error:
+        raise ValueError(
+            f"`attached` arrays must have at most {tensors.MAX_DIMENSIONS} dimensions, each smaller "
+            f"than 2**60. The file could not be read again: {error}"
+        ) from None
     checksum = b'"header_crc32":"%08x"' % zlib.crc32(header)
     with files.atomic_write(path) as temporary:
         tensors.write(temporary, header.replace(_NO_CHECKSUM, checksum), arrays)
@@ -114,9 +128,14 @@ def read(path, mapped):
     problem = _problem(arrays, metadata)
     if problem:
         raise _damaged(path, problem)
-    if not mapped or sum(array.nbytes for array in arrays.values()) <= _CHECKED_BYTES:
+    if not mapped or is_small(arrays):
         check(path, arrays, metadata)
     return arrays, metadata
+
+
+def is_small(arrays):
+    """Whether arrays are compared with their checksums whenever they are read."""
+    return sum(array.nbytes for array in arrays.values()) <= _CHECKED_BYTES
 
 
 def check(path, arrays, metadata):
@@ -135,10 +154,15 @@ def empty(bits):
 def attached(arrays):
     """The user's own arrays among those of a file, by the names they were attached under."""
     return {
-        name.removeprefix(_ATTACHED): array
+        name.removeprefix(ATTACHED): array
         for name, array in arrays.items()
-        if name.startswith(_ATTACHED)
+        if name.startswith(ATTACHED)
     }
+
+
+def names(arrays):
+    """The arrays of names among those of a file, as `Names` takes them; none if there are none."""
+    return [arrays[NAMES + part] for part in ("ids", "offsets", "text") if NAMES + part in arrays]
 
 
 def crc32(array):
@@ -160,19 +184,28 @@ def _problem(arrays, metadata):
         bits, count, pieces, key_bits = (
             int(metadata[name]) for name in ("bits", "count", "pieces", "key_bits")
         )
-        int(metadata["next_id"])
+        next_id = int(metadata["next_id"])
     except (KeyError, ValueError):
         return "its metadata are incomplete"
-    if not (bits >= 1 and 0 <= pieces <= MAX_PIECES and 0 <= key_bits <= MAX_KEY_BITS):
+    # -1 once the largest id is in use.
+    if not (
+        bits >= 1
+        and 0 <= pieces <= MAX_PIECES
+        and 0 <= key_bits <= MAX_KEY_BITS
+        and -1 <= next_id < 2**63
+    ):
         return "its metadata are out of range"
-    arrays = {name: array for name, array in arrays.items() if not name.startswith(_ATTACHED)}
+    arrays = {name: array for name, array in arrays.items() if not name.startswith(ATTACHED)}
     sizes = {name: array.shape for name, array in arrays.items()}
-    rows, names = (sizes.get(name, (0,))[0] for name in ("codes", "name_ids"))
+    # The first dimension: 0 for an array without dimensions, which does not fit.
+    first = {name: shape[0] if shape else 0 for name, shape in sizes.items()}
+    rows = first.get("codes", 0) if pieces else count
+    names = first.get("name_ids", 0)
     length = -(-bits // 8)
     expected = {"ids": (count,), "codes": (rows, length)}
     if names or "name_ids" in sizes:
         expected |= {"name_ids": (names,), "name_offsets": (names + 1,)}
-        expected["name_text"] = (sizes.get("name_text", (0,))[0],)
+        expected["name_text"] = (first.get("name_text", 0),)
     if pieces:
         expected["ranks"] = (count,)
         expected |= {f"table_{piece}": (rows, length) for piece in range(1, pieces)}
@@ -180,11 +213,14 @@ def _problem(arrays, metadata):
     if pieces and rows != count:
         words = -(-rows // 64)
         expected |= {"repeats": (words,), "repeats_before": (words,)}
-        expected["extras"] = (sizes.get("extras", (0,))[0],)
-    if sizes != expected:
+        expected["extras"] = (first.get("extras", 0),)
+    if sizes != expected or rows > count:
         return "the shapes of its arrays do not fit together"
     for name, array in arrays.items():
         default = np.uint32 if name.startswith("directory") else np.uint8
         if array.dtype != _TYPES.get(name, default):
             return f"{name} has another type"
+    # Ids ascend, so that one page of a mapped file tells the largest.
+    if count and 0 <= next_id <= arrays["ids"][-1]:
+        return "its next id is not after the largest one"
     return None

@@ -59,6 +59,20 @@ int32_t Guard(const Function& function) {
   }
 }
 
+// As `Guard`, for functions that may meet an id again.
+template <typename Function>
+int32_t NamingRepeatedId(int64_t* id, const Function& function) {
+  return Guard([&]() -> int32_t {
+    try {
+      function();
+    } catch (const RepeatedIdError& error) {
+      *id = error.id;
+      return Fail(kTfhashIndexRepeatedId, "an id is not new");
+    }
+    return kTfhashIndexOk;
+  });
+}
+
 Executor Threads(int64_t threads) {
   return {std::max<int64_t>(threads, 1),
           [](std::function<void()> run) { std::thread(std::move(run)).detach(); }};
@@ -77,6 +91,7 @@ std::shared_ptr<const Segment> ViewOf(const TfhashIndexSegment& from, int64_t bi
   segment->pieces.bytes = (bits + 7) / 8;
   segment->pieces.count = static_cast<int>(from.pieces);
   segment->pieces.key_bits = static_cast<int>(from.key_bits);
+  segment->is_borrowed = true;
   segment->ids = {from.ids, from.items};
   segment->tables[0] = {from.tables[0], from.rows * segment->pieces.bytes};
   for (int p = 0; p < segment->pieces.count; ++p) {
@@ -108,6 +123,7 @@ bool SizesFit(const TfhashIndexSegment& segment, int64_t bits) {
 }  // namespace tfhash
 
 using tfhash::Guard;
+using tfhash::NamingRepeatedId;
 
 const char* TfhashIndexMessage() { return tfhash::last_message; }
 
@@ -122,15 +138,12 @@ void TfhashIndexFree(TfhashIndex* index) { delete index; }
 
 int32_t TfhashIndexAdd(TfhashIndex* index, const uint8_t* codes, int64_t count, const int64_t* ids,
                        int64_t threads, int64_t* id) {
-  return Guard([&]() -> int32_t {
-    try {
-      *id = index->index.Add(codes, count, ids, tfhash::Threads(threads));
-    } catch (const tfhash::RepeatedIdError& error) {
-      *id = error.id;
-      return tfhash::Fail(kTfhashIndexRepeatedId, "an id is not new");
-    }
-    return kTfhashIndexOk;
-  });
+  return NamingRepeatedId(
+      id, [&] { *id = index->index.Add(codes, count, ids, tfhash::Threads(threads)); });
+}
+
+int32_t TfhashIndexCheckIds(TfhashIndex* index, const int64_t* ids, int64_t count, int64_t* id) {
+  return NamingRepeatedId(id, [&] { index->index.CheckIds(ids, count); });
 }
 
 int32_t TfhashIndexRemove(TfhashIndex* index, const int64_t* ids, int64_t count, int64_t threads,
@@ -160,6 +173,12 @@ int32_t TfhashIndexOpen(TfhashIndex* index, const TfhashIndexSegment* segment, i
     index->index.Open(tfhash::ViewOf(*segment, index->bits), next_id);
     return kTfhashIndexOk;
   });
+}
+
+int32_t TfhashIndexBorrows(const TfhashIndex* index) {
+  const auto snapshot = index->index.snapshot();
+  return std::any_of(snapshot->parts.begin(), snapshot->parts.end(),
+                     [](const tfhash::PartOfIndex& part) { return part.segment->is_borrowed; });
 }
 
 int32_t TfhashIndexTake(const TfhashIndex* index, TfhashIndexSnapshot** snapshot, int64_t* items,
@@ -203,14 +222,15 @@ int32_t TfhashIndexWithin(const TfhashIndexSnapshot* snapshot, const uint8_t* qu
   });
 }
 
-void TfhashIndexCopyNeighbors(TfhashIndexNeighbors* neighbors, int64_t* row_splits,
+void TfhashIndexCopyNeighbors(const TfhashIndexNeighbors* neighbors, int64_t* row_splits,
                               int32_t* distances, int64_t* ids) {
   const tfhash::Neighbors& from = neighbors->neighbors;
   std::copy(from.row_splits.begin(), from.row_splits.end(), row_splits);
   std::copy(from.distances.begin(), from.distances.end(), distances);
   std::copy(from.indices.begin(), from.indices.end(), ids);
-  delete neighbors;
 }
+
+void TfhashIndexFreeNeighbors(TfhashIndexNeighbors* neighbors) { delete neighbors; }
 
 int32_t TfhashIndexItems(const TfhashIndexSnapshot* snapshot, uint8_t* codes, int64_t* ids) {
   return Guard([&] {
@@ -251,6 +271,11 @@ int32_t TfhashIndexValidate(const TfhashIndexSnapshot* snapshot) {
     for (const tfhash::PartOfIndex& part : snapshot->snapshot->parts) {
       const std::string error = part.segment->Validate();
       if (!error.empty()) throw tfhash::DamagedError(error);
+      const tfhash::View<int64_t>& ids = part.segment->ids;
+      const int64_t next_id = snapshot->snapshot->next_id;
+      if (next_id >= 0 && next_id <= *std::max_element(ids.begin(), ids.end())) {
+        throw tfhash::DamagedError("the next id is not after the largest one");
+      }
     }
     return kTfhashIndexOk;
   });

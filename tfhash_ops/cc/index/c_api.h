@@ -54,14 +54,19 @@ void TfhashIndexFree(TfhashIndex* index);
 // items, or the repeated one.
 int32_t TfhashIndexAdd(TfhashIndex* index, const uint8_t* codes, int64_t count, const int64_t* ids,
                        int64_t threads, int64_t* id);
+// kTfhashIndexRepeatedId and the id, as TfhashIndexAdd would return them. Adds nothing.
+int32_t TfhashIndexCheckIds(TfhashIndex* index, const int64_t* ids, int64_t count, int64_t* id);
 int32_t TfhashIndexRemove(TfhashIndex* index, const int64_t* ids, int64_t count, int64_t threads,
                           uint8_t* is_unknown);
 int32_t TfhashIndexMerge(TfhashIndex* index, int64_t threads);
 
-// Takes over arrays of the caller, who keeps them as long as the index and its snapshots. Their sizes must
-// fit together as in TfhashIndexSnapshotSegment; their contents may be anything. No segment (null) only
-// sets the next id. The index must be empty.
+// Reads arrays of the caller, who keeps them as long as TfhashIndexBorrows, and as long as all snapshots
+// taken before. Their sizes must fit together as in TfhashIndexSnapshotSegment; their contents may be
+// anything. No segment (null) only sets the next id. The index must be empty.
 int32_t TfhashIndexOpen(TfhashIndex* index, const TfhashIndexSegment* segment, int64_t next_id);
+
+// 1 if the index reads arrays of TfhashIndexOpen; 0 once its items were built anew, and ever after.
+int32_t TfhashIndexBorrows(const TfhashIndex* index);
 
 // The index as it is now; `items` and `next_id` are of the same time.
 int32_t TfhashIndexTake(const TfhashIndex* index, TfhashIndexSnapshot** snapshot, int64_t* items,
@@ -77,10 +82,11 @@ int32_t TfhashIndexSearch(const TfhashIndexSnapshot* snapshot, const uint8_t* qu
 int32_t TfhashIndexWithin(const TfhashIndexSnapshot* snapshot, const uint8_t* queries,
                           int64_t count, int64_t radius, int64_t threads,
                           TfhashIndexNeighbors** neighbors, int64_t* size);
-// Copies neighbors into arrays of count + 1, size and size elements, and frees them.
-void TfhashIndexCopyNeighbors(TfhashIndexNeighbors* neighbors, int64_t* row_splits,
+// Copies neighbors into arrays of count + 1, size and size elements.
+void TfhashIndexCopyNeighbors(const TfhashIndexNeighbors* neighbors, int64_t* row_splits,
                               int32_t* distances, int64_t* ids);
-// Codes and ids of all items in ascending order of the ids.
+void TfhashIndexFreeNeighbors(TfhashIndexNeighbors* neighbors);
+// Codes and ids of all items in ascending order of the ids. `codes` may be null.
 int32_t TfhashIndexItems(const TfhashIndexSnapshot* snapshot, uint8_t* codes, int64_t* ids);
 // The arrays of an index that TfhashIndexMerge has left as one segment, valid until the snapshot is
 // released. Fails if there are more, or none.

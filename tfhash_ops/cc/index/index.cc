@@ -18,8 +18,22 @@ constexpr int64_t kTailBytes = int64_t{1} << 16;
 constexpr int64_t kMinTailItems = 64;
 // A segment is merged with new items that are at least this part of it.
 constexpr int64_t kGrowth = 2;
-// A segment is rebuilt when more than one item in so many is removed.
+// A segment is rebuilt when more than one item in so many is removed, or, so that an index keeps to its
+// bound, when it takes more than `MostBytes`. Fresh segments are at least 1% below that. If one in a
+// damaged file is not, the second number keeps every removal from rebuilding it.
 constexpr int64_t kMaxRemovedShare = 4;
+constexpr int64_t kMinRemovedShare = 128;
+
+// The bound of the memory of items, see docs/index.md.
+int64_t MostBytes(int64_t items, int64_t bytes, bool flat) {
+  return flat ? items * (bytes + 8) * 5 / 4 : items * (5 * bytes + 8);
+}
+
+bool IsSparse(const PartOfIndex& part, int64_t bytes, bool flat) {
+  const int64_t items = part.segment->items(), removed = part.removed_count;
+  return removed > items / kMaxRemovedShare ||
+         (removed > items / kMinRemovedShare && part.Bytes() > MostBytes(part.items(), bytes, flat));
+}
 
 int64_t TailItems(int64_t bytes) { return std::max(kMinTailItems, kTailBytes / (bytes + 8)); }
 
@@ -67,6 +81,7 @@ void Snapshot::Items(uint8_t* codes, int64_t* ids) const {
     }
   }
   if (!std::is_sorted(ids, ids + count)) std::sort(ids, ids + count);
+  if (codes == nullptr) return;
   for (const PartOfIndex& part : parts) {
     const View<int64_t>& own = part.segment->ids;
     const bool is_sorted = std::is_sorted(own.begin(), own.end());
@@ -86,10 +101,7 @@ void Snapshot::Items(uint8_t* codes, int64_t* ids) const {
 
 int64_t Snapshot::Bytes() const {
   int64_t bytes = 0;
-  for (const PartOfIndex& part : parts) {
-    bytes += part.segment->ArrayBytes();
-    if (part.removed) bytes += 8 * static_cast<int64_t>(part.removed->size());
-  }
+  for (const PartOfIndex& part : parts) bytes += part.Bytes();
   return bytes;
 }
 
@@ -132,6 +144,7 @@ PartOfIndex Index::ViewOf(std::shared_ptr<Tail> tail, int64_t count) const {
   auto segment = std::make_shared<Segment>();
   segment->pieces.bits = bits_;
   segment->pieces.bytes = bytes_;
+  segment->is_tail = true;
   segment->ids = {tail->ids.data(), count};
   segment->tables[0] = {tail->codes.data(), count * bytes_};
   // Keeps the tail alive as long as the segment.
@@ -144,12 +157,17 @@ void Index::CheckNew(const Snapshot& now, const int64_t* ids, int64_t count) con
   if (!std::is_sorted(sorted.begin(), sorted.end())) std::sort(sorted.begin(), sorted.end());
   const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
   std::vector<int64_t> tail_ids;
+  // For a few ids, the tail is not worth sorting.
+  const bool are_few = count <= 8;
   if (tail_ != nullptr) {
     tail_ids.assign(tail_->ids.data(), tail_->ids.data() + tail_->count);
-    std::sort(tail_ids.begin(), tail_ids.end());
+    if (!are_few) std::sort(tail_ids.begin(), tail_ids.end());
   }
   const auto is_known = [&](int64_t id) {
-    if (std::binary_search(tail_ids.begin(), tail_ids.end(), id)) return true;
+    if (are_few ? std::find(tail_ids.begin(), tail_ids.end(), id) != tail_ids.end()
+                : std::binary_search(tail_ids.begin(), tail_ids.end(), id)) {
+      return true;
+    }
     for (const PartOfIndex& part : now.parts) {
       const int64_t rank = part.segment->FindId(id);
       if (rank >= 0 && !IsRemoved(part.removed.get(), rank)) return true;
@@ -195,6 +213,11 @@ PartOfIndex Index::Build(const std::vector<PartOfIndex>& parts, const uint8_t* c
   std::copy_n(codes, count * bytes_, all_codes.data() + at * bytes_);
   std::copy_n(ids, count, all_ids.data() + at);
   return {BuildSegment(std::move(all_codes), std::move(all_ids), bits_, flat_, executor), nullptr, 0};
+}
+
+void Index::CheckIds(const int64_t* ids, int64_t count) {
+  std::lock_guard<std::mutex> lock(writing_);
+  CheckNew(*Copy(), ids, count);
 }
 
 int64_t Index::Add(const uint8_t* codes, int64_t count, const int64_t* ids,
@@ -295,7 +318,7 @@ bool Index::Remove(const int64_t* ids, int64_t count, uint8_t* is_unknown,
       part.removed = std::make_shared<const std::vector<uint64_t>>(std::move(marks[p]));
     }
     if (part.items() == 0) continue;
-    const bool is_sparse = part.removed_count > part.segment->items() / kMaxRemovedShare;
+    const bool is_sparse = IsSparse(part, bytes_, flat_);
     kept.push_back(is_sparse ? Build({part}, nullptr, nullptr, 0, executor) : part);
   }
   next->parts = std::move(kept);

@@ -25,7 +25,7 @@ struct Snapshot {
   // Ids that were not given continue here.
   int64_t next_id = 0;
 
-  // Codes and ids in ascending order of the ids.
+  // Codes and ids in ascending order of the ids; ids alone if `codes` is null.
   void Items(uint8_t* codes, int64_t* ids) const;
 
   // Memory of the segments and marks, mapped files included.
@@ -48,6 +48,9 @@ class Index {
   // Adds `count` codes; without ids, they get those from the largest so far on. Returns the first of these.
   // Throws RepeatedIdError.
   int64_t Add(const uint8_t* codes, int64_t count, const int64_t* ids, const Executor& executor);
+
+  // Throws RepeatedIdError if these ids are not new or not different. Adds nothing.
+  void CheckIds(const int64_t* ids, int64_t count);
 
   // Removes items. If ids are unknown or repeated, marks them in `is_unknown`, removes nothing, and
   // returns false.

@@ -23,6 +23,10 @@ struct PartOfIndex {
   int64_t removed_count = 0;
 
   int64_t items() const { return segment->items() - removed_count; }
+  // Memory of the arrays and marks, whoever owns it.
+  int64_t Bytes() const {
+    return segment->ArrayBytes() + (removed ? 8 * static_cast<int64_t>(removed->size()) : 0);
+  }
 };
 
 // A neighbor.

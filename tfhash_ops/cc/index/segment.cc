@@ -88,7 +88,12 @@ int64_t Segment::ArrayBytes() const {
 }
 
 std::string Segment::Validate() const {
-  if (std::adjacent_find(ids.begin(), ids.end(), std::greater_equal<int64_t>()) != ids.end()) {
+  if (is_tail) {
+    std::vector<int64_t> sorted(ids.begin(), ids.end());
+    std::sort(sorted.begin(), sorted.end());
+    if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) return "an id is repeated";
+  } else if (std::adjacent_find(ids.begin(), ids.end(), std::greater_equal<int64_t>()) !=
+             ids.end()) {
     return "the ids are not in ascending order";
   }
   if (FindPaddingBits(codes(), pieces.bits) >= 0) return "a padding bit of a code is 1";

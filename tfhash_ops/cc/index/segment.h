@@ -32,7 +32,8 @@ namespace tfhash {
 
 struct Segment {
   Pieces pieces;
-  View<int64_t> ids;  // [items], ascending unless the segment is a tail
+  bool is_tail = false;  // new items gather in it, in any order
+  View<int64_t> ids;     // [items], ascending unless the segment is a tail
   View<uint8_t> tables[kMaxPieces];  // [rows, bytes]
   View<uint32_t> directories[kMaxPieces];  // [2^key_bits + 1]
   View<uint32_t> ranks;                    // [items]; empty if flat
@@ -40,6 +41,7 @@ struct Segment {
   View<uint32_t> repeats_before;           // [ceil(rows / 64)], marks in the words before
   View<uint32_t> extras;                   // [marks + 1]
   std::vector<Memory> memory;              // what this segment owns of the above
+  bool is_borrowed = false;                // the arrays are the caller's, see c_api.h
 
   // Queries that go straight to the scan, because those before gave up the tables; see search.cc.
   mutable std::atomic<int32_t> skips{0};
