@@ -55,7 +55,7 @@ def pairs(side):
             Augmentation(max_shift=side // 16, flip=True, cutout=side // 4),
             [shift, flip, erase],
         ),
-        "`augment=RandAugment`": (Augmentation(layers="RandAugment"), [layers.RandAugment(seed=0)]),
+        "augment=RandAugment": (Augmentation(layers="RandAugment"), [layers.RandAugment(seed=0)]),
     }
 
 

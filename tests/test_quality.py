@@ -4,7 +4,6 @@ A floor is about four standard deviations below the mean over seeds 10 to 15, wh
 alone.
 """
 
-import numpy as np
 import pytest
 
 from tfhash import data, metrics

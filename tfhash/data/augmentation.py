@@ -26,8 +26,7 @@ class Augmentation:
         cutout: Side in pixels of a square that is painted in the middle gray, 128, at a random
             place, part of it perhaps outside of the image; 0 for none.
         layers: Layers of Keras, such as `"RandAugment, RandomRotation(0.05)"`, which change images
-            after `crop`, `max_shift` and `flip` and before `cutout`; see
-            `tfhash.data.keras_layers.parse`. By default none.
+            after all else; see `tfhash.data.keras_layers.parse`. By default none.
 
     Example:
 
@@ -81,6 +80,14 @@ class Augmentation:
             size: `(height, width)` of the images that are returned, where `crop` is less than 1; by
                 default the same as before.
         """
+        changed = self.without_layers(images, seed, size)
+        if self.layers:
+            layers = keras_layers.layers_of(self.layers)
+            changed = layers(changed, layers.seeds(*np.atleast_1d(seed)))
+        return changed
+
+    def without_layers(self, images, seed, size=None):
+        """The same but for `layers`, by NumPy alone."""
         rng = np.random.default_rng(seed)
         if self.crop < 1:
             images = _crop(images, self.crop, size or images.shape[1:3], rng)
@@ -89,8 +96,6 @@ class Augmentation:
         if self.flip:
             is_flipped = rng.random((len(images), 1, 1, 1)) < 0.5
             images = np.where(is_flipped, images[:, :, ::-1], images)
-        if self.layers:
-            images = keras_layers.apply(self.layers, images, rng)
         if self.cutout:
             images = _cut_out(images, self.cutout, rng)
         return images

@@ -1,12 +1,14 @@
 """Keras's layers that change images at random, named in a text, as augmentation of training images.
 
 Keras's generators count calls, so a resumed run would see other images than one that was never
-interrupted. Here each batch gets new layers, with a seed of its own.
+interrupted. Here each batch sets their states.
 """
 
 import ast
 import difflib
+import functools
 import inspect
+import threading
 
 import numpy as np
 
@@ -124,32 +126,80 @@ def check(text, image_shape):
             )
 
 
-def apply(text, images, rng):
-    """Changes a batch of images.
+class Layers:
+    """The layers of a text, which change batches of images as seeds say.
 
     Args:
         text: As in `parse`.
-        images: NumPy `[n, height, width, channels]`, values 0 to 255; not changed.
-        rng: NumPy generator, which decides the changes.
 
-    Returns:
-        NumPy of the same shape and type, values 0 to 255.
+    Attributes:
+        generators: Number of the random generators in the layers.
 
     Example:
 
+    >>> layers = Layers("RandomInvert((1, 1))")
     >>> images = np.arange(12, dtype="uint8").reshape(1, 2, 2, 3)
-    >>> apply("RandomInvert((1, 1))", images, np.random.default_rng(0))[0, 0].tolist()
+    >>> layers(images, layers.seeds(0, 0, 0))[0, 0].tolist()
     [[255, 254, 253], [252, 251, 250]]
     """
-    from keras import ops
 
-    changed = images.astype("float32")
-    for name, arguments, keywords in parse(text):
-        layer = _make(name, arguments, keywords, int(rng.integers(2**31)))
-        changed = layer(changed, training=True)
-    changed = np.clip(ops.convert_to_numpy(changed), 0, 255)
-    is_integer = np.issubdtype(images.dtype, np.integer)
-    return (np.rint(changed) if is_integer else changed).astype(images.dtype)
+    def __init__(self, text):
+        import keras
+
+        self._layers = [_make(*call, seed=0) for call in parse(text)]
+        # All that such layers keep: the states of their generators.
+        self._states = [state for layer in self._layers for state in layer.variables]
+        self.generators = len(self._states)
+        self._lock = threading.Lock()
+        self._in_graph = self.change
+        if keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            self._in_graph = tf.function(self.change)
+
+    def seeds(self, *numbers):
+        """Seeds of all layers, `uint32 [generators, 2]`, which follow from some integers >= 0."""
+        rng = np.random.default_rng([*numbers, self.generators])
+        return rng.integers(2**32, size=(self.generators, 2), dtype="uint32")
+
+    def change(self, images, seeds):
+        """Changes a batch.
+
+        Not for several threads at a time: generators keep their states in variables.
+
+        Args:
+            images: Tensor `[n, height, width, channels]`, values 0 to 255.
+            seeds: As from `seeds`.
+
+        Returns:
+            Tensor of the same shape and type, values 0 to 255.
+        """
+        import keras
+        from keras import ops
+
+        dtype = images.dtype
+        for i, state in enumerate(self._states):
+            state.assign(seeds[i])
+        changed = ops.cast(images, "float32")
+        for layer in self._layers:
+            changed = layer(changed, training=True)
+        changed = ops.clip(changed, 0, 255)
+        is_integer = "int" in keras.backend.standardize_dtype(dtype)
+        return ops.cast(ops.round(changed) if is_integer else changed, dtype)
+
+    def __call__(self, images, seeds):
+        """`change` for NumPy, and from any thread."""
+        from keras import ops
+
+        with self._lock:
+            changed = self._in_graph(ops.convert_to_tensor(images), ops.convert_to_tensor(seeds))
+            return ops.convert_to_numpy(changed)
+
+
+@functools.lru_cache(maxsize=4)
+def layers_of(text):
+    """`Layers`, made once for a text."""
+    return Layers(text)
 
 
 def _make(name, arguments, keywords, seed):

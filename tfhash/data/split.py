@@ -4,10 +4,11 @@ import dataclasses
 import functools
 import math
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhash.data import sampling
+from tfhash.data import keras_layers, sampling
 from tfhash.data.kept import PARALLEL, WAITING, decode
 from tfhash.data.sources import Source
 from tfhash.errors import translated
@@ -203,16 +204,28 @@ class Split:
         read = larger._reader(batch_size, drop_remainder=True)
         image_shape = self.image_shape  # not the split, which TensorFlow would keep for good
 
+        # In the graph, where they are fast; on other backends, Keras's layers run outside of it.
+        in_graph = augmentation.layers and keras.backend.backend() == "tensorflow"
+        layers = keras_layers.Layers(augmentation.layers) if in_graph else None
+        augment_by_numpy = augmentation.without_layers if in_graph else augmentation
+
         def augment(images, epoch, step):
-            return augmentation(images, (seed, epoch, step), image_shape[:2])
+            return augment_by_numpy(images, (seed, epoch, step), image_shape[:2])
 
         def batches_of(epoch, order):
             def augment_batch(step, batch):
                 images, labels = batch
                 changed = tf.numpy_function(augment, [images, epoch, step], tf.uint8)
-                return tf.ensure_shape(changed, (batch_size, *image_shape)), labels
+                return step, tf.ensure_shape(changed, (batch_size, *image_shape)), labels
 
-            return read(order).enumerate().map(augment_batch, **BATCHES)
+            def change_by_layers(step, images, labels):
+                seeds = tf.numpy_function(layers.seeds, [seed, epoch, step], tf.uint32)
+                return layers.change(images, tf.ensure_shape(seeds, (layers.generators, 2))), labels
+
+            batches = read(order).enumerate().map(augment_batch, **BATCHES)
+            if in_graph:
+                return batches.map(change_by_layers)  # one batch at a time
+            return batches.map(lambda step, images, labels: (images, labels))
 
         return batches_of
 
