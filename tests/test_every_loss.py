@@ -30,14 +30,13 @@ def loss(request):
     return request.param
 
 
-def as_numpy(x):
-    return ops.convert_to_numpy(x)
+as_numpy = ops.convert_to_numpy
 
 
 def values_of(loss, labels, codes):
     """The loss of each item."""
-    config = {**loss.get_config(), "reduction": None}
-    return as_numpy(type(loss).from_config(config)(labels, codes))
+    each = type(loss).from_config({**loss.get_config(), "reduction": None})
+    return as_numpy(each(labels, codes))
 
 
 def softplus(x):
@@ -46,8 +45,7 @@ def softplus(x):
 
 def other_items(labels):
     """For each item, those that share a label and the others, itself left out."""
-    labels = np.array(labels)
-    labels = np.eye(CLASSES)[labels] if labels.ndim == 1 else labels
+    labels = np.eye(CLASSES)[labels] if np.ndim(labels) == 1 else labels
     for i, label in enumerate(labels):
         others = [j for j in range(len(labels)) if j != i]
         yield (
@@ -218,7 +216,7 @@ def test_one_hot_labels_give_the_loss_of_integer_labels(rng, loss):
         np.testing.assert_allclose(values_of(loss, same, codes), expected, rtol=1e-6)
 
 
-# The middle item is similar to both others, which are not similar to each other.
+# The middle item is similar to both others, but they are not to each other.
 CHAIN = np.array([[1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]])
 
 
@@ -277,10 +275,9 @@ def test_an_item_without_labels_is_pulled_to_no_center(rng, loss, gradient):
 
 
 @pytest.mark.parametrize("loss", EVERY_LOSS[5:], ids=lambda loss: loss.name)
-@pytest.mark.parametrize("label", [-1, 2**20])
-def test_a_label_out_of_range_gives_nan(rng, loss, label):
-    of_items = values_of(loss, np.array([1, label]), rng.uniform(-1, 1, (2, BITS)))
-    np.testing.assert_array_equal(np.isnan(of_items), [False, True])
+def test_a_label_out_of_range_gives_nan(rng, loss):
+    of_items = values_of(loss, np.array([1, -1, 2**20]), rng.uniform(-1, 1, (3, BITS)))
+    np.testing.assert_array_equal(np.isnan(of_items), [False, True, True])
 
 
 def test_samples_are_weighted(rng, loss):

@@ -146,7 +146,8 @@ class Layers:
     def __init__(self, text):
         import keras
 
-        self._layers = [_make(*call, seed=0) for call in parse(text)]
+        calls = parse(text)
+        self._layers = [_make(name, values, named, seed=0) for name, values, named in calls]
         # All that such layers keep: the states of their generators.
         self._states = [state for layer in self._layers for state in layer.variables]
         self.generators = len(self._states)
@@ -186,6 +187,13 @@ class Layers:
         changed = ops.clip(changed, 0, 255)
         is_integer = "int" in keras.backend.standardize_dtype(dtype)
         return ops.cast(ops.round(changed) if is_integer else changed, dtype)
+
+    def change_in_graph(self, images, *numbers):
+        """`change` in a graph of TensorFlow, with the seeds that follow from tensors of integers."""
+        import tensorflow as tf
+
+        seeds = tf.numpy_function(self.seeds, numbers, tf.uint32)
+        return self.change(images, tf.ensure_shape(seeds, (self.generators, 2)))
 
     def __call__(self, images, seeds):
         """`change` for NumPy, and from any thread."""

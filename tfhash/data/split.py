@@ -204,10 +204,12 @@ class Split:
         read = larger._reader(batch_size, drop_remainder=True)
         image_shape = self.image_shape  # not the split, which TensorFlow would keep for good
 
-        # In the graph, where they are fast; on other backends, Keras's layers run outside of it.
-        in_graph = augmentation.layers and keras.backend.backend() == "tensorflow"
-        layers = keras_layers.Layers(augmentation.layers) if in_graph else None
-        augment_by_numpy = augmentation.without_layers if in_graph else augmentation
+        # Keras's layers run in the graph, where they are fast; those of other backends cannot.
+        if augmentation.layers and keras.backend.backend() == "tensorflow":
+            change = keras_layers.Layers(augmentation.layers).change_in_graph
+            augment_by_numpy = augmentation.without_layers
+        else:
+            change, augment_by_numpy = (lambda images, *_: images), augmentation
 
         def augment(images, epoch, step):
             return augment_by_numpy(images, (seed, epoch, step), image_shape[:2])
@@ -218,14 +220,11 @@ class Split:
                 changed = tf.numpy_function(augment, [images, epoch, step], tf.uint8)
                 return step, tf.ensure_shape(changed, (batch_size, *image_shape)), labels
 
-            def change_by_layers(step, images, labels):
-                seeds = tf.numpy_function(layers.seeds, [seed, epoch, step], tf.uint32)
-                return layers.change(images, tf.ensure_shape(seeds, (layers.generators, 2))), labels
+            def change_batch(step, images, labels):
+                return change(images, seed, epoch, step), labels
 
-            batches = read(order).enumerate().map(augment_batch, **BATCHES)
-            if in_graph:
-                return batches.map(change_by_layers)  # one batch at a time
-            return batches.map(lambda step, images, labels: (images, labels))
+            # The layers take one batch at a time.
+            return read(order).enumerate().map(augment_batch, **BATCHES).map(change_batch)
 
         return batches_of
 
