@@ -1,7 +1,7 @@
 """Small trainings on real data reach a floor, so that a change that lowers quality fails.
 
-A floor is about four standard deviations below the mean over seeds 10 to 15, which were measured for it
-alone.
+Seeds 10 to 15, which the tests do not use, gave 0.960 +- 0.008 on digits and 0.972 +- 0.003 on MNIST; a
+floor is four standard deviations or more below.
 """
 
 import pytest
@@ -38,10 +38,10 @@ def precision_of_training(train, queries, seed, epochs, backup):
 @pytest.mark.parametrize("seed", range(3))
 def test_codes_of_digits_reach_a_floor(tmp_path, seed):
     splits = data.load("digits")
-    assert precision_of_training(splits.train, splits.queries, seed, 8, tmp_path) > 0.9
+    assert precision_of_training(splits.train, splits.queries, seed, 8, tmp_path) > 0.92
 
 
 def test_codes_of_mnist_reach_a_floor(tmp_path, shared_datasets):
     splits = data.load("mnist", data_dir=shared_datasets)
     train, queries = splits.train.take(10_000), splits.queries.take(2_000)
-    assert precision_of_training(train, queries, 0, 1, tmp_path) > 0.97
+    assert precision_of_training(train, queries, 0, 1, tmp_path) > 0.96

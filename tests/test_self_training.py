@@ -70,6 +70,30 @@ def test_pseudo_labels_are_the_confident_classes_before_each_epoch_of_pretrainin
     assert history["stage"] == [1, 1, 1, 1, 2]
 
 
+def accuracy_on_unlabeled(model, batches, labels):
+    classes = model.predict_logits(batches.images[~batches.is_labeled]).argmax(axis=1)
+    return np.mean(classes == labels[~batches.is_labeled])
+
+
+def test_pseudo_labels_are_right_and_harmful_ones_are_noticed(make_model, striped, monkeypatch):
+    batches, labels = partly_labeled(striped), striped[1]
+    helped = make_model()
+    watch, _ = fit(helped, batches)
+    for pseudo_labels in watch.pseudo_labels[FIRST_EPOCH:PRETRAIN_EPOCHS]:
+        is_sure = np.array(pseudo_labels) >= 0
+        assert (np.array(pseudo_labels) == labels[8:])[is_sure].mean() > 0.9
+    assert accuracy_on_unlabeled(helped, batches, labels) > 0.9
+
+    def wrong(logits, confidence):
+        sure = confident_classes(logits, confidence)
+        return np.where(sure >= 0, 1 - sure, -1)
+
+    monkeypatch.setattr("tfhash.callbacks.self_training.confident_classes", wrong)
+    harmed = make_model()
+    fit(harmed, batches, confidence=0.6)
+    assert accuracy_on_unlabeled(harmed, batches, labels) < 0.7
+
+
 def test_pseudo_labels_change_what_the_network_learns(make_model, striped):
     alone, helped = make_model(), make_model()
     fit(alone, partly_labeled(striped), confidence=1.0)
