@@ -36,6 +36,7 @@ def begin_stage(callbacks, stage, initial_bests):
     for place, callback in enumerate(callbacks):
         if isinstance(callback, COMPARING):
             callback.on_train_begin()
+            callback.best = None  # as Keras 3.15 does there, but not 3.12
         if place in initial_bests:
             callback.best = initial_bests[place]
         if hasattr(callback, "on_stage_begin"):
