@@ -173,6 +173,8 @@ def test_groups_are_a_sequence(rng):
     groups = duplicates.groups(make_codes(rng, 50, 12, "repeated"), 12, 0)
     assert len(groups) == len(list(groups)) > 1
     assert groups[-1].members.tolist() == list(groups)[-1].members.tolist()
+    first_two = [group.members.tolist() for group in list(groups)[:2]]
+    assert [group.members.tolist() for group in groups[:2]] == first_two
     with pytest.raises(IndexError):
         groups[len(groups)]
 

@@ -41,6 +41,8 @@ class MemoryImages:
         """The rows of items in `images` and `tensor`, decoded now if they are not yet."""
         rows = np.searchsorted(self._indices, indices)
         missing = np.unique(rows[~self._is_decoded[rows]])
+        if not len(missing):
+            return rows  # without a pipeline, which takes a moment to build
         images = decode(self._source, self._indices[missing], self._image_shape).batch(CHUNK)
         done = 0
         with translated():

@@ -69,6 +69,8 @@ class Groups:
         return len(self.nearest)
 
     def __getitem__(self, index):
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
         index = range(len(self))[index]
         start, end = self.row_splits[index : index + 2]
         return Group(self.members[start:end], int(self.nearest[index]), int(self.farthest[index]))
