@@ -4,7 +4,7 @@ Threads of a process add, remove, search and save at the same time, none waiting
 two that change the index has ids of its own, so it knows which of them are there: items that were there
 from before a search until after it must be found, and none that was removed before. From time to time all
 changes wait, the results must be those of comparing all codes, and the process saves the index and logs
-what it saved. Every few seconds it is killed with SIGKILL. The next process loads the file, checks it
+what it saves. Every few seconds it is killed with SIGKILL. The next process loads the file, checks it
 against the log and continues. Another process loads the file in a loop.
 
     python benchmarks/index_soak.py --output=benchmarks/results/index_soak.json
@@ -100,10 +100,9 @@ def codes_of(ids):
 
 
 def _load(folder):
-    """The index that was saved last, checked against what was written down."""
-    path, notes = folder / "photos.index", folder / "notes.json"
+    """The index that was saved last, checked against what was written down before it was saved."""
+    path = folder / "photos.index"
     if not path.exists():
-        assert not notes.exists()
         return HammingIndex(BITS), 0
     index = HammingIndex.load(path)
     index.verify()
@@ -111,13 +110,13 @@ def _load(folder):
     np.testing.assert_array_equal(codes, codes_of(ids))
     assert index.names == [f"{item}.png" for item in ids.tolist()]
     generation = int(index.model)
-    if notes.exists():
-        written = json.loads(notes.read_text())
-        # Killed between the two, the index is one ahead.
-        assert generation in (written["generation"], written["generation"] + 1)
-        if generation == written["generation"]:
-            assert ids.tolist() == written["ids"]
+    assert ids.tolist() == json.loads(_notes(folder, generation).read_text())
     return index, generation
+
+
+def _notes(folder, generation):
+    """Where the ids of a generation are written down."""
+    return folder / f"notes-{generation}.json"
 
 
 class Changes:
@@ -218,10 +217,10 @@ def write(folder, seed):
         with changes[0].lock, changes[1].lock:
             present = check_at_rest(index, changes, chances[4])
             generation += 1
+            files.write_json(_notes(folder, generation), present.tolist())
             index._model = str(generation)
             index.save(folder / "photos.index")
-            notes = {"generation": generation, "ids": present.tolist()}
-            files.write_json(folder / "notes.json", notes)
+            _notes(folder, generation - 1).unlink(missing_ok=True)
     raise failures[0]
 
 
