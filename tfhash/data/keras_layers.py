@@ -1,7 +1,8 @@
 """Keras's layers that change images at random, named in a text, as augmentation of training images.
 
 Keras's generators count calls, so a resumed run would see other images than one that was never
-interrupted. Here each batch sets their states.
+interrupted. Here each batch sets their states. Imports neither NumPy nor Keras until layers are made,
+because `--help` imports the recipe.
 """
 
 import ast
@@ -9,8 +10,6 @@ import difflib
 import functools
 import inspect
 import threading
-
-import numpy as np
 
 from tfhash import errors
 
@@ -103,15 +102,17 @@ def check_layers(text):
     ValueError: keras.layers has no image-preprocessing layer RandomFlipp. Did you mean RandomFlip?
     """
     for name, arguments, keywords in parse(text):
-        _make(name, arguments, keywords, seed=0)
+        _make(name, arguments, keywords)
 
 
 def check(text, image_shape):
     """Raises `ValueError` unless the layers can change images of this shape, and keep it."""
+    import numpy as np
+
     shape = (2, *image_shape)
     images = np.random.default_rng(0).integers(0, 256, shape).astype("float32")
     for name, arguments, keywords in parse(text):
-        layer = _make(name, arguments, keywords, seed=0)
+        layer = _make(name, arguments, keywords)
         try:
             changed = layer(images, training=True)
         except Exception as error:  # whatever a layer of Keras raises
@@ -137,6 +138,7 @@ class Layers:
 
     Example:
 
+    >>> import numpy as np
     >>> layers = Layers("RandomInvert((1, 1))")
     >>> images = np.arange(12, dtype="uint8").reshape(1, 2, 2, 3)
     >>> layers(images, layers.seeds(0, 0, 0))[0, 0].tolist()
@@ -147,7 +149,7 @@ class Layers:
         import keras
 
         calls = parse(text)
-        self._layers = [_make(name, values, named, seed=0) for name, values, named in calls]
+        self._layers = [_make(name, values, named) for name, values, named in calls]
         # All that such layers keep: the states of their generators.
         self._states = [state for layer in self._layers for state in layer.variables]
         self.generators = len(self._states)
@@ -160,6 +162,8 @@ class Layers:
 
     def seeds(self, *numbers):
         """Seeds of all layers, `uint32 [generators, 2]`, which follow from some integers >= 0."""
+        import numpy as np
+
         rng = np.random.default_rng([*numbers, self.generators])
         return rng.integers(2**32, size=(self.generators, 2), dtype="uint32")
 
@@ -210,16 +214,16 @@ def layers_of(text):
     return Layers(text)
 
 
-def _make(name, arguments, keywords, seed):
+def _make(name, arguments, keywords):
     layers = _image_layers()
     if name not in layers:
         known = {each.lower(): each for each in layers if each not in REFUSED}
         close = difflib.get_close_matches(name.lower(), known, n=1)
         hint = f" Did you mean {known[close[0]]}?" if close else ""
         raise ValueError(f"keras.layers has no image-preprocessing layer {name}.{hint}")
-    # Some, such as AutoContrast, draw nothing.
+    # Some, such as AutoContrast, draw nothing. For the others, every batch sets the state anew.
     takes_seed = "seed" in inspect.signature(layers[name]).parameters
-    fixed = _FIXED | ({"seed": seed} if takes_seed else {})
+    fixed = _FIXED | ({"seed": 0} if takes_seed else {})
     for given in keywords:
         if given in fixed:
             raise ValueError(

@@ -26,8 +26,9 @@ def epoch_order(labels, seed, epoch, items_per_class=None):
         seed: Integer >= 0.
         epoch: Epoch, counted from 0.
         items_per_class: Items of one class to place side by side, >= 2, which makes batches of
-            classes x items; one more where one would be left over. An item with several labels joins one of them, drawn again each epoch,
-            a rare one more often than a common one. By default the order is uniformly random.
+            classes x items; one more where one would be left over. An item with several labels joins
+            one of them, drawn again each epoch, a rare one more often than a common one. By default
+            the order is uniformly random.
 
     Returns:
         NumPy `int64 [n]`, a permutation of 0 to n - 1.
