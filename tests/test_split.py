@@ -95,6 +95,12 @@ def test_the_global_seed_plays_no_part_in_the_order(numbered):
     assert orders[0] == orders[1]
 
 
+def test_no_pipeline_starts_a_thread_that_tunes_it(numbered):
+    """Freeing an iterator waits for that thread."""
+    for batches in (numbered.batches(4), numbered.elements, numbered.shuffled_batches(4, seed=0)):
+        assert not batches.options().autotune.enabled
+
+
 def test_images_are_had_by_indices_of_any_shape(numbered):
     np.testing.assert_array_equal(numbered.images()[:, 0, 0, 0], np.arange(29)[::-1])
     found = numbered.images([[3, 0, 3], [28, 1, 2]])

@@ -56,11 +56,22 @@ class MemoryImages:
 
 def decode(source, indices, image_shape):
     """`tf.data.Dataset` of the images of a source at `indices`, in this order."""
-    return tf.data.Dataset.from_tensor_slices(np.asarray(indices, "int64")).map(
+    images = tf.data.Dataset.from_tensor_slices(np.asarray(indices, "int64")).map(
         lambda index: source.resized_image(index, image_shape),
         num_parallel_calls=PARALLEL,
         deterministic=True,
     )
+    return without_autotuning(images)
+
+
+def without_autotuning(dataset):
+    """The dataset, whose iterators start no thread that tunes them.
+
+    There is nothing to tune, and freeing an iterator waits for that thread, at times for seconds.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def as_tensor(array):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhash.data import keras_layers, sampling
-from tfhash.data.kept import PARALLEL, WAITING, decode
+from tfhash.data.kept import PARALLEL, WAITING, decode, without_autotuning
 from tfhash.data.sources import Source
 from tfhash.errors import translated
 
@@ -74,7 +74,7 @@ class Split:
         )
         batches = self._reader(batch_size, drop_remainder=False)(positions)
         cardinality = tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))
-        return batches.apply(cardinality).prefetch(WAITING)
+        return without_autotuning(batches.apply(cardinality).prefetch(WAITING))
 
     def is_larger_than(self, size):
         """Whether both sides of most images, as stored, are at least as long as `(height, width)`.
@@ -195,7 +195,8 @@ class Split:
         if end < ENDLESS:
             read = self._reader(batch_size, drop_remainder=True)
             parts.append(epochs(end, ENDLESS, lambda _, order: read(order)))
-        return functools.reduce(tf.data.Dataset.concatenate, parts).prefetch(WAITING)
+        batches = functools.reduce(tf.data.Dataset.concatenate, parts).prefetch(WAITING)
+        return without_autotuning(batches)
 
     def _augmented_reader(self, augmentation, batch_size, seed):
         """A function from an epoch and its batches of positions to `(images, labels)`."""
