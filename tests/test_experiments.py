@@ -9,7 +9,7 @@ import pytest
 import tfhash
 from tfhash import data, experiments, metrics, models
 from tfhash.codes import unpack
-from tfhash.data import protocols
+from tfhash.data import protocols, sources
 from tfhash.data.sources import ArraySource
 from tfhash.data.split import Split
 from tfhash.experiments import baselines, estimate, presets, report, settings, validation
@@ -300,3 +300,31 @@ def test_an_estimate_made_while_the_backbone_is_frozen_is_said_to_be(unfreeze_af
     frozen = Recipe(unfreeze_after=unfreeze_after)
     estimate.say_time_besides_training(Model(), [0, 1], 1_000, frozen, 0, Progress(2))
     assert f"an estimate for training follows after its first {words}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("compared", ["quick", "full"])
+@pytest.mark.parametrize("crop", [1.0, 0.5])
+@pytest.mark.parametrize("room", [2**31, 0])
+def test_files_to_decode_are_counted_each_time_that_they_are(
+    photos, monkeypatch, room, crop, compared
+):
+    monkeypatch.setattr(sources, "MEMORY_BYTES", room)
+    splits = data.load(photos)
+    recipe = Recipe(pretrain_epochs=2, finetune_epochs=4, unaugmented_epochs=1, crop=crop)
+    found = estimate.files_to_decode(splits, recipe, compared, 0)
+    train = len(splits.train)
+    if room:  # each file once, and once more for larger images
+        assert found == 24 + (train if crop < 1 else 0)
+    else:
+        trainings = 2 if compared == "full" else 1
+        encoded = estimate.images_to_encode(splits, recipe, compared, 0)
+        assert found == trainings * 6 * train + encoded
+
+
+@pytest.mark.parametrize(("room", "words"), [(2**31, "once each"), (0, "`cache_dir` keeps them")])
+def test_the_time_to_decode_files_is_said(photos, monkeypatch, capsys, room, words):
+    monkeypatch.setattr(sources, "MEMORY_BYTES", room)
+    estimate.say_time_to_decode(data.load(photos).train, 1_000, Progress(2))
+    printed = capsys.readouterr().out
+    assert "to decode 1,000 files" in printed
+    assert words in printed

@@ -76,6 +76,11 @@ class Split:
         cardinality = tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))
         return without_autotuning(batches.apply(cardinality).prefetch(WAITING))
 
+    @property
+    def is_kept(self):
+        """Whether images are decoded once, and kept in memory or in a cache on disk."""
+        return self._kept is not None
+
     def is_larger_than(self, size):
         """Whether both sides of most images, as stored, are at least as long as `(height, width)`.
 

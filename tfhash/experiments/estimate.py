@@ -3,8 +3,16 @@
 import math
 import time
 
+import numpy as np
+
 from tfhash.callbacks.estimate import in_words
+from tfhash.data.kept import decode
+from tfhash.data.splits import PARTS
 from tfhash.experiments import validation
+from tfhash.experiments.datasets import spread
+
+# Files that are decoded to tell how long one takes.
+TIMED_FILES = 32
 
 
 def images_to_encode(splits, recipe, compared, unlabeled):
@@ -27,6 +35,40 @@ def images_to_encode(splits, recipe, compared, unlabeled):
     return images
 
 
+def files_to_decode(splits, recipe, compared, unlabeled):
+    """How many files a training and its evaluation decode, counted each time that they do.
+
+    Args:
+        splits, recipe, compared, unlabeled: As in `images_to_encode`.
+    """
+    train = splits.train
+    trainings = 1 + (compared == "full")
+    per_epoch = len(train) + unlabeled * recipe.pretrain_epochs / recipe.epochs()
+    # Crops are cut from larger images, which are decoded apart.
+    larger = train.resize_to(recipe.augmentation().shape_before(splits.image_shape))
+    apart = recipe.augmented_epochs() if larger is not train else 0
+    if train.is_kept:
+        items = [getattr(splits, part).indices for part in PARTS]
+        count = len(np.unique(np.concatenate(items)))
+    else:
+        count = images_to_encode(splits, recipe, compared, unlabeled)
+        count += trainings * (recipe.epochs() - apart) * per_epoch
+    if apart:
+        count += len(train) + unlabeled if larger.is_kept else trainings * apart * per_epoch
+    return round(count)
+
+
+def say_time_to_decode(split, files, progress):
+    """Prints how long so many files take to decode, judged by some of a split."""
+    some = spread(split, TIMED_FILES)
+    images = decode(some.source, some.indices, some.image_shape)
+    started = time.perf_counter()
+    count = sum(1 for _ in images)
+    seconds = files * (time.perf_counter() - started) / count
+    kept = "once each" if split.is_kept else "again each time they are used; `cache_dir` keeps them"
+    progress.say(f"about {in_words(seconds)} to decode {files:,} files, {kept}")
+
+
 def say_time_besides_training(model, sample, images, recipe, unlabeled, progress):
     """Prints it, judged by the time that the model takes to encode a sample, a NumPy array of images."""
     model.encode(sample)  # compiled before it counts
@@ -37,6 +79,6 @@ def say_time_besides_training(model, sample, images, recipe, unlabeled, progress
     progress.say(
         f"about {in_words(seconds)} besides training, to encode {images:,} images for "
         + ("pseudo-labels, " if unlabeled else "")
-        + "validation, the evaluation and its baselines, not counting the decoding of files; an "
-        f"estimate for training follows after its first steps{frozen}"
+        + "validation, the evaluation and its baselines; an estimate for training follows after its "
+        f"first steps{frozen}"
     )

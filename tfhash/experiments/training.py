@@ -270,7 +270,12 @@ class _Training:
         if self.compared == "full":
             self.progress.say("trains twice: the codes, then a classifier to compare them with")
         unlabeled = len(self.unlabeled)
-        images = estimate.images_to_encode(self.splits, self.recipe, self.compared, unlabeled)
+        planned = self.splits, self.recipe, self.compared, unlabeled
+        # A cache on disk is full by now.
+        if settings.is_folder(self.source.dataset) and not self.cache_dir:
+            files = estimate.files_to_decode(*planned)
+            estimate.say_time_to_decode(self.splits.train, files, self.progress)
+        images = estimate.images_to_encode(*planned)
         estimate.say_time_besides_training(
             self.untrained, self.sample, images, self.recipe, unlabeled, self.progress
         )
