@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tfhash import encoding, errors, labels, metrics
+from tfhash.callbacks import tensorboard
 from tfhash.metrics.histograms import check_integer
 
 
@@ -34,8 +35,13 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         first_epoch: First epoch to evaluate, counted from 0. With the number of epochs of
             pre-training, codes are not evaluated before they are trained.
         output: Name of the output that holds the codes, if the model has several.
+        log_dir: Directory for TensorBoard, such as that of `keras.callbacks.TensorBoard`. Each
+            evaluation writes its figures, histograms of the balance and correlation of bits, and a
+            picture of neighbors in a sample of up to 500 queries; the end of training writes the codes
+            of the sample for the embedding projector. Needs TensorFlow and `tensorboard`.
 
     Raises:
+        ImportError: If `log_dir` is given and a package it needs is not installed.
         ValueError: If `every`, `radius` or `first_epoch` is out of range or no integer. When `fit` begins:
             if one side has no items, lacks labels, or its labels are of another kind than those of
             the other side.
@@ -61,6 +67,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         batch_size=256,
         first_epoch=0,
         output=None,
+        log_dir=None,
     ):
         super().__init__()
         self.queries, self.database = queries, database
@@ -69,6 +76,9 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         self.batch_size = batch_size
         self.first_epoch = check_integer("first_epoch", first_epoch, least=0)
         self.output = output
+        self.log_dir = log_dir
+        if log_dir is not None:
+            tensorboard.check_installed()
 
     def on_train_begin(self, logs=None):
         self._last_epoch_is_missing = False
@@ -85,6 +95,11 @@ class RetrievalEvaluation(keras.callbacks.Callback):
                 )
         # The first side with the last, which is itself where there is one.
         labels.check_same_kind(samples[0][1], samples[-1][1])
+        self._log = None
+        if self.log_dir is not None:
+            self._sample, of_sample = tensorboard.sample_of(self.queries)
+            class_names = getattr(self.model, "class_names", None)
+            self._log = tensorboard.RetrievalLog(self.log_dir, self._sample, of_sample, class_names)
 
     def on_epoch_end(self, epoch, logs=None):
         if epoch < self.first_epoch:
@@ -92,16 +107,19 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         is_last = epoch + 1 == self.params["epochs"] or self.model.stop_training
         self._last_epoch_is_missing = (epoch + 1) % self.every != 0 and not is_last
         if not self._last_epoch_is_missing:
-            logs.update(self._evaluate())
+            logs.update(self._evaluate(epoch))
 
     def on_train_end(self, logs=None):
         # Another callback may stop training after `on_epoch_end` here.
         if self._last_epoch_is_missing and np.isfinite((logs or {}).get("loss", 0)):
-            for name, value in self._evaluate().items():
+            last = self.model.history.epoch[-1]
+            for name, value in self._evaluate(last).items():
                 logs[name] = value
                 self.model.history.history.setdefault(name, []).append(value)
+        if self._log is not None:
+            self._log.finish(*self._encode_sample())
 
-    def _evaluate(self):
+    def _evaluate(self, epoch):
         queries, query_labels, bits = self._encode(self.queries)
         if self.database is None:
             histograms = metrics.leave_one_out_histograms(queries, query_labels, bits)
@@ -111,10 +129,22 @@ class RetrievalEvaluation(keras.callbacks.Callback):
                 queries, database, query_labels, database_labels, bits
             )
         radius = min(self.radius, bits)
-        return {
+        figures = {
             "val_map": metrics.mean_average_precision(histograms),
             f"val_precision_radius_{radius}": metrics.precision_within_radius(histograms, radius),
         }
+        if self._log is not None:
+            self._log.write(epoch, figures, queries, bits)
+            self._log.write_neighbors(epoch, self._encode_sample()[0])
+        return figures
+
+    def _encode_sample(self):
+        """Packed codes of the sample, and the number of bits."""
+        pairs = self._sample, np.zeros(len(self._sample), "int64")
+        packed, _, bits = encoding.encode_with_labels(
+            self.model, pairs, self.output, self.batch_size
+        )
+        return packed, bits
 
     def _encode(self, data):
         return encoding.encode_with_labels(self.model, data, self.output, self.batch_size)
