@@ -113,8 +113,8 @@ class ExactSearch(tf.Module):
             fn_output_signature=(self._count_type, tf.int32),
             parallel_iterations=1,
         )
-        both = [tf.concat([tf.reshape(a, [-1]), b], 0) for a, b in zip(chunks, rest)]
-        return _first_k(*both, k)
+        values, at = (tf.concat([tf.reshape(a, [-1]), b], 0) for a, b in zip(chunks, rest))
+        return _first_k(values, at, k)
 
     def _nearest_in(self, words, begin, length, k):
         """As `_nearest`, in a range of items; all of them if there are fewer than k."""
