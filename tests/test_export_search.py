@@ -10,7 +10,7 @@ from tfhash.export.database import Database
 from tfhash.export.search import ExactSearch
 from tfhash.index import HammingIndex
 
-BITS = [1, 7, 8, 12, 17, 31, 33, 48, 64, 65, 128, 200, 255, 256, 300, 1000, 4096]
+BITS = [1, 8, 12, 31, 33, 64, 65, 200, 255, 256, 300, 4096]
 
 
 def spread_ids(rng, count):
@@ -37,7 +37,7 @@ def assert_as_the_index(found, index, queries, k):
 def small_steps(monkeypatch):
     """Groups and chunks that a small database does not fill."""
     monkeypatch.setattr(search_module, "_GROUP", 4)
-    monkeypatch.setattr(search_module, "_CHUNK", 50)
+    monkeypatch.setattr(search_module, "_CHUNK", 100)
 
 
 @pytest.mark.parametrize("bits", BITS)
@@ -54,14 +54,14 @@ def test_a_search_finds_what_the_index_finds(rng, small_steps, bits):
         assert_as_the_index(search.nearest(queries, k), index, queries, k)
 
 
-@pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 49, 50, 51, 100, 101])
+@pytest.mark.parametrize("count", [0, 1, 4, 5, 99, 100, 101, 203])
 def test_a_database_may_have_any_number_of_items(rng, small_steps, count):
     codes = make_codes(rng, count, 12, "few")
     index = HammingIndex(12)
     index.add(codes)
     search = ExactSearch(Database.of(index, 12))
-    queries = make_codes(rng, 4, 12)
-    for k in (1, 7, 1000):
+    queries = make_codes(rng, 2, 12)
+    for k in (7, 1000):
         assert_as_the_index(search.nearest(queries, k), index, queries, k)
 
 
@@ -150,4 +150,4 @@ def test_memory_of_a_query_does_not_grow_with_the_database(rng, small_steps, mon
     monkeypatch.setattr(tf.raw_ops, "PopulationCount", count_and_note)
     search.nearest(tf.zeros([2, 8], tf.uint8), 3)
     assert sum(lengths) == 2 * 323
-    assert max(lengths) == 50
+    assert max(lengths) == 100

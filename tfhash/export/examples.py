@@ -44,12 +44,13 @@ request.inputs["{name}"].CopyFrom(tf.make_tensor_proto({value}, tf.{dtype}, {sha
 
 
 def example_signature(signatures):
-    """The signature that examples call: a search of image files, if there is one.
+    """The signature that examples call: a search if there is one, and of image files if it takes them.
 
     Args:
         signatures: Dictionary from a name to a `tfhash.export.signature_defs.Signature`.
     """
-    return "search_bytes" if "search_bytes" in signatures else "serving_default"
+    names = ("search_bytes", "search", "serving_default")
+    return next(name for name in names if name in signatures)
 
 
 def rest_request(model_name, signatures, photo, k=10):
@@ -92,9 +93,14 @@ def rest_example(model_name, signatures):
     if _takes_files(signatures):
         return _CURL.format(photo=PHOTO, url=url, body=json.dumps(body))
     # The zeros of an image fill pages, and Python writes them in a line.
-    specs = signatures[body["signature_name"]].inputs
-    values = ", ".join(f'"{key}": {_zeros_in_python(spec)}' for key, spec in specs.items())
-    return _CURL_OF_ZEROS.format(url=url, body=f'{{"instances": [{{{values}}}]}}')
+    name = body["signature_name"]
+    values = {
+        key: str(value) if key == "k" else _zeros_in_python(signatures[name].inputs[key])
+        for key, value in body["instances"][0].items()
+    }
+    pairs = ", ".join(f'"{key}": {value}' for key, value in values.items())
+    python = f'{{"signature_name": "{name}", "instances": [{{{pairs}}}]}}'
+    return _CURL_OF_ZEROS.format(url=url, body=python)
 
 
 def grpc_example(model_name, signatures, k=10):

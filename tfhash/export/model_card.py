@@ -3,6 +3,7 @@
 import dataclasses
 
 from tfhash.export import examples
+from tfhash.models import fingerprint
 from tfhash.text import listing, printable
 
 _MAX_MESSAGE_BYTES = 4 * 2**20
@@ -45,6 +46,20 @@ class Facts:
     class_names: tuple[str, ...] = ()
     items: int | None = None
     report: dict | None = None
+
+    @classmethod
+    def of(cls, model, bits, image_shape=None, items=None, report=None):
+        """The facts of a built Keras model; see the attributes for the arguments."""
+        return cls(
+            bits=bits,
+            backbone=getattr(model, "backbone", model).name,
+            parameters=model.count_params(),
+            fingerprint=fingerprint(model),
+            image_shape=image_shape,
+            class_names=tuple(getattr(model, "class_names", None) or ()),
+            items=items,
+            report=report or None,
+        )
 
 
 def model_card(model_name, version, signatures, facts):

@@ -154,6 +154,28 @@ class ExactSearch(tf.Module):
         return words
 
 
+def search_function(search, encode, images):
+    """The function of a signature that encodes images and searches their codes.
+
+    Args:
+        search: `ExactSearch`.
+        encode: Function from a tensor to a dictionary with `codes`, packed `uint8 [n, ceil(bits / 8)]`.
+        images: What `encode` takes, a `tf.TensorSpec` with the name that the signature gives it.
+
+    Returns:
+        `tf.function` of that tensor and `k` (see `ExactSearch.nearest`). Its output is what
+        `ExactSearch.nearest` returns, `codes`, and `valid` if `encode` returns it.
+    """
+
+    def find(queries, k):
+        encoded = encode(queries)
+        found = search.nearest(encoded["codes"], k)
+        return found | {name: encoded[name] for name in ("codes", "valid") if name in encoded}
+
+    k = tf.TensorSpec(None, tf.int32, name="k")
+    return tf.function(find, [images, k], autograph=False)
+
+
 _WORD_TYPES = {1: tf.uint8, 2: tf.uint16, 4: tf.int32, 8: tf.int64}
 
 
