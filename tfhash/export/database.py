@@ -56,7 +56,8 @@ class Database:
         ([5, 7], ['', 'a.jpg'])
         """
         if not isinstance(source, HammingIndex):
-            return cls._of_index(_index_of(source, bits))
+            index = _index_of(source, bits)
+            return cls._of_index(index, has_names=source[2] is not None)
         if source.bits != bits:
             raise ValueError(
                 f"the codes of `database` must have {bits} bits, as those of the model. Received: "
@@ -79,9 +80,9 @@ class Database:
         return "".join(f"{item}\t{_on_one_line(name)}\n" for item, name in zip(self.ids, names))
 
     @classmethod
-    def _of_index(cls, index):
+    def _of_index(cls, index, has_names=True):
         codes, ids = index.items()
-        names = index.names_of(ids).tolist()
+        names = index.names_of(ids).tolist() if has_names else []
         names = [text.escaped(name or "") for name in names] if any(names) else None
         return cls(index.bits, codes, ids, names)
 
