@@ -1,8 +1,11 @@
 """
   tfhash export --model=runs/mnist-12 --output_dir=served/mnist
+  tfhash export --model=runs/photos-32 --output_dir=served/photos --index=photos.index
 
 Writes a trained model as a SavedModel in the layout of TensorFlow Serving,
-OUTPUT_DIR/VERSION/: `serving_default` takes images (uint8) and returns packed codes.
+OUTPUT_DIR/VERSION/: `encode_bytes` takes image files and `encode` images (uint8), and
+both return packed codes. With --index, `search_bytes` and `search` find the nearest
+images of an index. OUTPUT_DIR/VERSION/README.md shows how to ask the server.
 """
 
 import dataclasses
@@ -18,6 +21,9 @@ class Output(Settings):
     version: int | None = setting(
         None, "Version to write; one more than the highest there by default.", at_least=1
     )
+    index: str | None = setting(
+        None, "Index of the same model that the server searches, see `tfhash index`."
+    )
 
 
 GROUPS = {"Model": (Model,), "Output": (Output,)}
@@ -29,9 +35,22 @@ def check(given):
 
 def run(given, command_line):
     del command_line
-    from tfhash.experiments import RunDirectory
+    from tfhash.experiments import ImageIndex, RunDirectory
     from tfhash.export import export_saved_model
+    from tfhash.export.configs import write_configs
 
-    model = RunDirectory.of_model(given["model"]).load_model()
-    directory = export_saved_model(model, given["output_dir"], given.get("version"))
+    index = given.get("index")
+    database = None if index is None else ImageIndex.load(index).index
+    run = RunDirectory.of_model(given["model"])
+    # The report beside a file is that of `model.keras` alone.
+    has_report = run.model_path == RunDirectory(run.path).model_path
+    directory = export_saved_model(
+        run.load_model(),
+        given["output_dir"],
+        given.get("version"),
+        database=database,
+        report=run.report() if has_report else None,
+    )
     print(f"wrote {directory}")
+    for name in write_configs(directory.parent):
+        print(f"kept {directory.parent / name}, which holds something else than would be written")

@@ -34,8 +34,8 @@ class Database:
         """The items of an index or of arrays.
 
         Args:
-            source: `tfhash.index.HammingIndex`; or `(codes, ids, names)`, where `ids` may be `None`
-                for 0, 1, ... and `names` may be `None`.
+            source: `tfhash.index.HammingIndex`; `(codes, ids, names)`, where `ids` may be `None` for
+                0, 1, ... and `names` may be `None`; or a `Database`.
             bits: Number of bits of the codes of the model that is exported.
             model: Fingerprint of that model (`tfhash.models.fingerprint`). An index whose codes come
                 from another model is refused; one that does not say is taken. `None` takes any.
@@ -55,7 +55,7 @@ class Database:
         >>> database.ids.tolist(), database.names
         ([5, 7], ['', 'a.jpg'])
         """
-        if not isinstance(source, HammingIndex):
+        if not isinstance(source, (HammingIndex, Database)):
             index = _index_of(source, bits)
             return cls._of_index(index, has_names=source[2] is not None)
         if source.bits != bits:
@@ -63,6 +63,8 @@ class Database:
                 f"the codes of `database` must have {bits} bits, as those of the model. Received: "
                 f"{source.bits} bits"
             )
+        if isinstance(source, Database):
+            return source
         if model is not None and source.model not in ("", model):
             raise OtherModelError(
                 f"the codes of `database` come from the model {source.model!r}. Expected: {model!r}, "

@@ -9,7 +9,7 @@ from tfhash.text import listing, printable
 _MAX_MESSAGE_BYTES = 4 * 2**20
 
 _MEANINGS = {
-    "images": "images, values 0 to 255",
+    "images": "what the model takes; `uint8` are images, values 0 to 255",
     "image_bytes": "files, each a JPEG, PNG, GIF, BMP or WebP",
     "k": "items to find for each query, at least 1",
     "codes": "packed codes: bit j is in byte j // 8 at position j % 8, lowest first; padding is 0",
@@ -30,7 +30,7 @@ class Facts:
         bits: Length of the codes.
         backbone: Name of the backbone.
         parameters: Number of weights.
-        fingerprint: See `tfhash.models.fingerprint`.
+        fingerprint: See `tfhash.models.fingerprint`; "" for a model that Keras cannot describe.
         image_shape: `(height, width, channels)` that images are brought to; `None` if the model takes
             something else.
         class_names: Names of the classes.
@@ -54,7 +54,7 @@ class Facts:
             bits=bits,
             backbone=getattr(model, "backbone", model).name,
             parameters=model.count_params(),
-            fingerprint=fingerprint(model),
+            fingerprint=_fingerprint(model),
             image_shape=image_shape,
             class_names=tuple(getattr(model, "class_names", None) or ()),
             items=items,
@@ -112,7 +112,9 @@ def _of_model(facts):
         rows.append(("classes", f"{len(facts.class_names):,}: {names}"))
     if facts.items is not None:
         rows.append(("items to search", f"{facts.items:,}"))
-    return [*rows, ("fingerprint", f"`{facts.fingerprint}`")]
+    if facts.fingerprint:
+        rows.append(("fingerprint", f"`{facts.fingerprint}`"))
+    return rows
 
 
 def _quality(report):
@@ -157,11 +159,10 @@ def _shape(spec):
 
 
 def _notes(signatures, facts):
-    inputs = {key for signature in signatures.values() for key in signature.inputs}
+    inputs = {key: spec for of in signatures.values() for key, spec in of.inputs.items()}
     outputs = {key for signature in signatures.values() for key in signature.outputs}
     if facts.image_shape:
-        height, width, channels = facts.image_shape
-        yield from _notes_on_images(height, width, channels, inputs)
+        yield from _notes_on_images(facts.image_shape, inputs)
     if "class_ids" in outputs:
         yield (
             "`class_ids` come from the classifier, which learns in pre-training alone. Fine-tuning "
@@ -182,18 +183,26 @@ def _notes(signatures, facts):
     )
 
 
-def _notes_on_images(height, width, channels, inputs):
+def _notes_on_images(image_shape, inputs):
+    height, width, channels = image_shape
+    images = inputs.get("images")
+    resized = []
     if "image_bytes" in inputs:
+        resized.append("files")
         yield (
             "Files are decoded as in training: turned upright by EXIF, transparent pixels on white, "
             f"{'gray' if channels == 1 else 'RGB'}, the first frame of an animation. Send files rather "
             "than pixels, so that a file has one code everywhere."
         )
-    yield (
-        f"Images of another size are resized until they cover {height} x {width} pixels (height x "
-        "width), bilinear with antialiasing, and what stands out is cut off, the same on two sides."
-    )
-    if "images" in inputs:
+    if images is not None and images.shape[1] is None:
+        resized.append("`images`")
+    if resized:
+        yield (
+            f"Of {' and '.join(resized)}, those of another size are resized until they cover {height} x "
+            f"{width} pixels (height x width), bilinear with antialiasing, and what stands out is cut "
+            "off, the same on two sides."
+        )
+    if images is not None and images.dtype.name == "uint8":
         yield (
             "In JSON, TensorFlow Serving takes values above 255 for `images` and keeps their lowest 8 "
             "bits, without an error."
@@ -203,6 +212,13 @@ def _notes_on_images(height, width, channels, inputs):
             "Messages of gRPC hold 4 MiB by default: 32 images of 224 x 224 pixels as tensors are more, "
             f"and {fit:,} of {height} x {width} fit. Files take a fraction of it."
         )
+
+
+def _fingerprint(model):
+    try:
+        return fingerprint(model)
+    except NotImplementedError:  # a class of layers without `get_config`
+        return ""
 
 
 def _table(head, rows):

@@ -1,18 +1,28 @@
 """Export to a SavedModel that stock TensorFlow Serving loads."""
 
+import dataclasses
 import pathlib
 
 import tensorflow as tf
 
 from tfhash import errors, files
 from tfhash.data.guarded import MAX_PIXELS
-from tfhash.export import signatures
-
-CLASS_NAMES = "class_names.txt"
+from tfhash.export import configs, signatures
+from tfhash.export.companions import write_companions
+from tfhash.export.database import Database
+from tfhash.export.model_card import Facts
+from tfhash.export.search import ExactSearch
 
 
 def export_saved_model(
-    model, path, version=None, output=None, on_error="fail", max_pixels=MAX_PIXELS
+    model,
+    path,
+    version=None,
+    output=None,
+    on_error="fail",
+    max_pixels=MAX_PIXELS,
+    database=None,
+    report=None,
 ):
     """Writes a model as `path/<version>/`, the layout TensorFlow Serving watches.
 
@@ -26,8 +36,16 @@ def export_saved_model(
       own type. Elsewhere, `serving_default` is `encode`.
 
     Both return `codes`, packed `uint8 [n, ceil(bits / 8)]`; `relaxed_codes`, `float32 [n, bits]`; and
-    for a `HashingModel` `class_ids`, `int64 [n]`, as `HashingModel.classify`. Class names, where the
-    model has them, go to `assets/class_names.txt`, one a line.
+    for a `HashingModel` `class_ids`, `int64 [n]`, as `HashingModel.classify`.
+
+    With a `database`, `search` and `search_bytes` take `k`, too, `int32` (a scalar, or `[n]`), and return
+    `ids`, `distances` and `names`, `[n, min(k, items)]`, in ascending order of (distance, id), beside
+    `codes`; see `tfhash.export.search.ExactSearch`.
+
+    A version also holds class names in `assets/class_names.txt`, one a line; ids and names of items in
+    `assets/item_names.txt`; requests that TensorFlow Serving warms up with; and a model card,
+    `README.md`. Beside the versions are `model.config` and `batching.config` for TensorFlow Serving,
+    which are written once, so that you can change them.
 
     A version appears whole or not at all. What killed exports left is removed.
 
@@ -41,6 +59,10 @@ def export_saved_model(
             fails as INVALID_ARGUMENT, with an error that names the file's number; with `"mask"`, its
             codes are 0, its class id is -1, and another output, `valid`, `bool [n]`, is false.
         max_pixels: Height x width of a file at most; files of more are not decoded.
+        database: What to search: a `tfhash.index.HammingIndex` of codes of this model; `(codes, ids,
+            names)`, of which ids and names may be `None`; or a `tfhash.export.database.Database`, whose
+            codes are taken whatever model they come from.
+        report: The `report.json` of the training, a dictionary, for the model card.
 
     Returns:
         `pathlib.Path` of the version directory.
@@ -49,6 +71,7 @@ def export_saved_model(
         ValueError: If the model is not built, its input or codes cannot be identified, or an argument is
             out of range.
         FileExistsError: If the version exists.
+        tfhash.index.OtherModelError: If the codes of an index come from another model.
         OSError: If writing fails; nothing is left behind.
 
     Example:
@@ -74,26 +97,28 @@ def export_saved_model(
     target = path / str(version)
     if target.exists():
         raise FileExistsError(f"version {version} exists in {path}. Pass another `version`")
+    name = configs.model_name(path)
     encoder = signatures.Encoder(model, output, on_error, max_pixels)
+    facts = Facts.of(
+        model, encoder.bits, encoder.input_shape if encoder.is_image else None, report=report
+    )
+    if database is not None:
+        database = Database.of(database, encoder.bits, facts.fingerprint)
+        facts = dataclasses.replace(facts, items=len(database))
     files.remove_abandoned(path)
     with files.atomic_write(target) as temporary:
         try:
-            _write(encoder, temporary)
+            _write(encoder, database, temporary)
+            write_companions(temporary, name, version, facts, database)
         except tf.errors.OpError as error:
             # TensorFlow's own file writer reports a full disk this way.
             raise OSError(errors.in_words(error)) from error
-        _write_extra_files(model, temporary)
+    configs.write_configs(path)
     return target
 
 
-def _write(encoder, directory):
+def _write(encoder, database, directory):
     module = tf.Module()
     module.used = encoder.variables
-    tf.saved_model.save(module, directory, signatures.collect(encoder))
-
-
-def _write_extra_files(model, directory):
-    """What is beside the graph and its weights in a version."""
-    if getattr(model, "class_names", None):
-        names = "".join(f"{name}\n" for name in model.class_names)
-        (directory / "assets" / CLASS_NAMES).write_text(names, encoding="utf-8")
+    module.search = None if database is None else ExactSearch(database)
+    tf.saved_model.save(module, directory, signatures.collect(encoder, module.search))

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfhash import codes, encoding
 from tfhash.data import guarded
 from tfhash.data.images import resize_to
+from tfhash.export.search import search_function
 
 ON_ERROR = ("fail", "mask")
 
@@ -111,13 +112,22 @@ class Encoder:
         return tf.cond(is_right, lambda: images, lambda: resize_to(images, self.input_shape))
 
 
-def collect(encoder):
-    """The signatures of a SavedModel, a dictionary from name to traced function."""
-    signatures = {"encode": _traced(encoder.encode, encoder.images)}
+def collect(encoder, search=None):
+    """The signatures of a SavedModel, a dictionary from name to traced function.
+
+    Args:
+        encoder: `Encoder`.
+        search: `tfhash.export.search.ExactSearch`, if there is something to search.
+    """
+    functions = {"": (encoder.encode, encoder.images)}
     if encoder.reads_files:
         files = tf.TensorSpec((None,), tf.string, name="image_bytes")
-        signatures["encode_bytes"] = _traced(encoder.encode_bytes, files)
+        functions["_bytes"] = (encoder.encode_bytes, files)
+    signatures = {f"encode{suffix}": _traced(*of) for suffix, of in functions.items()}
     default = signatures.get("encode_bytes", signatures["encode"])
+    if search is not None:
+        for suffix, of in functions.items():
+            signatures[f"search{suffix}"] = search_function(search, *of).get_concrete_function()
     return {**signatures, "serving_default": default}
 
 
