@@ -125,14 +125,6 @@ def test_encode_keeps_an_existing_file(run_directory, tmp_path, capsys):
     assert output.read_text() == "mine"
 
 
-def test_export_writes_the_next_version(run_directory, tmp_path, capsys):
-    command = ["export", f"--model={run_directory}", f"--output_dir={tmp_path}"]
-    assert main(command) == 0
-    assert main(command) == 0
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2"]
-    assert "version 2 exists" in error_of(capsys, *command, "--version=2")
-
-
 def test_a_file_with_another_model_is_refused(tmp_path, capsys):
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
     message = error_of(

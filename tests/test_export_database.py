@@ -47,6 +47,14 @@ def test_an_index_of_another_model_is_refused():
         Database.of(index, 12, model="yours")
 
 
+def test_a_database_is_taken_whatever_model_its_codes_come_from():
+    index = HammingIndex(bits=12, model="mine")
+    database = Database.of(index, 12)
+    assert Database.of(database, 12, model="yours") is database
+    with pytest.raises(ValueError, match="must have 16 bits, as those of the model. Received: 12"):
+        Database.of(database, 16)
+
+
 def test_an_index_that_does_not_say_its_model_is_taken():
     assert len(Database.of(HammingIndex(bits=12), 12, model="mine")) == 0
 

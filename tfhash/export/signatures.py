@@ -119,15 +119,16 @@ def collect(encoder, search=None):
         encoder: `Encoder`.
         search: `tfhash.export.search.ExactSearch`, if there is something to search.
     """
-    functions = {"": (encoder.encode, encoder.images)}
+    inputs = {"": encoder.images}
+    signatures = {"encode": _traced(encoder.encode, encoder.images)}
     if encoder.reads_files:
-        files = tf.TensorSpec((None,), tf.string, name="image_bytes")
-        functions["_bytes"] = (encoder.encode_bytes, files)
-    signatures = {f"encode{suffix}": _traced(*of) for suffix, of in functions.items()}
+        inputs["_bytes"] = tf.TensorSpec((None,), tf.string, name="image_bytes")
+        signatures["encode_bytes"] = _traced(encoder.encode_bytes, inputs["_bytes"])
     default = signatures.get("encode_bytes", signatures["encode"])
     if search is not None:
-        for suffix, of in functions.items():
-            signatures[f"search{suffix}"] = search_function(search, *of).get_concrete_function()
+        for suffix, spec in inputs.items():
+            find = search_function(search, signatures[f"encode{suffix}"], spec)
+            signatures[f"search{suffix}"] = find.get_concrete_function()
     return {**signatures, "serving_default": default}
 
 
