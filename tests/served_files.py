@@ -85,16 +85,19 @@ class RawSession:
             loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], str(directory))
         self.signatures = loaded.signature_def
 
+        self._runs = {}
+
     def __call__(self, signature, value):
         """Outputs of a signature of one input, a dictionary of arrays."""
         definition = self.signatures[signature]
-        (fed,) = definition.inputs.values()
-        options = config_pb2.CallableOptions(
-            feed=[fed.name], fetch=[output.name for output in definition.outputs.values()]
-        )
-        # `Session.run` checks shapes in Python, which C++ does not.
-        run = self._session._make_callable_from_options(options)
-        return dict(zip(definition.outputs, run(value)))
+        if signature not in self._runs:
+            (fed,) = definition.inputs.values()
+            options = config_pb2.CallableOptions(
+                feed=[fed.name], fetch=[output.name for output in definition.outputs.values()]
+            )
+            # `Session.run` checks shapes in Python, which C++ does not.
+            self._runs[signature] = self._session._make_callable_from_options(options)
+        return dict(zip(definition.outputs, self._runs[signature](value)))
 
     def of_bytes(self, contents, signature="serving_default"):
         return self(signature, np.array(list(contents), object))
