@@ -1,5 +1,7 @@
 """Signatures of the SavedModel: the codes of training for any image file, and clear errors."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -42,9 +44,11 @@ def masked(model, tmp_path_factory):
     return RawSession(export_saved_model(model, path, on_error="mask"))
 
 
-def assert_refused(run, *expected):
+@contextlib.contextmanager
+def refused(*expected):
+    """The block fails as INVALID_ARGUMENT, with all these parts in its message."""
     with pytest.raises(tf.errors.InvalidArgumentError) as caught:
-        run()
+        yield
     for part in expected:
         assert part in str(caught.value)
 
@@ -88,19 +92,22 @@ def test_signatures_name_types_shapes_and_bits(served, masked):
 
 @pytest.mark.parametrize("shape", [(2, 8, 8), (8, 8, 3), (), (2, 4, 16, 1), (1, 8, 8, 4), (1, 0, 8, 3), (6,)])  # fmt: skip
 def test_images_of_another_rank_or_channels_are_refused(served, shape):
-    assert_refused(lambda: served("encode", np.zeros(shape, "uint8")), "images")
+    with refused("uint8")), "images"):
+        served("encode", np.zeros(shape
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "object"])
 def test_images_of_another_type_are_refused(served, dtype):
     images = np.full((1, *SHAPE), b"" if dtype == "object" else 0, dtype)
-    assert_refused(lambda: served("encode", images), "uint8")
+    with refused("uint8"):
+        served("encode", images)
 
 
 def test_files_of_another_rank_are_refused(served, masked):
     for session in (served, masked):
         for contents in (np.array(GOOD, object), np.array([[GOOD]], object)):
-            assert_refused(lambda: session("serving_default", contents), "shape")
+            with refused("shape"):
+                session("serving_default", contents)
 
 
 @pytest.mark.parametrize("sides", [(8, 8), (0, 0), (5, 30)])
@@ -137,7 +144,8 @@ BAD = {
 def test_a_bad_file_is_named_by_its_number_or_masked(model, served, masked, kind):
     contents, message = BAD[kind]
     batch = [GOOD, GOOD, contents, GOOD, contents]
-    assert_refused(lambda: served.of_bytes(batch), "image 2 ", message, "2 of 5 images are bad")
+    with refused("image 2 ", message, "2 of 5 images are bad"):
+        served.of_bytes(batch)
     found = masked.of_bytes(batch)
     valid = np.array([True, True, False, True, False])
     np.testing.assert_array_equal(found["valid"], valid)
@@ -181,7 +189,8 @@ def test_damaged_files_are_decoded_as_in_training_or_named(served, files):
             assert not images[number].any()
     bad = np.flatnonzero(~valid)
     for i in bad[:40]:
-        assert_refused(lambda: served.of_bytes([GOOD, contents[i]]), "image 1 ")
+        with refused("image 1 "):
+            served.of_bytes([GOOD, contents[i]])
     # The session is unharmed.
     assert served.of_bytes([GOOD])["codes"].shape == (1, 2)
 
@@ -191,16 +200,18 @@ def test_a_sequential_model_reads_files_and_refuses_other_shapes(tmp_path):
     layers = [keras.layers.Rescaling(1 / 255), keras.layers.Flatten(), HashingLayer(bits=12)]
     model = keras.Sequential([inputs, *layers])
     session = RawSession(export_saved_model(model, tmp_path))
-    images = np.stack([decode_and_resize(GOOD, (8, 8, 1)), np.full((8, 8, 1), 90)]).astype("float32")
+    images = np.stack([decode_and_resize(GOOD, (8, 8, 1)), np.full((8, 8, 1), 90)]).astype(
+        "float32"
+    )
     expected = encode(model, images)
     np.testing.assert_array_equal(session("encode", images)["codes"], expected)
     np.testing.assert_array_equal(session.of_bytes([GOOD])["codes"], expected[:1])
     assert set(session.signatures["encode"].outputs) == {"codes", "relaxed_codes"}
     for shape in ((1, 4, 16, 1), (1, 16, 4, 1), (2, 8, 8), (64,), (1, 8, 8, 3), (1, 64)):
-        assert_refused(lambda: session("encode", np.zeros(shape, "float32")), "images")
-    assert_refused(
-        lambda: session("encode", np.full((1, 8, 8, 1), np.nan, "float32")), "finite"
-    )
+        with refused("float32")), "images"):
+            session("encode", np.zeros(shape
+    with refused("float32")), "finite"):
+        session("encode", np.full((1, 8, 8, 1), np.nan
 
 
 def test_a_model_of_features_has_one_signature(tmp_path):
@@ -208,7 +219,8 @@ def test_a_model_of_features_has_one_signature(tmp_path):
     session = RawSession(export_saved_model(model, tmp_path))
     assert set(session.signatures) == {"encode", "serving_default"}
     assert session("serving_default", np.zeros((0, 7), "float32"))["codes"].shape == (0, 2)
-    assert_refused(lambda: session("encode", np.zeros((7, 1), "float32")), "images")
+    with refused("float32")), "images"):
+        session("encode", np.zeros((7, 1)
     with pytest.raises(ValueError, match="`on_error='mask'` is for models that take images"):
         export_saved_model(model, tmp_path, on_error="mask")
 

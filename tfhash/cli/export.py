@@ -24,7 +24,8 @@ class Output(Settings):
         None, "Version to write; one more than the highest there by default.", at_least=1
     )
     on_error: str = setting(
-        "fail", "What a file that cannot be decoded does: fail the batch, or be masked.",
+        "fail",
+        "What a file that cannot be decoded does: fail the batch, or be masked.",
         choices=("fail", "mask"),
     )
     max_pixels: int = setting(
