@@ -92,8 +92,8 @@ def test_signatures_name_types_shapes_and_bits(served, masked):
 
 @pytest.mark.parametrize("shape", [(2, 8, 8), (8, 8, 3), (), (2, 4, 16, 1), (1, 8, 8, 4), (1, 0, 8, 3), (6,)])  # fmt: skip
 def test_images_of_another_rank_or_channels_are_refused(served, shape):
-    with refused("uint8")), "images"):
-        served("encode", np.zeros(shape
+    with refused("images"):
+        served("encode", np.zeros(shape, "uint8"))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "int64", "object"])
@@ -208,10 +208,10 @@ def test_a_sequential_model_reads_files_and_refuses_other_shapes(tmp_path):
     np.testing.assert_array_equal(session.of_bytes([GOOD])["codes"], expected[:1])
     assert set(session.signatures["encode"].outputs) == {"codes", "relaxed_codes"}
     for shape in ((1, 4, 16, 1), (1, 16, 4, 1), (2, 8, 8), (64,), (1, 8, 8, 3), (1, 64)):
-        with refused("float32")), "images"):
-            session("encode", np.zeros(shape
-    with refused("float32")), "finite"):
-        session("encode", np.full((1, 8, 8, 1), np.nan
+        with refused("images"):
+            session("encode", np.zeros(shape, "float32"))
+    with refused("finite"):
+        session("encode", np.full((1, 8, 8, 1), np.nan, "float32"))
 
 
 def test_a_model_of_features_has_one_signature(tmp_path):
@@ -219,8 +219,8 @@ def test_a_model_of_features_has_one_signature(tmp_path):
     session = RawSession(export_saved_model(model, tmp_path))
     assert set(session.signatures) == {"encode", "serving_default"}
     assert session("serving_default", np.zeros((0, 7), "float32"))["codes"].shape == (0, 2)
-    with refused("float32")), "images"):
-        session("encode", np.zeros((7, 1)
+    with refused("images"):
+        session("encode", np.zeros((7, 1), "float32"))
     with pytest.raises(ValueError, match="`on_error='mask'` is for models that take images"):
         export_saved_model(model, tmp_path, on_error="mask")
 
