@@ -1,11 +1,14 @@
 """
   tfhash export --model=runs/mnist-12 --output_dir=served/mnist
   tfhash export --model=runs/photos-32 --output_dir=served/photos --index=photos.index
+  tfhash export --model=runs/photos-32 --output_dir=served/photos --on_error=mask
 
 Writes a trained model as a SavedModel in the layout of TensorFlow Serving,
-OUTPUT_DIR/VERSION/: `encode_bytes` takes image files and `encode` images (uint8), and
-both return packed codes. With --index, `search_bytes` and `search` find the nearest
-images of an index. OUTPUT_DIR/VERSION/README.md shows how to ask the server.
+OUTPUT_DIR/VERSION/. The signature `serving_default` takes image files (JPEG, PNG,
+GIF, BMP, WebP) and `encode` takes images (uint8) of any size; both return packed
+codes. A file that cannot be decoded fails its request with an error that names it;
+with --on_error=mask, `valid` is false for it. With --index, `search_bytes` and
+`search` find the nearest images of an index. VERSION/README.md shows how to ask.
 """
 
 import dataclasses
@@ -20,6 +23,14 @@ class Output(Settings):
     output_dir: str | None = setting(None, "Directory of the versions.")
     version: int | None = setting(
         None, "Version to write; one more than the highest there by default.", at_least=1
+    )
+    on_error: str = setting(
+        "fail",
+        "What a file that cannot be decoded does: fail the batch, or be masked.",
+        choices=("fail", "mask"),
+    )
+    max_pixels: int = setting(
+        100_000_000, "Height x width of a file at most; larger ones are not decoded.", at_least=1
     )
     index: str | None = setting(
         None, "Index of the same model that the server searches, see `tfhash index`."
@@ -39,15 +50,17 @@ def run(given, command_line):
     from tfhash.export import export_saved_model
     from tfhash.export.configs import write_configs
 
-    index = given.get("index")
-    database = None if index is None else ImageIndex.load(index).index
+    output = Output.pick(given)
+    database = None if output.index is None else ImageIndex.load(output.index).index
     run = RunDirectory.of_model(given["model"])
     # The report beside a file is that of `model.keras` alone.
     has_report = run.model_path == RunDirectory(run.path).model_path
     directory = export_saved_model(
         run.load_model(),
-        given["output_dir"],
-        given.get("version"),
+        output.output_dir,
+        output.version,
+        on_error=output.on_error,
+        max_pixels=output.max_pixels,
         database=database,
         report=run.report() if has_report else None,
     )

@@ -50,7 +50,8 @@ def decode_batch(contents, image_shape, keep_aspect=True, max_pixels=MAX_PIXELS)
     >>> images.shape, valid.numpy().tolist()
     (TensorShape([3, 8, 8, 1]), [True, False, False])
     """
-    images, valid, _ = _decode_batch(contents, tuple(image_shape), keep_aspect, max_pixels)
+    decode = _tracing(_decode_batch, tuple(image_shape), keep_aspect, max_pixels)
+    images, valid, _ = decode(tf.convert_to_tensor(contents, tf.string))
     return images, valid
 
 
@@ -64,8 +65,20 @@ def decode_batch_or_fail(contents, image_shape, keep_aspect=True, max_pixels=MAX
         tf.errors.InvalidArgumentError: If a file cannot be decoded. The message names its number in
             the batch and what was received.
     """
-    contents = tf.convert_to_tensor(contents, tf.string)
-    images, valid, plans = _decode_batch(contents, tuple(image_shape), keep_aspect, max_pixels)
+    decode = _tracing(_decode_or_fail, tuple(image_shape), keep_aspect, max_pixels)
+    return decode(tf.convert_to_tensor(contents, tf.string))
+
+
+@functools.cache
+def _tracing(decode, *arguments):
+    # Traced once for all exports of a process, which takes as long as the rest of an export.
+    spec = tf.TensorSpec((None,), tf.string)
+    run = tf.function(lambda files: decode(files, *arguments), [spec], autograph=False)
+    return run.get_concrete_function()
+
+
+def _decode_or_fail(contents, image_shape, keep_aspect, max_pixels):
+    images, valid, plans = _decode_batch(contents, image_shape, keep_aspect, max_pixels)
     # The text is made for a bad batch alone.
     message = tf.cond(
         tf.reduce_all(valid),
@@ -77,10 +90,10 @@ def decode_batch_or_fail(contents, image_shape, keep_aspect=True, max_pixels=MAX
 
 
 def _decode_batch(contents, image_shape, keep_aspect, max_pixels):
-    contents = tf.ensure_shape(tf.convert_to_tensor(contents, tf.string), (None,))
+    contents = tf.ensure_shape(contents, (None,))
     count = tf.size(contents, tf.int64)
-    side = max(image_shape[:2])
-    plans = tf.map_fn(_planning(side), contents, fn_output_signature=_PLAN)
+    plan = functools.partial(plan_decoding, side=max(image_shape[:2]))
+    plans = tf.map_fn(plan, contents, fn_output_signature=_PLAN)
     rows = tf.boolean_mask(tf.range(count), _is_bounded(plans, max_pixels))
     chosen = tf.nest.map_structure(lambda column: tf.gather(column, rows), plans)
 
@@ -97,14 +110,6 @@ def _decode_batch(contents, image_shape, keep_aspect, max_pixels):
     images = tf.scatter_nd(rows, decoded, tf.stack([count, *image_shape]))
     valid = tf.scatter_nd(rows, tf.ones_like(rows[:, 0], tf.int32), count[None]) > 0
     return tf.ensure_shape(images, (None, *image_shape)), valid, plans
-
-
-@functools.cache
-def _planning(side):
-    # Traced once for all exports of a process.
-    plan = functools.partial(plan_decoding, side=side)
-    spec = tf.TensorSpec((), tf.string)
-    return tf.function(plan, [spec], autograph=False).get_concrete_function()
 
 
 def _bare():
