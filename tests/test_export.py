@@ -99,7 +99,8 @@ def test_a_version_appears_when_it_is_whole_and_what_killed_exports_left_is_remo
     monkeypatch.setattr(tf.saved_model, "save", watched)
     directory = export_saved_model(make_model(), tmp_path)
     assert seen == []
-    assert {path.name for path in tmp_path.iterdir()} == {directory.name, running.name}
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {directory.name, running.name, "model.config", "batching.config"}
 
 
 def test_a_model_that_is_not_built_is_refused(tmp_path):
