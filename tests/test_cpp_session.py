@@ -70,9 +70,9 @@ def test_a_cpp_session_gives_the_codes_of_keras(program, case):
 
 def test_a_cpp_session_refuses_wrong_shapes(program, case):
     directory, _, _ = case
-    status, printed = program(directory, "shape:encode", "DT_UINT8", "1,4,16,1")
+    status, printed = program(directory, "shape:encode", "uint8", "1,4,16,1")
     assert (status, printed.split(":")[0]) == (2, "INVALID_ARGUMENT")
-    assert program(directory, "shape:encode", "DT_UINT8", "0,8,8,3") == (0, "OK [0,2]\n")
+    assert program(directory, "shape:encode", "uint8", "0,8,8,3") == (0, "OK [0,2]\n")
 
 
 def test_a_cpp_session_replays_the_warm_up_file(program, case):

@@ -1,12 +1,13 @@
 // Runs a SavedModel as TensorFlow Serving does: through a C++ session, which checks no shapes.
 //
-//   serve_saved_model MODEL encode|encode_bytes|... FILE...   codes of files in hex, one a line
-//   serve_saved_model MODEL shape:SIGNATURE DTYPE D0,D1,...    zeros of a shape; prints the status
+//   serve_saved_model MODEL SIGNATURE FILE...                 codes of files in hex, one a line
+//   serve_saved_model MODEL shape:SIGNATURE uint8 D0,D1,...   zeros of a shape; prints the status
 //   serve_saved_model MODEL warmup                            replays the warm-up file
 //   serve_saved_model MODEL hammer SIGNATURE THREADS FILE...  the same from threads; all must agree
 //
 // A file for a signature on tensors is a serialized TensorProto.
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -169,15 +170,12 @@ int main(int argc, char** argv) {
   }
   if (command.rfind("shape:", 0) == 0) {
     tensorflow::DataType dtype;
-    tensorflow::DataTypeFromString(arguments.at(2), &dtype);
+    if (!tensorflow::DataTypeFromString(arguments.at(2), &dtype)) return 3;
     tensorflow::TensorShape shape;
     std::istringstream sides(arguments.size() > 3 ? arguments[3] : "");
     for (std::string side; std::getline(sides, side, ',');) shape.AddDim(std::stoll(side));
-    tensorflow::TensorProto zeros;
-    zeros.set_dtype(dtype);
-    shape.AsProto(zeros.mutable_tensor_shape());
-    Tensor input;
-    if (!input.FromProto(zeros)) return 3;
+    Tensor input(dtype, shape);
+    std::memset(input.data(), 0, input.TotalBytes());
     Status status = server.Run(command.substr(6), {{"", input}}, "codes", &result);
     if (!status.ok()) return Fail(status);
     std::cout << "OK " << result.shape().DebugString() << "\n";

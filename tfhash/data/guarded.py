@@ -50,8 +50,8 @@ def decode_batch(contents, image_shape, keep_aspect=True, max_pixels=MAX_PIXELS)
     >>> images.shape, valid.numpy().tolist()
     (TensorShape([3, 8, 8, 1]), [True, False, False])
     """
-    decode = _tracing(_decode_batch, tuple(image_shape), keep_aspect, max_pixels)
-    images, valid, _ = decode(tf.convert_to_tensor(contents, tf.string))
+    contents = tf.convert_to_tensor(contents, tf.string)
+    images, valid, _ = _decode(contents, tuple(image_shape), keep_aspect, max_pixels)
     return images, valid
 
 
@@ -65,20 +65,8 @@ def decode_batch_or_fail(contents, image_shape, keep_aspect=True, max_pixels=MAX
         tf.errors.InvalidArgumentError: If a file cannot be decoded. The message names its number in
             the batch and what was received.
     """
-    decode = _tracing(_decode_or_fail, tuple(image_shape), keep_aspect, max_pixels)
-    return decode(tf.convert_to_tensor(contents, tf.string))
-
-
-@functools.cache
-def _tracing(decode, *arguments):
-    # Traced once for all exports of a process, which takes as long as the rest of an export.
-    spec = tf.TensorSpec((None,), tf.string)
-    run = tf.function(lambda files: decode(files, *arguments), [spec], autograph=False)
-    return run.get_concrete_function()
-
-
-def _decode_or_fail(contents, image_shape, keep_aspect, max_pixels):
-    images, valid, plans = _decode_batch(contents, image_shape, keep_aspect, max_pixels)
+    contents = tf.convert_to_tensor(contents, tf.string)
+    images, valid, plans = _decode(contents, tuple(image_shape), keep_aspect, max_pixels)
     # The text is made for a bad batch alone.
     message = tf.cond(
         tf.reduce_all(valid),
@@ -89,8 +77,20 @@ def _decode_or_fail(contents, image_shape, keep_aspect, max_pixels):
         return tf.identity(images)
 
 
-def _decode_batch(contents, image_shape, keep_aspect, max_pixels):
-    contents = tf.ensure_shape(contents, (None,))
+def _decode(contents, image_shape, keep_aspect, max_pixels):
+    decode = _decoding(image_shape, keep_aspect)
+    return decode(tf.ensure_shape(contents, (None,)), tf.constant(max_pixels, tf.int64))
+
+
+@functools.cache
+def _decoding(image_shape, keep_aspect):
+    # Traced once for all exports of a process, which takes longer than the rest of an export.
+    decode = functools.partial(_decode_batch, image_shape=image_shape, keep_aspect=keep_aspect)
+    specs = tf.TensorSpec((None,), tf.string), tf.TensorSpec((), tf.int64)
+    return tf.function(decode, specs, autograph=False).get_concrete_function()
+
+
+def _decode_batch(contents, max_pixels, image_shape, keep_aspect):
     count = tf.size(contents, tf.int64)
     plan = functools.partial(plan_decoding, side=max(image_shape[:2]))
     plans = tf.map_fn(plan, contents, fn_output_signature=_PLAN)

@@ -1,5 +1,7 @@
 """Export of models for serving without tfhash."""
 
-from tfhash._lazy import exports
+from tfhash import _lazy
 
-__getattr__, __dir__, __all__ = exports(__name__, {"export_saved_model": "saved_model"})
+_MODULE_OF = {"export_saved_model": "saved_model"}
+
+__getattr__, __dir__, __all__ = _lazy.exports(__name__, _MODULE_OF)
