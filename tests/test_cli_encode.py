@@ -21,7 +21,7 @@ def test_keras_saved_model_and_command_line_give_the_same_codes(run_directory, t
     assert main([*command, f"--output={tmp_path / 'codes.npz'}"]) == 0
     written = np.load(tmp_path / "codes.npz")
     model = keras.saving.load_model(run_directory / "model.keras")
-    served = tf.saved_model.load(run_directory / "saved_model" / "1").signatures["serving_default"]
+    served = tf.saved_model.load(run_directory / "saved_model" / "1").signatures["encode"]
     np.testing.assert_array_equal(written["codes"], model.encode(images))
     np.testing.assert_array_equal(written["codes"], served(images=images)["codes"].numpy())
     assert written["names"].tolist() == [str(i) for i in range(len(images))]
@@ -123,14 +123,6 @@ def test_encode_keeps_an_existing_file(run_directory, tmp_path, capsys):
     command = ["encode", f"--model={run_directory}", "--images=i.npz", f"--output={output}"]
     assert "exists. Pass --overwrite" in error_of(capsys, *command, status=2)
     assert output.read_text() == "mine"
-
-
-def test_export_writes_the_next_version(run_directory, tmp_path, capsys):
-    command = ["export", f"--model={run_directory}", f"--output_dir={tmp_path}"]
-    assert main(command) == 0
-    assert main(command) == 0
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["1", "2"]
-    assert "version 2 exists" in error_of(capsys, *command, "--version=2")
 
 
 def test_a_file_with_another_model_is_refused(tmp_path, capsys):

@@ -1,7 +1,12 @@
+import os
+import subprocess
+import sys
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tfhash.encoding import encode
 from tfhash.export import export_saved_model
@@ -10,7 +15,7 @@ from tfhash.models import HashingModel, build_backbone
 
 
 def serve(directory):
-    return tf.saved_model.load(directory).signatures["serving_default"]
+    return tf.saved_model.load(directory).signatures["encode"]
 
 
 @pytest.mark.parametrize("backbone", ["mlp", "convnet", "resnet"])
@@ -29,7 +34,7 @@ def test_the_signature_is_images_to_packed_codes(make_model, tmp_path):
     (images,) = served.structured_input_signature[1].values()
     assert images.name == "images"
     assert images.dtype == tf.uint8
-    assert images.shape.as_list() == [None, 8, 8, 1]
+    assert images.shape.as_list() == [None, None, None, 1]
     assert served.structured_outputs["codes"].dtype == tf.uint8
     assert served.structured_outputs["codes"].shape.as_list() == [None, 2]
 
@@ -56,11 +61,13 @@ def test_each_weight_is_exported_once_and_no_optimizer(make_model, striped, tmp_
 
 def test_only_stock_ops_are_exported(make_model, tmp_path):
     directory = export_saved_model(make_model(), tmp_path)
-    graph = tf.saved_model.load(directory).signatures["serving_default"].graph.as_graph_def()
+    saved = saved_model_pb2.SavedModel.FromString((directory / "saved_model.pb").read_bytes())
+    graph = saved.meta_graphs[0].graph_def
     nodes = [*graph.node, *(n for function in graph.library.function for n in function.node_def)]
     used = {node.op for node in nodes}
-    assert "MatMul" in used
-    assert used <= set(tf.raw_ops.__dict__)
+    functions = {function.signature.name for function in graph.library.function}
+    assert {"MatMul", "DecodePng"} <= used
+    assert used - functions <= set(tf.raw_ops.__dict__)
 
 
 def test_a_failed_export_leaves_nothing_behind(make_model, tmp_path, monkeypatch):
@@ -72,6 +79,28 @@ def test_a_failed_export_leaves_nothing_behind(make_model, tmp_path, monkeypatch
     with pytest.raises(OSError, match="could not write .*/1: No space left on device"):
         export_saved_model(make_model(), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_appears_when_it_is_whole_and_what_killed_exports_left_is_removed(
+    make_model, tmp_path, monkeypatch
+):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    abandoned = tmp_path / f".partial-{dead.pid}-0-1"
+    running = tmp_path / f".partial-{os.getppid()}-0-7"
+    for directory in (abandoned, running):
+        (directory / "variables").mkdir(parents=True)
+    save, seen = tf.saved_model.save, []
+
+    def watched(*arguments, **options):
+        save(*arguments, **options)
+        seen.extend(path.name for path in tmp_path.iterdir() if path.name[0] != ".")
+
+    monkeypatch.setattr(tf.saved_model, "save", watched)
+    directory = export_saved_model(make_model(), tmp_path)
+    assert seen == []
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {directory.name, running.name, "model.config", "batching.config"}
 
 
 def test_a_model_that_is_not_built_is_refused(tmp_path):

@@ -1,8 +1,14 @@
 """
   tfhash export --model=runs/mnist-12 --output_dir=served/mnist
+  tfhash export --model=runs/photos-32 --output_dir=served/photos --index=photos.index
+  tfhash export --model=runs/photos-32 --output_dir=served/photos --on_error=mask
 
 Writes a trained model as a SavedModel in the layout of TensorFlow Serving,
-OUTPUT_DIR/VERSION/: `serving_default` takes images (uint8) and returns packed codes.
+OUTPUT_DIR/VERSION/. The signature `serving_default` takes image files (JPEG, PNG,
+GIF, BMP, WebP) and `encode` takes images (uint8) of any size; both return packed
+codes. A file that cannot be decoded fails its request with an error that names it;
+with --on_error=mask, `valid` is false for it. With --index, `search_bytes` and
+`search` find the nearest images of an index. VERSION/README.md shows how to ask.
 """
 
 import dataclasses
@@ -18,6 +24,17 @@ class Output(Settings):
     version: int | None = setting(
         None, "Version to write; one more than the highest there by default.", at_least=1
     )
+    on_error: str = setting(
+        "fail",
+        "What a file that cannot be decoded does: fail the batch, or be masked.",
+        choices=("fail", "mask"),
+    )
+    max_pixels: int = setting(
+        100_000_000, "Height x width of a file at most; larger ones are not decoded.", at_least=1
+    )
+    index: str | None = setting(
+        None, "Index of the same model that the server searches, see `tfhash index`."
+    )
 
 
 GROUPS = {"Model": (Model,), "Output": (Output,)}
@@ -29,9 +46,24 @@ def check(given):
 
 def run(given, command_line):
     del command_line
-    from tfhash.experiments import RunDirectory
+    from tfhash.experiments import ImageIndex, RunDirectory
     from tfhash.export import export_saved_model
+    from tfhash.export.configs import write_configs
 
-    model = RunDirectory.of_model(given["model"]).load_model()
-    directory = export_saved_model(model, given["output_dir"], given.get("version"))
+    output = Output.pick(given)
+    database = None if output.index is None else ImageIndex.load(output.index).index
+    run = RunDirectory.of_model(given["model"])
+    # The report beside a file is that of `model.keras` alone.
+    has_report = run.model_path == RunDirectory(run.path).model_path
+    directory = export_saved_model(
+        run.load_model(),
+        output.output_dir,
+        output.version,
+        on_error=output.on_error,
+        max_pixels=output.max_pixels,
+        database=database,
+        report=run.report() if has_report else None,
+    )
     print(f"wrote {directory}")
+    for name in write_configs(directory.parent):
+        print(f"kept {directory.parent / name}, which holds something else than would be written")

@@ -200,6 +200,21 @@ class HashingModel(StagedModel):
         inputs = keras.Input(self.image_shape)
         return keras.Model(inputs, self.classifier(self._features(inputs, training=False)))
 
+    def export(self, filepath, format="tf_saved_model", **options):
+        """Exports the network alone, as `keras.Model.export` does; for serving there is `tfhash.export`.
+
+        Args:
+            filepath, format, **options: As in `keras.Model.export`. The artifact takes images of
+                `image_shape`, float values 0 to 255, and returns `relaxed_codes` and `logits`.
+        """
+        if not self.built:
+            raise ValueError("the model must be built: call it on images, or fit it, first")
+        # Keras would call the relaxed codes `codes`, which are packed wherever a model is served.
+        images = keras.Input(self.image_shape, name="images")
+        outputs = self(images, training=False)
+        named = {"relaxed_codes": outputs["codes"], "logits": outputs["logits"]}
+        keras.Model(images, named).export(filepath, format, **options)
+
     def uncompiled_copy(self):
         """A copy for inference, without optimizer, losses and metrics.
 
