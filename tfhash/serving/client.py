@@ -1,5 +1,6 @@
 """The client."""
 
+import re
 import time
 import urllib.parse
 
@@ -11,6 +12,9 @@ from tfhash.serving.results import FoundItems
 
 # Seconds between two looks at whether a server is ready: at first, and at most.
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
+
+# How servers of this project number an image; TensorFlow puts brackets around each part.
+_NUMBER = re.compile(r"\bimage\]? \[?(\d+)\b")
 
 
 class Client:
@@ -227,12 +231,19 @@ class Client:
 
 
 def _naming_images(error, images, positions):
-    """The error of a request, with the images in it: the server counts from 0 in each request."""
-    if len(positions) == len(images) and len(images) > 1:
+    """The error of a request, with what its images are called here.
+
+    The server numbers them from 0 in each request.
+    """
+    numbered = _NUMBER.search(error.server_message)
+    number = int(numbered[1]) if numbered else len(positions)
+    if number < len(positions):
+        said = f"image {number} is {images.name(positions[number])}"
+    elif len(positions) < len(images):
+        said = f"request of {len(positions)} images, from {images.name(positions[0])} on"
+    else:
         return error
-    first = images.name(positions[0])
-    which = first if len(positions) == 1 else f"{len(positions)} images from {first} on"
-    return ServingError(f"{error} (request of {which})", error.status, error.server_message)
+    return ServingError(f"{error} ({said})", error.status, error.server_message)
 
 
 def _transport_of(url):

@@ -86,9 +86,9 @@ class ImageList:
             return file.read()
 
     def name(self, position):
-        """A path, or the number of an image."""
+        """A path, or the place of an image in the list."""
         image = self._images[position]
-        return image if isinstance(image, str) else f"image {position}"
+        return image if isinstance(image, str) else f"images[{position}]"
 
 
 def _checked(image, position):
