@@ -69,10 +69,10 @@ def read(body, signatures):
             )
     signature = value.get("signature_name") or "serving_default"
     if not isinstance(signature, str) or signature not in signatures:
+        hint = ". To search, start `tfhash serve` with --index" if signature in [*SEARCH] else ""
         raise RequestError(
             f"`signature_name` must be one of {', '.join(signatures)}. Received: "
-            f"{_short(signature)}"
-            + (". `tfhash serve` searches with --index" if signature in SEARCH else "")
+            f"{_short(signature)}{hint}"
         )
     if ("instances" in value) == ("inputs" in value):
         raise RequestError(
