@@ -76,7 +76,7 @@ def serve(service, listening, max_batch, batch_timeout, when_ready):
     app = App(service, max_batch, batch_timeout, is_local=local)
     config = uvicorn.Config(
         app.asgi,
-        log_level="warning",
+        log_level="error",
         access_log=False,
         server_header=False,
         lifespan="off",
