@@ -107,7 +107,7 @@ def main():
     normalized.fit(*data(), batch_size=64, verbose=0)
     with tempfile.TemporaryDirectory() as directory:
         served = tf.saved_model.load(export_saved_model(normalized, directory))
-        exported = served.signatures["serving_default"](images=tf.constant(images))["codes"]
+        exported = served.signatures["encode"](images=tf.constant(images))["codes"]
     results["codes with statistics of each replica"] = [
         codes.tolist()
         for codes in (

@@ -21,7 +21,7 @@ def test_keras_saved_model_and_command_line_give_the_same_codes(run_directory, t
     assert main([*command, f"--output={tmp_path / 'codes.npz'}"]) == 0
     written = np.load(tmp_path / "codes.npz")
     model = keras.saving.load_model(run_directory / "model.keras")
-    served = tf.saved_model.load(run_directory / "saved_model" / "1").signatures["serving_default"]
+    served = tf.saved_model.load(run_directory / "saved_model" / "1").signatures["encode"]
     np.testing.assert_array_equal(written["codes"], model.encode(images))
     np.testing.assert_array_equal(written["codes"], served(images=images)["codes"].numpy())
     assert written["names"].tolist() == [str(i) for i in range(len(images))]

@@ -123,7 +123,7 @@ def test_a_model_gives_one_code_saved_copied_and_exported(
     np.testing.assert_array_equal(keras.saving.load_model(path).encode(images), codes)
     np.testing.assert_array_equal(model.uncompiled_copy().encode(images), codes)
     exported = tf.saved_model.load(export_saved_model(model, tmp_path / "saved_model"))
-    served = exported.signatures["serving_default"](images=tf.constant(images))["codes"]
+    served = exported.signatures["encode"](images=tf.constant(images))["codes"]
     np.testing.assert_array_equal(served.numpy(), codes)
 
 

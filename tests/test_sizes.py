@@ -8,7 +8,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from tfhash import data
-from tfhash.data.decoding import MARGIN, decode_image, decode_stored
+from tfhash.data.decoding import MARGIN, decode, decode_image, plan_decoding
 from tfhash.data.images import decode_and_resize, resize_to
 
 ORIENTATION = 274
@@ -73,9 +73,27 @@ def test_a_file_of_the_right_shape_stays_exactly_as_it_is(fmt, orientation):
 )
 def test_a_jpeg_is_decoded_as_small_as_the_margin_allows(side, ratio):
     assert MARGIN == 2
-    stored = decode_stored(saved(picture(600, 803)), side)
-    assert stored.pixels.shape == (600 // ratio, -(-803 // ratio), 3)
-    assert (stored.size.numpy().tolist(), int(stored.ratio)) == ([600, 803], ratio)
+    plan = plan_decoding(saved(picture(600, 803)), side)
+    assert decode(plan).shape == (600 // ratio, -(-803 // ratio), 3)
+    assert (plan.size.numpy().tolist(), int(plan.ratio)) == ([600, 803], ratio)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("fmt", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "WEBP alpha", "WEBP lossless"])
+def test_the_size_is_read_from_the_header(fmt, progressive):
+    fmt, _, kind = fmt.partition(" ")
+    image = picture(41, 530).convert("RGBA" if kind == "alpha" else "RGB")
+    file = io.BytesIO()
+    options = {"JPEG": {"progressive": progressive}, "WEBP": {"lossless": kind == "lossless"}}
+    image.save(file, fmt, **options.get(fmt, {}))
+    assert plan_decoding(file.getvalue()).size.numpy().tolist() == [41, 530]
+
+
+def test_resizing_a_batch_gives_the_bits_of_its_images():
+    images = np.stack([np.asarray(picture(31, 50, seed)) for seed in range(4)])
+    for shape in ((16, 16, 3), (16, 20, 1), (31, 50, 3)):
+        expected = [resize_to(tf.constant(image), shape) for image in images]
+        np.testing.assert_array_equal(resize_to(tf.constant(images), shape), expected)
 
 
 @pytest.mark.parametrize("size", [(640, 480), (427, 641), (1203, 901)])

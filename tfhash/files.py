@@ -73,6 +73,14 @@ def remove_partial(directory, name=None):
             _remove(path)
 
 
+def remove_abandoned(directory):
+    """As `remove_partial`, but leaves files of processes that run: they may write at this time."""
+    for path in pathlib.Path(directory).glob(f"{_PREFIX}*"):
+        written_by = re.match(re.escape(_PREFIX) + r"(\d+)-", path.name)
+        if written_by and not _is_running(int(written_by[1])):
+            _remove(path)
+
+
 def write_json(path, value):
     """Writes `value` as indented JSON, atomically. NaN becomes null."""
     with atomic_write(path) as temporary:
@@ -95,6 +103,18 @@ def _own_number():
     finally:
         with _numbering:
             _numbers.discard(number)
+
+
+def _is_running(process):
+    if os.name == "nt":
+        return True  # signal 0 would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True  # of another user, or no number of a process
+    return True
 
 
 def _remove(path):

@@ -8,6 +8,41 @@ import tensorflow as tf
 # Chunks or blocks of a file that a search looks at before it gives up: a bound for hostile files.
 MOST_STEPS = 100_000
 
+# Markers of JPEG: where compressed data starts, where the file ends, and the segment with EXIF, whose
+# contents start with "Exif".
+_START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
+_EXIF = int.from_bytes(b"Exif", "big")
+# Between the frame headers: of tables, and two that are reserved.
+_NO_FRAMES = (0xC4, 0xC8, 0xCC)
+
+
+def find_segments(data):
+    """Where the contents of the EXIF segment and of the frame header of a JPEG start, -1 for none."""
+
+    # A segment: 0xFF, its marker, and its length in two bytes, which count themselves.
+    def is_searching(_, header, exif, frame):
+        marker = header // 2**16 - 0xFF00
+        is_segment = (marker >= 0) & (marker != _START_OF_SCAN) & (marker != _END_OF_IMAGE)
+        return is_segment & ((exif < 0) | (frame < 0))
+
+    def next_segment(position, header, exif, frame):
+        marker = header // 2**16 - 0xFF00
+        is_exif = (marker == _APP1) & (integer_at(data, position + 4, 4) == _EXIF) & (exif < 0)
+        is_frame = (marker // 16 == 0xC) & tf.reduce_all(marker != _NO_FRAMES) & (frame < 0)
+        # 0xFF may be repeated before a marker.
+        length = tf.where(marker == 0xFF, one, 2 + tf.maximum(header % 2**16, 2))
+        following = position + length
+        return (
+            following,
+            integer_at(data, following, 4),
+            tf.where(is_exif, position + 4, exif),
+            tf.where(is_frame, position + 4, frame),
+        )
+
+    one, start, missing = tf.unstack(tf.constant([1, 2, -1], tf.int64))
+    state = (start, integer_at(data, start, 4), missing, missing)
+    return tf.while_loop(is_searching, next_segment, state, maximum_iterations=MOST_STEPS)[2:]
+
 
 def find_png_chunks(data, names):
     """Where the contents of the first PNG chunk of each name start, `int64`; -1 where there is none."""

@@ -8,12 +8,20 @@ import typing
 
 import tensorflow as tf
 
-from tfhash.data.containers import find_png_chunks, find_webp_chunks, integer_at, slice_of
+from tfhash.data.containers import (
+    find_png_chunks,
+    find_segments,
+    find_webp_chunks,
+    integer_at,
+    slice_of,
+)
 from tfhash.data.gif import make_opaque
+from tfhash.data.headers import VP8X, bmp_size, gif_size, jpeg_size, png_size, webp_size
 from tfhash.data.orientation import UPRIGHT, exif_orientation, jpeg_orientation, turn_upright
 
-# The first chunk of an extended WebP file, which has flags.
-_VP8X = int.from_bytes(b"VP8X", "big")
+# Which have a decoder of their own; JPEG XL is left to TensorFlow.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF")
 
 # What shows through transparent pixels: white.
 BACKGROUND = 255
@@ -24,6 +32,9 @@ BACKGROUND = 255
 # In words in the report of a run, too.
 MARGIN = 2
 _RATIOS = (2, 4, 8)
+
+# Calls of decoders: of JPEG at four ratios, of PNG with 8 or 16 bits without or with alpha, and others.
+_JPEG, _PNG, _STILL_WEBP, _PALETTE, _ALPHA, _RUN_LENGTHS, _ANY = 0, 4, 8, 9, 10, 11, 12
 
 
 def decode_image(contents):
@@ -40,29 +51,32 @@ def decode_image(contents):
         tf.errors.InvalidArgumentError: If the contents cannot be decoded. Damaged EXIF data is
             ignored.
     """
-    stored = decode_stored(contents)
-    upright = turn_upright(stored.pixels, stored.orientation)
-    return tf.ensure_shape(upright, (None, None, 3))
+    plan = plan_decoding(contents)
+    return tf.ensure_shape(turn_upright(decode(plan), plan.orientation), (None, None, 3))
 
 
-class Stored(typing.NamedTuple):
-    """An image as its file stores it: not turned, and perhaps decoded at a reduced size.
+class Plan(typing.NamedTuple):
+    """How a file is decoded, by its headers.
 
     Attributes:
-        pixels: `uint8 [height, width, 3]`.
-        size: Height and width in the file, `int32 [2]`.
-        ratio: What the size was divided by, rounded up; `int32` scalar.
-        orientation: EXIF orientation, see `tfhash.data.orientation.turn_upright`.
+        contents: What to decode, a string: the file, but for a GIF with transparent pixels.
+        format: Index into `FORMATS`, or their number for any other file; `int32`.
+        decoder: Which call of a decoder; `int32`.
+        size: Height and width by the header, `int64 [2]`; 0 where they are not known.
+        ratio: What `decode` divides the size by, rounded up; `int32`.
+        orientation: EXIF orientation, see `tfhash.data.orientation.turn_upright`; `int64`.
     """
 
-    pixels: tf.Tensor
+    contents: tf.Tensor
+    format: tf.Tensor
+    decoder: tf.Tensor
     size: tf.Tensor
     ratio: tf.Tensor
     orientation: tf.Tensor
 
 
-def decode_stored(contents, side=None):
-    """Decodes as `decode_image`, but does not turn the image, and at a reduced size where that will do.
+def plan_decoding(contents, side=None):
+    """Reads the headers of a file, and never fails, whatever the contents are.
 
     Args:
         contents: As in `decode_image`.
@@ -70,23 +84,47 @@ def decode_stored(contents, side=None):
             than stored, but never less than `MARGIN` times as many. By default all are decoded.
 
     Returns:
-        `Stored`.
+        `Plan`.
     """
     contents = tf.convert_to_tensor(contents, tf.string)
     data = tf.io.decode_raw(contents, tf.uint8)
-    branches = [
-        (b"\xff\xd8\xff", functools.partial(_decode_jpeg, side=side)),
-        (b"\x89PNG\r\n\x1a\n", _at_full_size(_decode_png)),
-        (b"RIFF", _at_full_size(_decode_webp)),
-        (b"GIF8", _at_full_size(_decode_gif)),
-        (b"BM", _at_full_size(_decode_bmp)),
-        (b"", _at_full_size(_decode_other)),
+    starts = [tf.strings.substr(contents, 0, len(start)) == start for start in _STARTS]
+    found = tf.argmax(tf.cast(tf.stack([*starts, True]), tf.int32), output_type=tf.int32)
+    plans = [functools.partial(_plan_jpeg, side=side), _plan_png, _plan_gif, _plan_bmp, _plan_webp]
+    branches = [lambda plan=plan: plan(contents, data) for plan in [*plans, _plan_other]]
+    planned, decoder, size, ratio, orientation = tf.switch_case(found, branches)
+    return Plan(planned, found, decoder, tf.ensure_shape(size, (2,)), ratio, orientation)
+
+
+def decode(plan):
+    """Decodes a file by its plan to `uint8 [height, width, 3]`, not turned.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If the file is damaged.
+    """
+    contents = plan.contents
+    # In the order of the constants above.
+    decoders = [
+        *(functools.partial(_decode_jpeg, contents, ratio) for ratio in (1, *_RATIOS)),
+        lambda: tf.io.decode_png(contents, channels=3),
+        lambda: on_background(tf.io.decode_png(contents, channels=4)),
+        lambda: to_uint8(tf.io.decode_png(contents, channels=3, dtype=tf.uint16)),
+        lambda: on_background(
+            to_uint8(tf.io.decode_png(contents, channels=4, dtype=tf.uint16))
+        ),
+        lambda: _decode_still_webp(contents),
+        lambda: _look_up_palette(contents),
+        lambda: on_background(_decode(contents, channels=4)),
+        _refuse_run_lengths,
+        lambda: _decode(contents),
     ]
-    starts = [tf.strings.substr(contents, 0, len(start)) == start for start, _ in branches]
-    first = tf.argmax(tf.cast(tf.stack(starts), tf.int32), output_type=tf.int32)
-    functions = [lambda decode=decode: decode(contents, data) for _, decode in branches]
-    stored = tf.switch_case(first, functions)
-    return stored._replace(pixels=tf.ensure_shape(stored.pixels, (None, None, 3)))
+    return tf.ensure_shape(tf.switch_case(plan.decoder, decoders), (None, None, 3))
+
+
+def stored_size(plan, pixels):
+    """Height and width that a file stores, `int64 [2]`, where `decode` made pixels of its plan."""
+    # Only JPEGs are reduced, whose header can be relied on once they are decoded.
+    return tf.where(plan.ratio > 1, plan.size, tf.shape(pixels, tf.int64)[:2])
 
 
 def to_uint8(image):
@@ -114,89 +152,75 @@ def on_background(image):
     return tf.cast((blended + 127) // 255, tf.uint8)
 
 
-def _at_full_size(decode):
-    def decode_at_full_size(contents, data):
-        pixels, orientation = decode(contents, data)
-        return Stored(pixels, tf.shape(pixels)[:2], tf.constant(1), orientation)
-
-    return decode_at_full_size
-
-
-def _decode_jpeg(contents, data, side):
-    # Pillow and most viewers use this DCT; TensorFlow's default is off by one here and there.
-    decode = functools.partial(
-        tf.io.decode_jpeg, contents, channels=3, dct_method="INTEGER_ACCURATE"
-    )
-    size = tf.io.extract_jpeg_shape(contents)[:2]
+def _plan_jpeg(contents, data, side):
+    exif, frame = find_segments(data)
+    size = jpeg_size(data, frame)
     if side is None:
-        return Stored(decode(), size, tf.constant(1), jpeg_orientation(data))
-    fitting = tf.reduce_min(size) >= MARGIN * side * tf.constant(_RATIOS)
-    chosen = tf.reduce_sum(tf.cast(fitting, tf.int32))
-    ratios = (1, *_RATIOS)
-    pixels = tf.switch_case(chosen, [lambda ratio=ratio: decode(ratio=ratio) for ratio in ratios])
-    return Stored(pixels, size, tf.constant(ratios)[chosen], jpeg_orientation(data))
+        chosen = tf.constant(0)
+    else:
+        fitting = tf.reduce_min(size) >= tf.constant([MARGIN * side * r for r in _RATIOS], tf.int64)
+        chosen = tf.reduce_sum(tf.cast(fitting, tf.int32))
+    ratio = tf.constant((1, *_RATIOS))[chosen]
+    return contents, _JPEG + chosen, size, ratio, jpeg_orientation(data, exif)
 
 
-def _decode_png(contents, data):
+def _plan_png(contents, data):
     exif, transparent_color = find_png_chunks(data, [b"eXIf", b"tRNS"])
     bit_depth, color_type = integer_at(data, 24, 1), integer_at(data, 25, 1)
+    # Four channels only where there is alpha: TensorFlow makes it 1 of 255 in 1-bit images.
     has_alpha = (color_type == 4) | (color_type == 6) | (transparent_color >= 0)
-
-    def decode(dtype):
-        # Four channels only where there is alpha: TensorFlow makes it 1 of 255 in 1-bit images.
-        return tf.cond(
-            has_alpha,
-            lambda: on_background(to_uint8(tf.io.decode_png(contents, channels=4, dtype=dtype))),
-            lambda: to_uint8(tf.io.decode_png(contents, channels=3, dtype=dtype)),
-        )
-
-    image = tf.cond(bit_depth == 16, lambda: decode(tf.uint16), lambda: decode(tf.uint8))
-    return image, exif_orientation(slice_of(data, exif, integer_at(data, exif - 8, 4)))
+    decoder = _PNG + tf.where(has_alpha, 1, 0) + tf.where(bit_depth == 16, 2, 0)
+    orientation = exif_orientation(slice_of(data, exif, integer_at(data, exif - 8, 4)))
+    return contents, decoder, png_size(data), tf.constant(1), orientation
 
 
-def _decode_webp(contents, data):
-    (exif,) = find_webp_chunks(data, [b"EXIF"])
-    # Flags of an extended file. TensorFlow refuses an animation where three channels are asked for.
-    is_animated = (integer_at(data, 12, 4) == _VP8X) & (integer_at(data, 20, 1) & 2 != 0)
-
-    def decode_still():
-        image = _decode(contents, channels=0)  # three, or four with alpha
-        return tf.cond(
-            tf.shape(image)[-1] == 4, lambda: on_background(image), lambda: image[..., :3]
-        )
-
-    image = tf.cond(is_animated, lambda: _decode(contents), decode_still)
-    length = integer_at(data, exif - 4, 4, is_big_endian=False)
-    return image, exif_orientation(slice_of(data, exif, length))
+def _plan_gif(contents, data):
+    opaque, size = make_opaque(contents, data, BACKGROUND), gif_size(data)
+    return opaque, tf.constant(_ANY), size, tf.constant(1), _upright()
 
 
-def _decode_gif(contents, data):
-    return _decode(make_opaque(contents, data, BACKGROUND)), _upright()
-
-
-def _decode_bmp(contents, data):
+def _plan_bmp(contents, data):
     bits, compression, header_bytes, alpha_mask = (
         integer_at(data, position, size, is_big_endian=False)
         for position, size in ((28, 2), (30, 4), (14, 4), (66, 4))
     )
-    tf.debugging.Assert(
-        (compression != 1) & (compression != 2),
-        ["a run-length encoded BMP cannot be read; save it uncompressed"],
-    )
     # Elsewhere the fourth byte of a pixel is unused, and only long headers have the mask of alpha.
     has_alpha = (bits == 32) & (compression == 3) & (header_bytes >= 56) & (alpha_mask != 0)
-    decode_as = tf.where(has_alpha, 2, tf.where(bits == 8, 1, 0))
-    functions = [
-        lambda: _decode(contents),
-        lambda: _look_up_palette(data, _decode(contents)),
-        lambda: on_background(_decode(contents, channels=4)),
-    ]
-    return tf.switch_case(decode_as, functions), _upright()
+    decoder = tf.where(has_alpha, _ALPHA, tf.where(bits == 8, _PALETTE, _ANY))
+    has_run_lengths = (compression == 1) | (compression == 2)
+    decoder = tf.where(has_run_lengths, _RUN_LENGTHS, decoder)
+    return contents, decoder, bmp_size(data), tf.constant(1), _upright()
 
 
-def _decode_other(contents, _):
+def _plan_webp(contents, data):
+    (exif,) = find_webp_chunks(data, [b"EXIF"])
+    # Flags of an extended file. TensorFlow refuses an animation where three channels are asked for.
+    is_animated = (integer_at(data, 12, 4) == VP8X) & (integer_at(data, 20, 1) & 2 != 0)
+    length = integer_at(data, exif - 4, 4, is_big_endian=False)
+    orientation = exif_orientation(slice_of(data, exif, length))
+    decoder = tf.where(is_animated, _ANY, _STILL_WEBP)
+    return contents, decoder, webp_size(data), tf.constant(1), orientation
+
+
+def _plan_other(contents, _):
     # JPEG XL. For others, TensorFlow's error lists what it can read.
-    return _decode(contents), _upright()
+    return contents, tf.constant(_ANY), tf.zeros(2, tf.int64), tf.constant(1), _upright()
+
+
+def _decode_jpeg(contents, ratio):
+    # Pillow and most viewers use this DCT; TensorFlow's default is off by one here and there.
+    return tf.io.decode_jpeg(contents, channels=3, ratio=ratio, dct_method="INTEGER_ACCURATE")
+
+
+def _decode_still_webp(contents):
+    image = _decode(contents, channels=0)  # three, or four with alpha
+    return tf.cond(tf.shape(image)[-1] == 4, lambda: on_background(image), lambda: image[..., :3])
+
+
+def _refuse_run_lengths():
+    message = "a run-length encoded BMP cannot be read; save it uncompressed"
+    with tf.control_dependencies([tf.debugging.Assert(False, [message])]):
+        return tf.zeros((1, 1, 3), tf.uint8)
 
 
 def _decode(contents, channels=3):
@@ -208,11 +232,12 @@ def _upright():
     return tf.constant(UPRIGHT, tf.int64)
 
 
-def _look_up_palette(data, decoded):
-    """Colors of an 8-bit BMP, whose indices TensorFlow takes for gray.
+def _look_up_palette(contents):
+    """Decodes an 8-bit BMP, whose indices TensorFlow takes for gray.
 
     Here and not in Pillow, so that the exported model shows the same colors.
     """
+    decoded, data = _decode(contents), tf.io.decode_raw(contents, tf.uint8)
     start = 14 + integer_at(data, 14, 4, is_big_endian=False)
     colors = data[start : integer_at(data, 10, 4, is_big_endian=False)]
     # Blue, green, red and an unused byte. Pixels beyond a short palette are black.

@@ -19,7 +19,7 @@ def make_opaque(contents, data, background):
     Returns:
         The contents of the file to decode.
     """
-    control, descriptor = _find_blocks(data)
+    control, descriptor = find_blocks(data)
     index = integer_at(data, control + 6, 1)
     global_table = tf.constant(13, tf.int64)
     local_flags = integer_at(data, descriptor + 9, 1)
@@ -49,7 +49,7 @@ def _replace(contents, position, replacement):
     )
 
 
-def _find_blocks(data):
+def find_blocks(data):
     """Where the graphic control block and the descriptor of the first frame start, or -1."""
     screen_flags = integer_at(data, 10, 1)
     table_bytes = 3 * tf.bitwise.left_shift(tf.constant(2, tf.int64), screen_flags & 7)

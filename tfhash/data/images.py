@@ -4,7 +4,7 @@ import functools
 
 import tensorflow as tf
 
-from tfhash.data.decoding import decode_stored, to_uint8
+from tfhash.data.decoding import decode, plan_decoding, stored_size, to_uint8
 from tfhash.data.orientation import is_turned, turn_upright
 
 # Names what the functions here make of a file. A change of their pixels needs another name, or images
@@ -41,28 +41,39 @@ def decode_and_resize(contents, image_shape, keep_aspect=True):
 def _decoding(image_shape, keep_aspect):
     # Traced once for all splits and commands, which takes as long as decoding dozens of images.
     def decode(contents):
-        height, width = image_shape[:2]
-        stored = decode_stored(contents, max(height, width))
-        # Not the size of the pixels: where it does not divide, the last ones are in part beyond the
-        # file.
-        extent = tf.cast(stored.size, tf.float32) / tf.cast(stored.ratio, tf.float32)
-        size = tf.where(is_turned(stored.orientation), (width, height), (height, width))
-        pixels = _resize(stored.pixels, extent, size, keep_aspect)
-        return _finish(turn_upright(pixels, stored.orientation), 3, image_shape)
+        plan = plan_decoding(contents, max(image_shape[:2]))
+        return decode_planned(plan, image_shape, keep_aspect)
 
     spec = tf.TensorSpec((), tf.string)
     return tf.function(decode, input_signature=(spec,)).get_concrete_function()
 
 
+def decode_planned(plan, image_shape, keep_aspect=True):
+    """The part of `decode_and_resize` that fails for a damaged file.
+
+    Args:
+        plan: Of `tfhash.data.decoding.plan_decoding`, with the larger side of `image_shape`.
+        image_shape, keep_aspect: As in `decode_and_resize`.
+    """
+    height, width = image_shape[:2]
+    pixels = decode(plan)
+    # Not the size of the pixels: where it does not divide, the last ones are in part beyond the file.
+    extent = tf.cast(stored_size(plan, pixels), tf.float32) / tf.cast(plan.ratio, tf.float32)
+    size = tf.where(is_turned(plan.orientation), (width, height), (height, width))
+    resized = _resize(pixels[None], extent, size, keep_aspect)[0]
+    return _finish(turn_upright(resized, plan.orientation)[None], 3, image_shape)[0]
+
+
 def resize_to(image, shape, keep_aspect=True):
-    """Brings an image `[height, width, channels]` to `shape` as `uint8`.
+    """Brings an image, or a batch of images of one size, to `shape` as `uint8`.
 
     The image is scaled until it covers the shape, bilinear with antialiasing, and what stands out on
     two sides is cut off, the same on both. Colors become gray by their luminance (ITU-R BT.601), gray
     is repeated over three channels. An image that has the shape already is returned exactly.
 
     Args:
-        image: `[height, width, 1 or 3]`, values 0 to 255, or `uint16` with values 0 to 65535.
+        image: `[height, width, 1 or 3]` or `[n, height, width, 1 or 3]`, values 0 to 255, or `uint16`
+            with values 0 to 65535.
         shape: `(height, width, channels)`.
         keep_aspect: Otherwise, nothing is cut off, and the image is squeezed or stretched.
 
@@ -70,13 +81,16 @@ def resize_to(image, shape, keep_aspect=True):
         ValueError: If the channels are not 1 or 3 where they have to change.
     """
     image = tf.convert_to_tensor(to_uint8(image))
-    extent = tf.cast(tf.shape(image)[:2], tf.float32)
-    pixels = _resize(image, extent, tf.constant(shape[:2]), keep_aspect)
-    return _finish(pixels, image.shape[-1], shape)
+    is_batch = len(image.shape) == 4
+    images = image if is_batch else image[None]
+    extent = tf.cast(tf.shape(images)[1:3], tf.float32)
+    pixels = _resize(images, extent, tf.constant(shape[:2]), keep_aspect)
+    resized = _finish(pixels, image.shape[-1], shape)
+    return resized if is_batch else resized[0]
 
 
-def _resize(image, extent, size, keep_aspect):
-    """Pixels `float32 [*size, channels]` of an image whose picture has an extent in its pixels."""
+def _resize(images, extent, size, keep_aspect):
+    """Pixels `float32 [n, *size, channels]` of images whose picture has an extent in their pixels."""
     wanted = tf.cast(size, tf.float32)
     scale = wanted / extent
     if keep_aspect:
@@ -88,13 +102,13 @@ def _resize(image, extent, size, keep_aspect):
     end = tf.cast(tf.math.ceil((extent + middle) / 2 + around), tf.int32)
     (top, left), (bottom, right) = tf.unstack(tf.cast(start, tf.int32)), tf.unstack(end)
     return tf.raw_ops.ScaleAndTranslate(
-        images=image[None, top:bottom, left:right],
+        images=images[:, top:bottom, left:right],
         size=size,
         scale=scale,
         translation=(wanted - scale * extent) / 2 + scale * start,
         kernel_type="triangle",
         antialias=True,
-    )[0]
+    )
 
 
 def _finish(pixels, given_channels, shape):
@@ -108,4 +122,4 @@ def _finish(pixels, given_channels, shape):
             f"an image of {given_channels} channels cannot be made one of {channels}; 1 and 3 can"
         )
     pixels = tf.cast(tf.clip_by_value(tf.round(pixels), 0, 255), tf.uint8)
-    return tf.ensure_shape(pixels, shape)
+    return tf.ensure_shape(pixels, (None, *shape))

@@ -6,7 +6,7 @@ pixels can be decoded.
 
 import tensorflow as tf
 
-from tfhash.data.containers import MOST_STEPS, integer_at, slice_of, to_integers
+from tfhash.data.containers import integer_at, slice_of, to_integers
 
 UPRIGHT = 1
 
@@ -18,9 +18,6 @@ _ENTRY_BYTES = 12
 _EXIF, _BIG_ENDIAN, _LITTLE_ENDIAN = (
     int.from_bytes(start, "big") for start in (b"Exif", b"MM\0*", b"II*\0")
 )
-
-# Markers of JPEG: where compressed data starts, where the file ends, and the segment with EXIF.
-_START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
 
 
 def turn_upright(image, orientation):
@@ -48,34 +45,13 @@ def _turn(image, orientation):
     return tf.raw_ops.Reverse(tensor=image, dims=tf.stack([is_upside_down, is_mirrored, False]))
 
 
-def jpeg_orientation(data):
+def jpeg_orientation(data, exif):
     """Orientation of a JPEG file, an integer from 1 to 8.
 
     Args:
         data: Bytes of the file, `uint8 [n]`.
+        exif: Where the EXIF segment starts, as `tfhash.data.containers.find_segments` finds it.
     """
-
-    # A segment: 0xFF, its marker, and its length in two bytes, which count themselves.
-    def is_searching(_, header, exif):
-        marker = header // 2**16 - 0xFF00
-        is_segment = (marker >= 0) & (marker != _START_OF_SCAN) & (marker != _END_OF_IMAGE)
-        return is_segment & (exif < 0)
-
-    def next_segment(position, header, exif):
-        marker = header // 2**16 - 0xFF00
-        is_exif = (marker == _APP1) & (integer_at(data, position + 4, 4) == _EXIF)
-        # 0xFF may be repeated before a marker.
-        length = tf.where(marker == 0xFF, one, 2 + tf.maximum(header % 2**16, 2))
-        following = position + length
-        return (
-            following,
-            integer_at(data, following, 4),
-            tf.where(is_exif, position + 4, exif),
-        )
-
-    one, start, missing = tf.unstack(tf.constant([1, 2, -1], tf.int64))
-    state = (start, integer_at(data, start, 4), missing)
-    _, _, exif = tf.while_loop(is_searching, next_segment, state, maximum_iterations=MOST_STEPS)
     # The length before the contents counts itself.
     return exif_orientation(slice_of(data, exif, integer_at(data, exif - 2, 2) - 2))
 

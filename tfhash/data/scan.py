@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfhash.data import formats
 from tfhash.data.content import digest
-from tfhash.data.decoding import decode_stored
+from tfhash.data.decoding import decode, plan_decoding, stored_size
 from tfhash.data.kept import PARALLEL
 from tfhash.data.summary import LeftOut, Summary
 from tfhash.errors import in_words
@@ -171,10 +171,11 @@ def _checking():
 
     def check(contents, decoded):
         # At the smallest size, for which the whole file is read, too.
-        stored = decode_stored(decoded, side=1)
+        plan = plan_decoding(decoded, side=1)
+        pixels = decode(plan)
         # Asked for, so that decoding is not pruned.
-        with tf.control_dependencies([stored.pixels]):
-            return checksum_of(contents), tf.reduce_min(stored.size)
+        with tf.control_dependencies([pixels]):
+            return checksum_of(contents), tf.reduce_min(stored_size(plan, pixels))
 
     return tf.function(check, input_signature=(spec, spec)).get_concrete_function()
 
