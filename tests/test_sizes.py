@@ -79,7 +79,9 @@ def test_a_jpeg_is_decoded_as_small_as_the_margin_allows(side, ratio):
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("fmt", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "WEBP alpha", "WEBP lossless"])
+@pytest.mark.parametrize(
+    "fmt", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "WEBP alpha", "WEBP lossless"]
+)
 def test_the_size_is_read_from_the_header(fmt, progressive):
     fmt, _, kind = fmt.partition(" ")
     image = picture(41, 530).convert("RGBA" if kind == "alpha" else "RGB")

@@ -73,17 +73,12 @@ def check(given):
 def run(given, command_line):
     del command_line
     import sys
-    import warnings
-
-    from PIL import Image
 
     from tfhash.cli.flags import named_as_flags
     from tfhash.experiments import ImageIndex, RunDirectory, searching
     from tfhash.experiments.serving import running
     from tfhash.experiments.serving.service import Service
 
-    # Images of so many pixels are refused, which the client is told.
-    warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     address, batching = Address.pick(given), Batching.pick(given)
     # First of all: a port that is taken is known at once, a model takes seconds to load.
     listening = running.listen(address.host, address.port)

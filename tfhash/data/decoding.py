@@ -109,9 +109,7 @@ def decode(plan):
         lambda: tf.io.decode_png(contents, channels=3),
         lambda: on_background(tf.io.decode_png(contents, channels=4)),
         lambda: to_uint8(tf.io.decode_png(contents, channels=3, dtype=tf.uint16)),
-        lambda: on_background(
-            to_uint8(tf.io.decode_png(contents, channels=4, dtype=tf.uint16))
-        ),
+        lambda: on_background(to_uint8(tf.io.decode_png(contents, channels=4, dtype=tf.uint16))),
         lambda: _decode_still_webp(contents),
         lambda: _look_up_palette(contents),
         lambda: on_background(_decode(contents, channels=4)),

@@ -1,52 +1,43 @@
-"""The images of a request as the model takes them, and refusals that number them."""
+"""The images of a request as the model takes them, and errors that number them."""
 
-import io
+import functools
 import itertools
+import re
 import reprlib
-import threading
 
 import numpy as np
+import tensorflow as tf
 
 from tfhash import errors
-from tfhash.data.formats import format_of
-from tfhash.data.images import decode_and_resize, resize_to
+from tfhash.data import guarded
+from tfhash.data.images import resize_to
 from tfhash.experiments.serving.request_error import RequestError
 
-# Those which an exported model decodes.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP")
-
-# A larger image is refused before it is decoded.
-MOST_PIXELS = 100_000_000
-
-# Images of so many pixels are decoded one at a time, because each takes up to a gigabyte.
-_MANY_PIXELS = 8_000_000
-_decoding_large = threading.Lock()
+# In the message of a failed assertion of `tfhash.data.guarded`.
+_BAD_IMAGE = re.compile(r"\[image (\d+) (.*)\]$")
 
 
-def of_file(contents, i, image_shape):
-    """Decodes an image file and brings it to a shape, as in training.
+def of_files(files, start, image_shape):
+    """Decodes image files and brings them to a shape, as in training.
 
     Args:
-        contents: Bytes.
-        i: Number of the image in the request.
+        files: List of bytes, at least one.
+        start: Number of the first one in the request.
         image_shape: `(height, width, channels)`.
 
     Returns:
-        NumPy `uint8` of that shape.
+        NumPy `uint8 [n, *image_shape]`.
 
     Raises:
-        RequestError: If it is no image file, damaged, or too large.
+        RequestError: If one is no image file, damaged, or too large.
     """
-    found = format_of(contents)
-    if found not in FORMATS:
-        raise RequestError(
-            f"image {i} must be a {', '.join(FORMATS[:-1])} or {FORMATS[-1]} file. Received: "
-            f"{len(contents):,} bytes" + (f" of {found}" if found else _start_of(contents))
-        )
-    if _count_pixels(contents, i, found) < _MANY_PIXELS:
-        return _decode(contents, i, image_shape, found)
-    with _decoding_large:
-        return _decode(contents, i, image_shape, found)
+    try:
+        return _decoder(tuple(image_shape))(tf.constant(files)).numpy()
+    except tf.errors.InvalidArgumentError as error:
+        bad = _BAD_IMAGE.search(errors.in_words(error))
+        if bad is None:
+            raise
+        raise RequestError(f"image {start + int(bad[1])} {bad[2]}") from error
 
 
 def of_lists(images):
@@ -84,44 +75,18 @@ def of_lists(images):
 
 def resized(images, image_shape):
     """Brings images `uint8 [n, height, width, 1 or 3]` to a shape, as in training."""
-    if images.shape[1:] == tuple(image_shape):
-        return images
-    return np.stack([resize_to(image, image_shape).numpy() for image in images])
+    is_right = images.shape[1:] == tuple(image_shape)
+    return images if is_right else resize_to(images, image_shape).numpy()
 
 
-def _decode(contents, i, image_shape, found):
-    try:
-        with errors.translated():
-            return decode_and_resize(contents, image_shape).numpy()
-    except Exception as error:
-        # A damaged file makes a decoder raise almost anything. Nothing else can go wrong here.
-        raise RequestError(_unreadable(contents, i, found, error)) from error
+@functools.cache
+def _decoder(image_shape):
+    # Traced once for all requests.
+    def decode(files):
+        return guarded.decode_batch_or_fail(files, image_shape)
 
-
-def _count_pixels(contents, i, found):
-    """Width x height, from the header alone; refuses too many."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(contents), formats=[found.upper()]) as image:
-            size = image.size
-    except Image.DecompressionBombError as error:
-        raise RequestError(f"image {i} has too many pixels: {errors.in_words(error)}") from error
-    except Exception as error:
-        raise RequestError(_unreadable(contents, i, found, error)) from error
-    if size[0] * size[1] > MOST_PIXELS:
-        raise RequestError(
-            f"image {i} must have at most {MOST_PIXELS:,} pixels. Received: a {found} file of "
-            f"{size[0]:,} x {size[1]:,}"
-        )
-    return size[0] * size[1]
-
-
-def _unreadable(contents, i, found, error):
-    return (
-        f"image {i}, a {found} file of {len(contents):,} bytes, cannot be read: "
-        f"{errors.in_words(error)}. It may be damaged or cut off"
-    )
+    files = tf.TensorSpec((None,), tf.string)
+    return tf.function(decode, [files], autograph=False).get_concrete_function()
 
 
 def _flatten(value):
@@ -144,7 +109,3 @@ def _flatten(value):
             break
         level = list(itertools.chain.from_iterable(level))
     return shape, level
-
-
-def _start_of(contents):
-    return f" that start with {contents[:8].hex(' ')}" if contents else ""

@@ -3,13 +3,13 @@
 import dataclasses
 import re
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from tfhash import codes
+from tfhash import codes, errors
 from tfhash.experiments.serving import json_format, pixels
 from tfhash.experiments.serving.request_error import RequestError
+from tfhash.export.signatures import Encoder
 
 # The one version of a model, in the words of TensorFlow Serving.
 VERSION = 1
@@ -38,7 +38,7 @@ class Service:
 
     Raises:
         ValueError: If the name does not fit into an address, or the model takes other images than
-            gray and RGB, or gives codes that are not finite.
+            gray and RGB, or gives no codes.
     """
 
     def __init__(self, model, name, index=None):
@@ -55,7 +55,9 @@ class Service:
         self.image_shape = tuple(model.image_shape)
         self.index = index
         self.signatures = json_format.ENCODE | (json_format.SEARCH if index is not None else {})
-        self._encode = _encoder_of(model)
+        # As an exported model does it.
+        batch = tf.TensorSpec((None, *self.image_shape), tf.uint8)
+        self._encode = tf.function(Encoder(model).encode, [batch], autograph=False)
         self._warm_up()
 
     def encode(self, images):
@@ -101,8 +103,7 @@ class Service:
         """
         if not request.is_files:
             return pixels.resized(request.images[start:end], self.image_shape)
-        files = enumerate(request.images[start:end], start)
-        return np.stack([pixels.of_file(contents, i, self.image_shape) for i, contents in files])
+        return pixels.of_files(request.images[start:end], start, self.image_shape)
 
     def answer(self, request, rows):
         """The answer to a request, bytes of JSON.
@@ -163,30 +164,10 @@ class Service:
     def _warm_up(self):
         """Has everything traced before the first request."""
         black = np.zeros((1, *self.image_shape), np.uint8)
-        self._example = self.encode(black)
-        if not np.isfinite(self._example["relaxed_codes"]).all():
-            raise ValueError(
-                "the model must give finite codes. Received: a model that gives others for a black "
-                "image. Train it again"
-            )
+        with errors.translated():  # a model whose outputs are no codes, such as NaN
+            self._example = self.encode(black)
         png = tf.io.encode_png(np.zeros((8, 8, 3), np.uint8)).numpy()
-        pixels.of_file(png, 0, self.image_shape)
-
-
-def _encoder_of(model):
-    def encode(images):
-        outputs = model(images, training=False)
-        relaxed = keras.ops.cast(outputs["codes"], "float32")
-        return {
-            "codes": codes.pack(outputs["codes"]),
-            "relaxed_codes": relaxed,
-            "class_ids": keras.ops.cast(keras.ops.argmax(outputs["logits"], axis=-1), "int64"),
-        }
-
-    if keras.backend.backend() != "tensorflow":
-        return encode
-    images = tf.TensorSpec((None, *model.image_shape), tf.uint8)
-    return tf.function(encode, input_signature=[images], autograph=False)
+        pixels.of_files([png], 0, self.image_shape)
 
 
 def _described(tensors):
