@@ -241,7 +241,7 @@ def test_wrong_usage_of_serve_says_what_is_wrong(capsys, arguments, message):
 
 
 def test_models_that_cannot_be_served_are_refused(model, make_model):
-    with pytest.raises(ValueError, match=r"`name` must be made of letters.*name='a/b'"):
+    with pytest.raises(ValueError, match=r"`name` must be letters.*name='a/b'"):
         Service(model, "a/b")
     broken = make_model(image_shape=SHAPE)
     broken.set_weights([weights * np.nan for weights in broken.get_weights()])

@@ -18,13 +18,9 @@ VERSION = 1
 MOST_IMAGES = 1024
 MOST_FOUND = 1_000_000
 
-_STRING, _UNSIGNED, _INT32, _INT64, _FLOAT = (
-    "DT_STRING",
-    "DT_UINT8",
-    "DT_INT32",
-    "DT_INT64",
-    "DT_FLOAT",
-)
+# As the protos of TensorFlow name types.
+_STRING, _UINT8, _INT32 = "DT_STRING", "DT_UINT8", "DT_INT32"
+_INT64, _FLOAT = "DT_INT64", "DT_FLOAT"
 
 
 class Service:
@@ -42,9 +38,9 @@ class Service:
     """
 
     def __init__(self, model, name, index=None):
-        if not re.fullmatch(r"[\w.\-]+", name):
+        if not re.fullmatch(r"\w[\w.\-]*", name):
             raise ValueError(
-                f"`name` must be made of letters, digits, _, - and period. Received: name={name!r}"
+                f"`name` must be letters and digits, and within them also - and period. Received: name={name!r}"
             )
         if model.image_shape[-1] not in (1, 3):
             raise ValueError(
@@ -120,11 +116,10 @@ class Service:
 
     def metadata(self):
         """What the metadata API of TensorFlow Serving returns."""
-        height_and_width = (-1, -1)
-        images = {"images": (_UNSIGNED, (-1, *height_and_width, self.image_shape[-1]))}
+        images = {"images": (_UINT8, (-1, -1, -1, self.image_shape[-1]))}
         files = {"image_bytes": (_STRING, (-1,))}
         count = {"k": (_INT32, ())}
-        packed = {"codes": (_UNSIGNED, (-1, codes.packed_length(self.bits)))}
+        packed = {"codes": (_UINT8, (-1, codes.packed_length(self.bits)))}
         encoded = packed | {
             "relaxed_codes": (_FLOAT, (-1, self.bits)),
             "class_ids": (_INT64, (-1,)),
