@@ -36,7 +36,9 @@ REQUIREMENTS = [
     "importlib_resources",  # tensorflow-datasets 4.9.10 imports it and does not declare it
     "matplotlib>=3.8",
     "pillow>=11.3",  # the first version that reads AVIF
+    "requests",
     "rich",
+    "urllib3>=2",  # the first version whose retries have jitter
 ]
 
 # GPU architectures to compile for. Newer GPUs compile the PTX of the last one.

@@ -1,40 +1,94 @@
-"""A gRPC server of TensorFlow Serving's interface, on a SavedModel."""
+"""What the tests of serving share: a running server, and images in many formats."""
 
-import concurrent.futures
+import base64
 import contextlib
+import io
+import json
+import socket
+import threading
 
-import tensorflow as tf
+import requests
+from PIL import Image
+
+from tfhash.experiments.serving import running
 
 
 @contextlib.contextmanager
-def grpc_server(directory, name):
-    """Serves a SavedModel on 127.0.0.1; yields the port."""
-    import grpc
-    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+def served(app):
+    """Runs a web application in a thread; yields its address."""
+    import uvicorn
 
-    signatures = tf.saved_model.load(directory).signatures
+    with contextlib.closing(running.listen("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(app.asgi, log_level="warning", lifespan="off", ws="none")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        try:
+            yield running.url_of(listening)
+        finally:
+            server.should_exit = True
+            thread.join()
+            app.close()
 
-    class Service(prediction_service_pb2_grpc.PredictionServiceServicer):
-        def Predict(self, request, context):  # noqa: N802, a name of gRPC
-            if request.model_spec.name != name:
-                context.abort(grpc.StatusCode.NOT_FOUND, f"no model {request.model_spec.name!r}")
-            inputs = {key: tf.make_ndarray(value) for key, value in request.inputs.items()}
-            try:
-                found = signatures[request.model_spec.signature_name](
-                    **{key: tf.constant(value) for key, value in inputs.items()}
-                )
-            except tf.errors.InvalidArgumentError as error:
-                context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
-            response = predict_pb2.PredictResponse()
-            for key, value in found.items():
-                response.outputs[key].CopyFrom(tf.make_tensor_proto(value))
-            return response
 
-    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Service(), server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield port
-    finally:
-        server.stop(None).wait()
+def post(address, value, **headers):
+    """Status and answer of a request; `value` is bytes, or is made JSON."""
+    body = value if isinstance(value, bytes) else json.dumps(value).encode()
+    headers = {name.replace("_", "-"): text for name, text in headers.items()}
+    session = requests.Session()
+    session.trust_env = False
+    with session:
+        answer = session.post(address, data=body, headers=headers, timeout=60)
+    return answer.status_code, answer.json()
+
+
+def exchange(url, head, *parts):
+    """Sends a request in parts, the head of HTTP first; a function that reads the answer."""
+    host, port = url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=60)
+    connection.sendall(head.encode())
+    for part in parts:
+        connection.sendall(part)
+
+    def finish(*rest):
+        with connection:
+            for part in rest:
+                connection.sendall(part)
+            return connection.makefile("rb").read().decode()
+
+    return finish
+
+
+def b64(contents):
+    return {"b64": base64.b64encode(contents).decode()}
+
+
+def photo(rng, size=(11, 14), channels=3):
+    """Smooth noise, as Pillow's image."""
+    pixels = rng.integers(0, 256, (4, 4, channels)).astype("uint8")
+    return Image.fromarray(pixels.squeeze()).resize(size, Image.Resampling.BICUBIC)
+
+
+def file_of(image, format, **options):
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+def files_of_all_formats(rng):
+    """Contents of files by a name for each."""
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    return {
+        "jpeg": file_of(photo(rng), "JPEG"),
+        "large jpeg": file_of(photo(rng, (301, 200)), "JPEG"),
+        "gray jpeg": file_of(photo(rng, channels=1), "JPEG"),
+        "turned jpeg": file_of(photo(rng), "JPEG", exif=turned),
+        "png": file_of(photo(rng, (8, 8)), "PNG"),
+        "gray png": file_of(photo(rng, (5, 31), 1), "PNG"),
+        "transparent png": file_of(photo(rng, channels=4), "PNG"),
+        "palette png": file_of(photo(rng).quantize(16), "PNG"),
+        "gif": file_of(photo(rng).quantize(16), "GIF"),
+        "bmp": file_of(photo(rng, (1, 40)), "BMP"),
+        "webp": file_of(photo(rng), "WEBP", lossless=True),
+    }

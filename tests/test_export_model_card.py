@@ -13,7 +13,7 @@ import threading
 import numpy as np
 import pytest
 import tensorflow as tf
-from serving_cases import grpc_server
+from grpc_cases import grpc_server
 
 from tfhash.export import examples
 from tfhash.export.database import Database

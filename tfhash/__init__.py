@@ -8,7 +8,7 @@
 
 `import tfhash` imports neither Keras nor TensorFlow; after it, `keras.saving.load_model` finds all
 classes of tfhash. A module imports only from those before it: `codes`, `labels`, `files`, `errors`,
-`pixels`, `losses`, `data`, `index`, `layers`, `metrics`, `optimizers`, `models`, `encoding`, `callbacks`,
+`pixels`, `losses`, `data`, `index`, `serving`, `layers`, `metrics`, `optimizers`, `models`, `encoding`, `callbacks`,
 `export`, `plots`, `experiments`, `cli`.
 """
 
@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 _MODULES = (
     "callbacks", "codes", "data", "encoding", "errors", "experiments", "export", "files", "index",
     "labels", "layers", "losses", "metrics", "models", "optimizers", "pixels", "plots",
+    "serving",
 )  # fmt: skip
 
 register_with_keras()

@@ -11,6 +11,7 @@ COMMANDS = {
     "search": "find the images of an index that are nearest to a query",
     "dedupe": "find copies and look-alikes in a folder",
     "export": "write a model as a SavedModel for TensorFlow Serving",
+    "serve": "answer requests for codes and neighbors over HTTP",
 }
 
 

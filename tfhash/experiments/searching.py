@@ -184,7 +184,7 @@ def queries_of_images(paths, index, model=None, skip_broken=False, progress=None
         left_out += [
             dataclasses.replace(item, name=os.path.join(path, item.name)) for item in below.left_out
         ]
-    encoder = _model_of(index, model)
+    encoder = model_of(index, model)
     images = data.ImageFiles("", found, left_out)
     split = images.read(images.names, encoder.image_shape)
     images.check_readable(skip_broken)
@@ -192,9 +192,48 @@ def queries_of_images(paths, index, model=None, skip_broken=False, progress=None
     progress = Progress(0) if progress is None or len(split) < MANY_QUERIES else progress
     codes = progress.encode_with(encoder.encode, split.batches(), len(split), "queries")
     notes = str(images.summary()).splitlines() if images.left_out else []
-    if not index.index.model:
-        notes.append("the index does not say which model made its codes: `model` is taken on trust")
+    notes += notes_on_model(index)
     return Queries(codes, split.names, images, tuple(notes))
+
+
+def model_of(index, path=None):
+    """The model of an index, loaded.
+
+    Args:
+        index: `ImageIndex`.
+        path: Run or `.keras` file of the model; by default the one that the index remembers.
+
+    Raises:
+        ValueError: If the index does not say where its model is.
+        FileNotFoundError: If the model does not exist.
+        tfhash.index.OtherModelError: If it is not the model of the index.
+    """
+    from tfhash.models import fingerprint
+
+    path = path or index.origin.model_path
+    if not path:
+        raise ValueError("the index does not say where its model is. Give `model`")
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is no model {path}. Give `model`, where it is now")
+    model = RunDirectory.of_model(path).load_model()
+    if index.index.model and fingerprint(model) != index.index.model:
+        raise OtherModelError(
+            f"{path} is another model than that of the index, or was trained on. Give the model "
+            "of the index, or make the index again"
+        )
+    if not index.index.model and model.bits != index.index.bits:
+        raise OtherModelError(
+            f"the model must make codes of {_bits(index.index.bits)}, as those of the index. "
+            f"Received: {_bits(model.bits)} by {path}"
+        )
+    return model
+
+
+def notes_on_model(index):
+    """What the user must know about the model of an index, a line each."""
+    if index.index.model:
+        return []
+    return ["the index does not say which model made its codes: `model` is taken on trust"]
 
 
 def search(index, queries, k=10, radius=None):
@@ -280,29 +319,6 @@ def notes_of(found, most=5):
     if len(noted) > most:
         lines.append(f"and {len(noted) - most:,} more queries with cut ties")
     return lines
-
-
-def _model_of(index, path):
-    """The model of an index, loaded."""
-    from tfhash.models import fingerprint
-
-    path = path or index.origin.model_path
-    if not path:
-        raise ValueError("the index does not say where its model is. Give `model`")
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"there is no model {path}. Give `model`, where it is now")
-    model = RunDirectory.of_model(path).load_model()
-    if index.index.model and fingerprint(model) != index.index.model:
-        raise OtherModelError(
-            f"{path} is another model than that of the index, or was trained on. Give the model "
-            "of the index, or make the index again"
-        )
-    if not index.index.model and model.bits != index.index.bits:
-        raise OtherModelError(
-            f"the model must make codes of {_bits(index.index.bits)}, as those of the index. "
-            f"Received: {_bits(model.bits)} by {path}"
-        )
-    return model
 
 
 def _where(index):

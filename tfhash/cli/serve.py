@@ -1,0 +1,130 @@
+r"""
+  tfhash serve --model=runs/photos-32
+  tfhash serve --model=runs/photos-32 --index=photos.index --port=8501
+  tfhash serve --index=photos.index --name=photos --max_batch=64 --batch_timeout_ms=5
+
+Answers requests as TensorFlow Serving does (REST), without TensorFlow Serving: encodes images, and
+with --index finds the nearest ones of an index. Only programs on this machine are answered, unless
+--host says otherwise. Stop it with Ctrl-C, or by SIGTERM: it finishes what it has begun.
+
+From Python:
+
+  client = tfhash.serving.Client("http://127.0.0.1:8501", "photos-32")
+  client.encode(["a.jpg"])
+  client.search(["a.jpg"], k=10)
+
+Needs `pip install 'tfhash[serving]'`. An index that is updated is read when the server starts again.
+"""
+
+import dataclasses
+import pathlib
+
+from tfhash.cli.model_flag import Model
+from tfhash.experiments.settings import Settings, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Index(Settings):
+    index: str | None = setting(
+        None, "File that `tfhash index` wrote with the model, to search. It remembers its model."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Address(Settings):
+    host: str = setting(
+        "127.0.0.1",
+        "Address to listen on; 0.0.0.0 is all of this machine. There is no password.",
+    )
+    port: int = setting(
+        8501, "Port to listen on; 0 is any that is free.", at_least=0, at_most=65535
+    )
+    name: str | None = setting(
+        None, "Name of the model for clients; by default that of its run or file."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Batching(Settings):
+    max_batch: int = setting(32, "Images that the model takes at once.", at_least=1, at_most=4096)
+    batch_timeout_ms: float = setting(
+        2.0,
+        "Milliseconds that images wait at most for those of other requests.",
+        at_least=0,
+        at_most=10_000,
+    )
+
+
+GROUPS = {
+    "Model and index": (Model, Index),
+    "Address": (Address,),
+    "Batches of concurrent requests": (Batching,),
+}
+
+
+def check(given):
+    for group in GROUPS.values():
+        for cls in group:
+            cls.pick(given)
+    if given.get("model") is None and given.get("index") is None:
+        raise ValueError("give `model`, or `index`, which remembers its model")
+
+
+def run(given, command_line):
+    del command_line
+    import sys
+
+    from tfhash.cli.flags import named_as_flags
+    from tfhash.experiments import ImageIndex, RunDirectory, searching
+    from tfhash.experiments.serving import running
+    from tfhash.experiments.serving.service import Service
+
+    address, batching = Address.pick(given), Batching.pick(given)
+    # First of all: a port that is taken is known at once, a model takes seconds to load.
+    listening = running.listen(address.host, address.port)
+    index, path = None, given.get("model")
+    if given.get("index") is not None:
+        index = ImageIndex.load(given["index"])
+        path = path or index.origin.model_path
+        model = searching.model_of(index, path)
+        for note in searching.notes_on_model(index):
+            print(named_as_flags(note, ["model"]), file=sys.stderr)
+    else:
+        model = RunDirectory.of_model(path).load_model()
+    name = address.name or _name_of(path)
+    service = Service(model, name, index)
+    if not running.is_local(listening.getsockname()[0]):
+        print(
+            f"warning: --host={address.host} lets every machine that reaches this one encode and "
+            "search, without a password",
+            file=sys.stderr,
+        )
+
+    def when_ready():
+        print("\n".join(_welcome(service, running.url_of(listening))), flush=True)
+
+    running.serve(
+        service, listening, batching.max_batch, batching.batch_timeout_ms / 1000, when_ready
+    )
+    print("stopped")
+
+
+def _name_of(path):
+    path = pathlib.Path(path)
+    return path.stem if path.suffix == ".keras" else path.resolve().name
+
+
+def _welcome(service, url):
+    where = f"{url}/v1/models/{service.name}"
+    lines = [f"serving {service.name}, codes of {service.bits} bits, at {where}"]
+    if service.index is not None:
+        lines.append(f"searching {len(service.index.index):,} items")
+    asked = (
+        '{"signature_name": "%s", "inputs": {"image_bytes": [{"b64": "\'$(base64 -w0 %s)\'"}]%s}}'
+    )
+    body = asked % (
+        ("search_bytes", "query.jpg", ', "k": [10]')
+        if service.index is not None
+        else ("encode_bytes", "photo.jpg", "")
+    )
+    return [*lines, f"try: curl -d '{body}' {where}:predict"]

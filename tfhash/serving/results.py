@@ -1,0 +1,20 @@
+"""What a search on a server returns."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class FoundItems(NamedTuple):
+    """The nearest items of each query, in ascending order of (distance, id).
+
+    Attributes:
+        distances: Hamming distances in bits, `int32 [q, min(k, items)]`.
+        ids: Ids of the items, `int64` of the same shape.
+        names: Names of the items, of type object and the same shape: strings, and `None` for items
+            without a name.
+    """
+
+    distances: np.ndarray
+    ids: np.ndarray
+    names: np.ndarray
