@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import stand_in_servers
 from stand_in_servers import GrpcServer, RestServer, running, stand_in_code
 
 from tfhash.serving import Client, ServingError
@@ -93,6 +94,19 @@ def test_a_search_gives_distances_ids_and_names(client, k):
     assert found.ids.tolist() == [[first + i for i in range(k)] for first in firsts]
     # An item without a name has none, as in `HammingIndex.names_of`.
     assert found.names.tolist() == [["é.png", None, "b.png"][:k]] * 3
+
+
+def test_a_server_that_answers_with_the_k_of_other_clients_gives_no_more_than_asked(
+    client, monkeypatch
+):
+    outputs = stand_in_servers.stand_in_outputs
+    monkeypatch.setattr(
+        stand_in_servers,
+        "stand_in_outputs",
+        lambda signature, images, k: outputs(signature, images, np.full(len(images), 3)),
+    )
+    found = client.search([b"a", b"b"], k=2)
+    assert [array.shape for array in found] == [(2, 2)] * 3
 
 
 def test_no_images_have_no_codes_and_no_neighbors(client, server):

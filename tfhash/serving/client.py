@@ -176,7 +176,8 @@ class Client:
                 raise _naming_images(error, images, positions) from error
             self._check_valid(found, images, positions)
             for name, dtype in wanted.items():
-                rows = self._as_rows(found, name, dtype, len(positions))
+                # A server that batches requests of several clients answers all with the largest k.
+                rows = self._as_rows(found, name, dtype, len(positions))[:, : more.get("k")]
                 if name not in outputs:
                     outputs[name] = np.empty((len(images), rows.shape[1]), dtype)
                 if rows.shape[1] != outputs[name].shape[1]:
