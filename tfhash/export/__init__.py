@@ -6,6 +6,11 @@ import keras
 import tensorflow as tf
 
 from tfhash import codes, encoding, errors, files
+from tfhash.export.agreement import Agreement, compare
+from tfhash.export.inputs import inputs_of
+from tfhash.export.portable import export_litert, export_onnx
+
+__all__ = ["Agreement", "compare", "export_litert", "export_onnx", "export_saved_model"]
 
 CLASS_NAMES = "class_names.txt"
 
@@ -14,13 +19,13 @@ def export_saved_model(model, path, version=None, output=None):
     """Writes a model as `path/<version>/`, the layout TensorFlow Serving watches.
 
     The signature `serving_default` takes `images`, `uint8 [n, height, width, channels]` (0 to 255)
-    for a `HashingModel` and the input of any other model, and returns `codes`, packed
+    for a `HashingModel` and the input of any other model, several by their names, and returns `codes`, packed
     `uint8 [n, ceil(bits / 8)]`. It holds stock TensorFlow ops only. Class names, where the model has
     them, go to `assets/class_names.txt`, one a line.
 
     Args:
-        model: A built `tfhash.models.HashingModel`, or any Keras model of one input that outputs
-            relaxed codes.
+        model: A built `tfhash.models.HashingModel`, or any Keras model that outputs relaxed
+            codes.
         path: Directory of the model; made if it does not exist.
         version: Integer >= 1; by default one more than the highest there.
         output: Name of the output that holds the codes, if the model has several.
@@ -55,15 +60,20 @@ def export_saved_model(model, path, version=None, output=None):
     if target.exists():
         raise FileExistsError(f"version {version} exists in {path}. Pass another `version`")
 
-    def images_to_codes(images):
-        outputs = model(images, training=False)
+    taken = inputs_of(model)
+    signature = [
+        tf.TensorSpec(spec.shape, spec.dtype, name=name) for name, spec in taken.specs.items()
+    ]
+
+    def to_codes(*tensors):
+        inputs = taken.arranged(dict(zip(taken.specs, tensors)))
+        outputs = model(inputs, training=False)
         return {"codes": codes.pack(encoding.select_output(model, outputs, output))}
 
     write = _write_tensorflow if keras.backend.backend() == "tensorflow" else _write_by_keras
-    images = _images_of(model)
     with files.atomic_write(target) as temporary:
         try:
-            write(model, images_to_codes, images, temporary)
+            write(model, to_codes, signature, temporary)
         except tf.errors.OpError as error:
             # TensorFlow's own file writer reports a full disk this way.
             raise OSError(errors.in_words(error)) from error
@@ -73,32 +83,17 @@ def export_saved_model(model, path, version=None, output=None):
     return target
 
 
-def _write_tensorflow(_, images_to_codes, images, directory):
+def _write_tensorflow(_, to_codes, signature, directory):
     # Each variable that the codes depend on, once. Keras's archive follows the attributes of all layers,
     # which takes several times as long, and stores each weight twice.
     module = tf.Module()
-    module.serving_default = tf.function(images_to_codes, [images], autograph=False)
+    module.serving_default = tf.function(to_codes, signature, autograph=False)
     module.used = list(module.serving_default.get_concrete_function().variables)
     tf.saved_model.save(module, directory, {"serving_default": module.serving_default})
 
 
-def _write_by_keras(model, images_to_codes, images, directory):
+def _write_by_keras(model, to_codes, signature, directory):
     archive = keras.export.ExportArchive()
     archive.track(model)
-    archive.add_endpoint("serving_default", images_to_codes, input_signature=[images])
+    archive.add_endpoint("serving_default", to_codes, input_signature=signature)
     archive.write_out(directory, verbose=False)
-
-
-def _images_of(model):
-    """What a batch of images is for this model, as a `tf.TensorSpec`."""
-    shape = encoding.input_shape(model)
-    if shape is None:
-        raise ValueError(
-            "the model must be built and have one input. Received: a model whose input shape is "
-            "not known"
-        )
-    if hasattr(model, "image_shape"):
-        dtype = tf.uint8
-    else:
-        dtype = getattr(model.inputs[0], "dtype", "float32") if model.inputs else "float32"
-    return tf.TensorSpec((None, *shape), dtype, name="images")
