@@ -116,6 +116,8 @@ def _export(kind, model, path, output, **options):
             network.export(
                 temporary, format=kind, verbose=False, input_signature=signature, **options
             )
+            if kind == "onnx":
+                _check_onnx(temporary)
         except OSError:
             raise
         except Exception as error:
@@ -123,6 +125,17 @@ def _export(kind, model, path, output, **options):
             reason = f"it has no op for {', '.join(missing)}" if missing else errors.in_words(error)
             raise ValueError(f"the model could not be converted to {kind}: {reason}") from error
     return path
+
+
+def _check_onnx(path):
+    """Raises `ValueError` if a file has ops that ONNX lacks: tf2onnx writes those as they are."""
+    import onnx
+
+    nodes = onnx.load(path, load_external_data=False).graph.node
+    missing = {node.op_type for node in nodes if not onnx.defs.has(node.op_type, node.domain)}
+    if missing:
+        raise ValueError(f"it has no op for {', '.join(sorted(missing))}")
+    onnx.checker.check_model(str(path))
 
 
 def _network(model, output):
