@@ -133,6 +133,17 @@ def test_export_writes_the_next_version(run_directory, tmp_path, capsys):
     assert "version 2 exists" in error_of(capsys, *command, "--version=2")
 
 
+def test_export_writes_one_file_of_another_format_and_never_replaces_it(
+    run_directory, tmp_path, capsys
+):
+    command = ["export", f"--model={run_directory}", f"--output_dir={tmp_path}", "--format=litert"]
+    message = error_of(capsys, *command, "--version=2", status=2)
+    assert "--version is for --format=saved_model" in message
+    assert main(command) == 0
+    assert [p.name for p in tmp_path.iterdir()] == ["model.tflite"]
+    assert "model.tflite exists. Remove it" in error_of(capsys, *command, status=2)
+
+
 def test_a_file_with_another_model_is_refused(tmp_path, capsys):
     keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
     message = error_of(

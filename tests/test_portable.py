@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("tensorflow")
 
-from tfhash import codes  # noqa: E402
-from tfhash.encoding import encode  # noqa: E402
-from tfhash.export import agreement, compare, export_litert, export_onnx  # noqa: E402
-from tfhash.layers import HashingLayer  # noqa: E402
-from tfhash.models import HashingModel, build_backbone  # noqa: E402
+from tfhash import codes
+from tfhash.encoding import encode
+from tfhash.export import agreement, compare, export_litert, export_onnx
+from tfhash.layers import HashingLayer
+from tfhash.models import HashingModel, build_backbone
 
 EXPORTS = {"onnx": export_onnx, "litert": export_litert}
 RUNS = {"onnx": agreement.run_onnx, "litert": agreement.run_litert}

@@ -14,7 +14,6 @@ from tfhash.cli.model_flag import Model
 from tfhash.cli.require import require
 from tfhash.experiments.settings import Settings, setting
 
-
 FORMATS = {
     "saved_model": "for TensorFlow Serving",
     "onnx": "OUTPUT_DIR/model.onnx",

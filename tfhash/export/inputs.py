@@ -59,10 +59,7 @@ def inputs_of(model):
     else:
         structure = _structure_of_subclassed(model)
     found = keras.tree.flatten_with_path(structure)
-    if len(found) == 1:
-        names = [IMAGES]
-    else:
-        names = [_name(path, spec) for path, spec in found]
+    names = [IMAGES] if len(found) == 1 else [_name(path, spec) for path, spec in found]
     if len(set(names)) < len(names):
         raise ValueError(
             "the inputs of the model must have distinct names: keras.Input(shape, name=...). "
