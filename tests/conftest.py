@@ -41,6 +41,14 @@ def gradient():
         import jax
 
         return lambda function, point: np.asarray(jax.grad(function)(point))
+    if keras.backend.backend() == "torch":
+        import torch
+
+        def by_autograd(function, point):
+            point = torch.tensor(point, requires_grad=True)
+            return torch.autograd.grad(function(point), point)[0].numpy()
+
+        return by_autograd
     import tensorflow as tf
 
     def by_tape(function, point):

@@ -75,3 +75,22 @@ def test_an_index_of_another_model_is_refused(run_directory, tmp_path, capsys):
     assert "come from the model 'another'" in message
     assert "there is no index" in error_of(capsys, *command, f"--index={tmp_path / 'gone'}")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("flag", ["--version=2", "--on_error=mask", "--index=photos.index"])
+def test_flags_of_a_saved_model_are_refused_for_other_formats(
+    run_directory, tmp_path, capsys, flag
+):
+    command = ["export", f"--model={run_directory}", f"--output_dir={tmp_path}", "--format=litert"]
+    message = error_of(capsys, *command, flag, status=2)
+    assert f"{flag.partition('=')[0]} is for --format=saved_model" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_export_writes_one_file_of_another_format_and_never_replaces_it(
+    run_directory, tmp_path, capsys
+):
+    command = ["export", f"--model={run_directory}", f"--output_dir={tmp_path}", "--format=litert"]
+    assert main(command) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
+    assert "model.tflite exists. Remove it" in error_of(capsys, *command, status=2)

@@ -19,7 +19,8 @@ def encode(model, images, output=None, batch_size=256, verbose=0):
         model: A built Keras model that outputs relaxed codes `[n, bits]` in [-1, 1]: a
             `tfhash.models.HashingModel`, or any model that ends in a `tfhash.layers.HashingLayer`.
         images: Array of images, as the model takes them, or a dataset of batches of images, with or
-            without labels: a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator.
+            without labels: a `tf.data.Dataset`, a `keras.utils.PyDataset` or a generator. For a model of
+            several inputs, a list or dictionary of arrays, or a dataset of such batches.
         output: Name of the output that holds the codes, if the model has several and none is called
             `codes`.
         batch_size: Images per step, if `images` is an array.
@@ -72,6 +73,9 @@ def encode_with_labels(model, data, output=None, batch_size=256):
                     )
                 check_images(model, batch[0], is_dataset=True)
                 labels.append(ops.convert_to_numpy(batch[1]))
+                if has_several_inputs(model, batch[0]):
+                    yield (keras.tree.map_structure(ops.convert_to_numpy, batch[0]),)
+                    continue
                 found = ops.convert_to_numpy(batch[0])
                 # Keras keeps one traced function for all calls, which takes a single rank.
                 lacks_channels = found.ndim == 3 and len(input_shape(model) or ()) == 3
@@ -88,6 +92,8 @@ def encode_with_labels(model, data, output=None, batch_size=256):
 
 def _predict(model, images, output=None, batch_size=256, verbose=0):
     """Relaxed codes of images, NumPy float `[n, bits]`."""
+    if not hasattr(images, "element_spec") and has_several_inputs(model, images):
+        return _predict_several(model, images, output, batch_size, verbose)
     if isinstance(images, list):
         images = np.asarray(images)  # Keras would take each image for one input of the model
     if not hasattr(images, "shape"):
@@ -102,6 +108,39 @@ def _predict(model, images, output=None, batch_size=256, verbose=0):
         if hasattr(model, "image_shape"):
             pixels.check_pixel_range(images)
     return _run(model, images, output, batch_size, verbose)
+
+
+def _predict_several(model, inputs, output, batch_size, verbose):
+    """Relaxed codes for a structure of arrays, one for each input of the model."""
+    arrays = keras.tree.map_structure(np.asarray, inputs)
+    counts = {len(array) for array in keras.tree.flatten(arrays)}
+    if len(counts) != 1:
+        raise ValueError(
+            "all inputs must have the same number of items. Received: "
+            f"{', '.join(map(str, sorted(counts)))} items"
+        )
+    if counts == {0}:
+        one = keras.tree.map_structure(lambda a: np.zeros((1, *a.shape[1:]), a.dtype), arrays)
+        return _run(model, one, output, batch_size)[:0]
+    return _run(model, arrays, output, batch_size, verbose)
+
+
+def has_several_inputs(model, inputs):
+    """Whether a model takes several inputs in a list, tuple or dictionary, and these are such ones.
+
+    A list for a model of one input is a list of images.
+
+    Args:
+        model: The model.
+        inputs: What it is to be called with. For a subclassed model, which does not know its inputs, a
+            dictionary says so itself.
+    """
+    if hasattr(model, "image_shape"):
+        return False
+    known = getattr(model, "inputs", None)
+    if known is None:
+        return isinstance(inputs, dict)
+    return isinstance(inputs, (dict, list, tuple)) and len(known) > 1
 
 
 def _run(model, images, output, batch_size=None, verbose=0):

@@ -116,13 +116,11 @@ def memberships(labels, num_classes, dtype="float32"):
     check_num_classes(labels, num_classes)
     if is_multi_hot(labels):
         return ops.where(_are_partial(labels), float("nan"), _marks(labels, dtype))
-    # As floats first: as int32 they could wrap to another class.
+    # As floats: as int32 they could wrap to another class. PyTorch's `one_hot` fails out of range.
     numbers = ops.reshape(ops.cast(labels, "float32"), (-1, 1))
-    is_known = ops.logical_and(numbers >= 0, numbers < num_classes)
-    is_known = ops.logical_and(is_known, ops.equal(numbers, ops.floor(numbers)))
-    classes = ops.reshape(ops.cast(labels, "int32"), (-1,))
-    marks = ops.one_hot(classes, num_classes, dtype=dtype)
-    return ops.where(is_known, marks, float("nan"))
+    is_label = ops.equal(numbers, ops.arange(num_classes, dtype="float32"))
+    is_known = ops.any(is_label, axis=1, keepdims=True)
+    return ops.where(is_known, ops.cast(is_label, dtype), float("nan"))
 
 
 def distribution(labels, num_classes, dtype="float32"):

@@ -84,12 +84,12 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         self._last_epoch_is_missing = False
         with errors.translated():
             samples = [
-                _sample(name, data)
+                _sample(self.model, name, data)
                 for name, data in (("queries", self.queries), ("database", self.database))
                 if data is not None
             ]
         for images, _ in samples:
-            if self.model.built:
+            if self.model.built and not encoding.has_several_inputs(self.model, images):
                 encoding.check_images(
                     self.model, images, is_dataset=not isinstance(images, np.ndarray)
                 )
@@ -150,17 +150,20 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         return encoding.encode_with_labels(self.model, data, self.output, self.batch_size)
 
 
-def _sample(name, data):
+def _sample(model, name, data):
     """The first images and labels, checked."""
     sample: Any
     if isinstance(data, (tuple, list)) and len(data) == 2:
-        images, of_images = (np.asarray(part) for part in data)
-        if len(images) != len(of_images):
-            raise ValueError(
-                f"`{name}` must have one label for each image. "
-                f"Received: {len(images)} images and {len(of_images)} labels"
-            )
-        sample = (images[:1], of_images[:1])
+        images, of_images = data[0], np.asarray(data[1])
+        if not encoding.has_several_inputs(model, images):
+            images = np.asarray(images)
+        for array in keras.tree.flatten(images):
+            if len(array) != len(of_images):
+                raise ValueError(
+                    f"`{name}` must have one label for each image. "
+                    f"Received: {len(array)} images and {len(of_images)} labels"
+                )
+        sample = (keras.tree.map_structure(lambda array: array[:1], images), of_images[:1])
     elif hasattr(data, "element_spec") or isinstance(data, keras.utils.PyDataset):
         sample = next(iter(data), None)
     else:
@@ -173,6 +176,6 @@ def _sample(name, data):
             f"`{name}` must have batches of (images, labels). "
             f"Received: batches of type {type(sample).__name__}"
         )
-    if sample is None or len(sample[0]) == 0:
+    if sample is None or not any(len(array) for array in keras.tree.flatten(sample[0])):
         raise ValueError(f"`{name}` must hold at least one item. Received: none")
     return sample[:2]

@@ -29,7 +29,8 @@ def export_saved_model(
     It holds stock TensorFlow ops only, and these signatures:
 
     - `encode` takes `images`. For a `HashingModel`, `uint8 [n, height, width, channels]` (0 to 255) of
-      any size, which are resized as in training; for any other model, its input.
+      any size, which are resized as in training; for any other model, its input, or several by their
+      names.
     - `encode_bytes`, which is also `serving_default`, takes `image_bytes`, `string [n]`: JPEG, PNG, GIF,
       BMP or WebP files, which become what `tfhash.data` makes of them. Only for models whose input is an
       image of known size, gray or RGB; a model that is no `HashingModel` gets pixels 0 to 255 in its
@@ -50,8 +51,7 @@ def export_saved_model(
     A version appears whole or not at all. What killed exports left is removed.
 
     Args:
-        model: A built `tfhash.models.HashingModel`, or any Keras model of one input that outputs
-            relaxed codes.
+        model: A built `tfhash.models.HashingModel`, or any Keras model that outputs relaxed codes.
         path: Directory of the model; made if it does not exist.
         version: Integer >= 1; by default one more than the highest there.
         output: Name of the output that holds the codes, if the model has several.
@@ -99,9 +99,7 @@ def export_saved_model(
         raise FileExistsError(f"version {version} exists in {path}. Pass another `version`")
     name = configs.model_name(path)
     encoder = signatures.Encoder(model, output, on_error, max_pixels)
-    facts = Facts.of(
-        model, encoder.bits, encoder.input_shape if encoder.is_image else None, report=report
-    )
+    facts = Facts.of(model, encoder.bits, encoder.image_shape, report=report)
     if database is not None:
         database = Database.of(database, encoder.bits, facts.fingerprint)
         facts = dataclasses.replace(facts, items=len(database))

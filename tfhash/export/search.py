@@ -154,26 +154,32 @@ class ExactSearch(tf.Module):
         return words
 
 
-def search_function(search, encode, images):
-    """The function of a signature that encodes images and searches their codes.
+def search_function(search, encode, specs):
+    """The function of a signature that encodes a batch and searches for its codes.
 
     Args:
         search: `ExactSearch`.
-        encode: Function from a tensor to a dictionary with `codes`, packed `uint8 [n, ceil(bits / 8)]`.
-        images: What `encode` takes, a `tf.TensorSpec` with the name that the signature gives it.
+        encode: Function from tensors to a dictionary with `codes`, packed `uint8 [n, ceil(bits / 8)]`.
+        specs: What `encode` takes, a list of `tf.TensorSpec` with the names that the signature gives.
 
     Returns:
-        `tf.function` of that tensor and `k` (see `ExactSearch.nearest`). Its output is what
+        `tf.function` of these tensors and `k` (see `ExactSearch.nearest`). Its output is what
         `ExactSearch.nearest` returns, `codes`, and `valid` if `encode` returns it.
-    """
 
-    def find(queries, k):
-        encoded = encode(queries)
+    Raises:
+        ValueError: If an input of the model is called `k`, too.
+    """
+    if any(spec.name == "k" for spec in specs):
+        raise ValueError("an input of a model that searches must not be called `k`. Rename it")
+
+    def find(*inputs):
+        *queries, k = inputs
+        encoded = encode(*queries)
         found = search.nearest(encoded["codes"], k)
         return found | {name: encoded[name] for name in ("codes", "valid") if name in encoded}
 
     k = tf.TensorSpec(None, tf.int32, name="k")
-    return tf.function(find, [images, k], autograph=False)
+    return tf.function(find, [*specs, k], autograph=False)
 
 
 _WORD_TYPES = {1: tf.uint8, 2: tf.uint16, 4: tf.int32, 8: tf.int64}

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfhash import codes, encoding
 from tfhash.data import guarded
 from tfhash.data.images import resize_to
+from tfhash.export.inputs import inputs_of
 from tfhash.export.search import search_function
 
 ON_ERROR = ("fail", "mask")
@@ -29,55 +30,63 @@ class Encoder:
         model, output, on_error, max_pixels: As in `tfhash.export.export_saved_model`.
 
     Attributes:
-        images: What `encode` takes, a `tf.TensorSpec`.
+        specs: What `encode` takes, a list of `tf.TensorSpec`, one for each input of the model.
+        image_shape: `(height, width, channels)` if the only input is images of one size, else `None`.
         reads_files: Whether `encode_bytes` works: the model takes images of one size, gray or RGB.
         bits: Bits of a code.
         variables: Variables that the codes depend on.
     """
 
     def __init__(self, model, output=None, on_error="fail", max_pixels=guarded.MAX_PIXELS):
-        shape = encoding.input_shape(model)
-        if shape is None:
-            raise ValueError(
-                "the model must be built and have one input. Received: a model whose input shape "
-                "is not known"
-            )
         if on_error not in ON_ERROR:
             raise ValueError(f"`on_error` must be one of {ON_ERROR}. Received: {on_error!r}")
         if not isinstance(max_pixels, int) or max_pixels < 1:
             raise ValueError(f"`max_pixels` must be an integer >= 1. Received: {max_pixels!r}")
-        self.input_shape = shape
-        self.is_image = len(shape) == 3 and None not in shape
-        self.reads_files = self.is_image and shape[-1] in (1, 3)
+        inputs = inputs_of(model)
+        batch = [
+            tf.TensorSpec((None, *spec.shape[1:]), spec.dtype, name)
+            for name, spec in inputs.specs.items()
+        ]
+        shape = tuple(batch[0].shape[1:])
+        is_image = len(batch) == 1 and len(shape) == 3 and None not in shape
+        self.image_shape = shape if is_image else None
+        self.reads_files = is_image and shape[-1] in (1, 3)
         if on_error == "mask" and not self.reads_files:
             raise ValueError(
                 "`on_error='mask'` is for models that take images of one size, gray or RGB, and so "
-                f"can read files. Received: a model with input of shape {shape}"
+                f"can read files. Received: a model that takes {_in_words(batch)}"
             )
         self.on_error, self.max_pixels = on_error, max_pixels
-        self.resizes = self.is_image and hasattr(model, "image_shape")
-        batch = tf.TensorSpec((None, *shape), _input_dtype(model), name="images")
-        anything = (None, None, None, shape[-1])
-        self.images = tf.TensorSpec(anything, batch.dtype, "images") if self.resizes else batch
-        self._network, self.variables = _trace(model, output, batch)
+        self.resizes = hasattr(model, "image_shape")
+        self.specs = batch
+        if self.resizes:
+            anything = (None, None, None, shape[-1])
+            self.specs = [tf.TensorSpec(anything, batch[0].dtype, batch[0].name)]
+        self._network, self.variables = _trace(model, inputs, output, batch)
         self.bits = self._network.structured_outputs["relaxed_codes"].shape[-1]
 
-    def encode(self, images):
-        """Codes of images.
+    def encode(self, *inputs):
+        """Codes of a batch.
 
         Args:
-            images: As the attribute `images`. For a `HashingModel`, images of any size, which are
+            *inputs: As the attribute `specs`. For a `HashingModel`, images of any size, which are
                 resized as `tfhash.data.images.resize_to` does.
 
         Returns:
             Dictionary of `codes`, packed `uint8 [n, ceil(bits / 8)]`; `relaxed_codes`,
             `float32 [n, bits]`; and, if the model has a classifier, `class_ids`, `int64 [n]`.
         """
-        images = tf.ensure_shape(images, self.images.shape)
-        count = tf.shape(images)[0]
-        one = tf.concat([[1], self.input_shape if self.is_image else tf.shape(images)[1:]], axis=0)
-        batch = tf.cond(count > 0, lambda: self._sized(images), lambda: tf.zeros(one, images.dtype))
-        outputs = self._network(tf.ensure_shape(batch, (None, *self.input_shape)))
+        inputs = [tf.ensure_shape(each, spec.shape) for each, spec in zip(inputs, self.specs)]
+        counts = tf.stack([tf.shape(each)[0] for each in inputs])
+        message = ["inputs must have the same number of items. Received:", counts]
+        with tf.control_dependencies(
+            [tf.debugging.Assert(tf.reduce_all(counts == counts[0]), message)]
+        ):
+            count = tf.identity(counts[0])
+        batch = tf.cond(
+            count > 0, lambda: [self._sized(each) for each in inputs], lambda: self._ones(inputs)
+        )
+        outputs = self._network(*batch)
         return {name: values[:count] for name, values in outputs.items()}
 
     def encode_bytes(self, image_bytes):
@@ -90,12 +99,13 @@ class Encoder:
             As `encode`, and with `on_error="mask"` also `valid`, `bool [n]`. Where it is false, codes
             and relaxed codes are 0, and class ids are -1.
         """
-        how = {"image_shape": self.input_shape, "max_pixels": self.max_pixels}
+        how = {"image_shape": self.image_shape, "max_pixels": self.max_pixels}
+        dtype = self.specs[0].dtype
         if self.on_error == "fail":
             images = guarded.decode_batch_or_fail(image_bytes, **how)
-            return self.encode(tf.cast(images, self.images.dtype))
+            return self.encode(tf.cast(images, dtype))
         images, valid = guarded.decode_batch(image_bytes, **how)
-        outputs = self.encode(tf.cast(images, self.images.dtype))
+        outputs = self.encode(tf.cast(images, dtype))
         for name, values in outputs.items():
             column = valid if len(values.shape) == 1 else valid[:, None]
             masked = tf.constant(-1 if name == "class_ids" else 0, values.dtype)
@@ -108,8 +118,19 @@ class Encoder:
         shape = tf.shape(images)
         message = ["images must have a height and a width of at least 1. Received: shape", shape]
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(shape > 0), message, 4)]):
-            is_right = tf.reduce_all(shape[1:] == self.input_shape)
-        return tf.cond(is_right, lambda: images, lambda: resize_to(images, self.input_shape))
+            is_right = tf.reduce_all(shape[1:] == self.image_shape)
+        sized = tf.cond(is_right, lambda: images, lambda: resize_to(images, self.image_shape))
+        return tf.ensure_shape(sized, (None, *self.image_shape))
+
+    def _ones(self, inputs):
+        """A batch of one row of zeros."""
+        shapes = [tf.shape(each)[1:] for each in inputs]
+        if self.resizes:
+            shapes = [self.image_shape]
+        return [
+            tf.zeros(tf.concat([[1], shape], axis=0), each.dtype)
+            for each, shape in zip(inputs, shapes)
+        ]
 
 
 def collect(encoder, search=None):
@@ -119,15 +140,15 @@ def collect(encoder, search=None):
         encoder: `Encoder`.
         search: `tfhash.export.search.ExactSearch`, if there is something to search.
     """
-    inputs = {"": encoder.images}
-    signatures = {"encode": _traced(encoder.encode, encoder.images)}
+    inputs = {"": encoder.specs}
+    signatures = {"encode": _traced(encoder.encode, *encoder.specs)}
     if encoder.reads_files:
-        inputs["_bytes"] = tf.TensorSpec((None,), tf.string, name="image_bytes")
-        signatures["encode_bytes"] = _traced(encoder.encode_bytes, inputs["_bytes"])
+        inputs["_bytes"] = [tf.TensorSpec((None,), tf.string, name="image_bytes")]
+        signatures["encode_bytes"] = _traced(encoder.encode_bytes, *inputs["_bytes"])
     default = signatures.get("encode_bytes", signatures["encode"])
     if search is not None:
-        for suffix, spec in inputs.items():
-            find = search_function(search, signatures[f"encode{suffix}"], spec)
+        for suffix, specs in inputs.items():
+            find = search_function(search, signatures[f"encode{suffix}"], specs)
             signatures[f"search{suffix}"] = find.get_concrete_function()
     return {**signatures, "serving_default": default}
 
@@ -136,11 +157,12 @@ def _traced(function, *specs):
     return tf.function(function, specs, autograph=False).get_concrete_function()
 
 
-def _trace(model, output, batch):
-    """The model as a traced function from a batch to outputs, and its variables."""
+def _trace(model, inputs, output, batch):
+    """The model as a traced function from tensors to outputs, and its variables."""
 
-    def network(images):
-        outputs = model(images, training=False)
+    def network(*tensors):
+        arranged = inputs.arranged(dict(zip(inputs.specs, tensors)))
+        outputs = model(arranged, training=False)
         relaxed = encoding.select_output(model, outputs, output)
         found = {"codes": codes.pack(relaxed), "relaxed_codes": keras.ops.cast(relaxed, "float32")}
         if hasattr(model, "classify"):
@@ -148,14 +170,14 @@ def _trace(model, output, batch):
         return found
 
     if keras.backend.backend() == "tensorflow":
-        run = tf.function(network, [batch], autograph=False)
+        run = tf.function(network, batch, autograph=False)
     else:
         archive = keras.export.ExportArchive()
         archive.track(model)
-        run = archive.add_endpoint("network", network, input_signature=[batch])
+        run = archive.add_endpoint("network", network, input_signature=batch)
 
-    def checked(images):
-        outputs = run(images)
+    def checked(*tensors):
+        outputs = run(*tensors)
         # NaN is not less than anything.
         are_codes = tf.reduce_all(tf.abs(outputs["relaxed_codes"]) <= encoding.LARGEST_RELAXED)
         with tf.control_dependencies([tf.debugging.Assert(are_codes, [_NOT_CODES])]):
@@ -164,14 +186,11 @@ def _trace(model, output, batch):
             outputs["class_ids"] = tf.cast(outputs["class_ids"], tf.int64)
         return outputs
 
-    traced = _traced(checked, batch)
+    traced = _traced(checked, *batch)
     # Each variable once. Keras's archive follows the attributes of all layers, which takes several
     # times as long, and stores each weight twice.
     return traced, list(traced.graph.variables)
 
 
-def _input_dtype(model):
-    if hasattr(model, "image_shape"):
-        return tf.uint8
-    inputs = getattr(model, "inputs", None)
-    return getattr(inputs[0], "dtype", "float32") if inputs else "float32"
+def _in_words(specs):
+    return ", ".join(f"`{spec.name}` {spec.dtype.name} {list(spec.shape)}" for spec in specs)

@@ -54,6 +54,7 @@ def into_cube(codes):
     >>> ops.convert_to_numpy(into_cube(np.array([[-3.0, 0.5]]))).tolist()
     [[-1.0, 0.5]]
     """
+    codes = ops.convert_to_tensor(codes)  # PyTorch's `stop_gradient` takes no array
     nearest = ops.stop_gradient(ops.clip(codes, -1, 1))
     return nearest + (codes - ops.stop_gradient(codes))
 
