@@ -19,7 +19,7 @@ import time
 
 import keras
 import numpy as np
-import tables
+import serving_tables
 import tensorflow as tf
 from absl import app, flags
 from timing import divide, rounds
@@ -70,7 +70,9 @@ def main(_):
             model.save(directory / "model.keras")
             report["requests"][network] = measure_requests(directory / "model.keras", photos)
             files.write_json(pathlib.Path(FLAGS.output), report)
-    print("".join(tables.serving_tables(report)))
+            print(f"{network} done", flush=True)
+    for table in (serving_tables.networks, serving_tables.searches, serving_tables.requests):
+        print(table(report))
 
 
 def make(network):

@@ -19,6 +19,7 @@ import sys
 
 import api_index
 import search_tables
+import serving_tables
 import tables
 
 from tfhash.experiments import run_directory
@@ -189,6 +190,9 @@ TABLES = {
     "index": lambda root: search_tables.index(read_result(INDEX)),
     "joins": lambda root: search_tables.joins(read_result(JOINS)),
     "index-approximate": lambda root: search_tables.approximate(read_result(INDEX)),
+    "serving-networks": lambda root: serving_tables.networks(read_result("serving")),
+    "serving-searches": lambda root: serving_tables.searches(read_result("serving")),
+    "serving-requests": lambda root: serving_tables.requests(read_result("serving")),
     "run-schema": _schema(run_directory.RUN_SCHEMA),
     "report-schema": _schema(run_directory.REPORT_SCHEMA),
     "api": _api,

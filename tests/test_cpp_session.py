@@ -1,5 +1,9 @@
-"""A SavedModel outside Python's wrappers: in C++, in a process without tfhash, in TensorFlow's own tool."""
+"""A SavedModel outside Python's wrappers: in C++, in a process without tfhash, in TensorFlow's own tool.
 
+And a thousand photos, which have one code everywhere.
+"""
+
+import io
 import pathlib
 import shutil
 import subprocess
@@ -9,11 +13,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from grpc_cases import grpc_server
+from PIL import Image
 from served_files import make_files
+from serving_cases import served
 
+from tfhash import data
 from tfhash.data.images import decode_and_resize
+from tfhash.experiments.serving.app import App
+from tfhash.experiments.serving.service import Service
 from tfhash.export import export_saved_model
 from tfhash.models import HashingModel, build_backbone
+from tfhash.serving import Client
 
 SOURCE = pathlib.Path(__file__).parent / "cc" / "serve_saved_model.cc"
 SHAPE = (8, 8, 3)
@@ -33,8 +44,10 @@ def case(tmp_path_factory):
     images = np.stack([decode_and_resize(pathlib.Path(p).read_bytes(), SHAPE) for p in paths])
     (path / "images.pb").write_bytes(tf.make_tensor_proto(images).SerializeToString())
     np.save(path / "images.npy", images)
-    codes = "".join(code.tobytes().hex() + "\n" for code in model.encode(images))
-    return export_saved_model(model, path / "model"), paths, codes
+    encoded = model.encode(images)
+    codes = "".join(code.tobytes().hex() + "\n" for code in encoded)
+    database = encoded, None, paths
+    return export_saved_model(model, path / "model", database=database), paths, codes
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +88,13 @@ def test_a_cpp_session_refuses_wrong_shapes(program, case):
     assert program(directory, "shape:encode", "uint8", "0,8,8,3") == (0, "OK [0,2]\n")
 
 
-def test_a_cpp_session_replays_the_warm_up_file(program, case):
+def test_a_cpp_session_runs_every_signature_by_the_warm_up_file(program, case):
     directory, _, _ = case
     status, printed = program(directory, "warmup")
     assert status == 0
-    # encode, encode_bytes and serving_default, of one image and of the most that a batch holds.
-    assert int(printed) == 6
+    # encode, encode_bytes, search, search_bytes and serving_default, of one image and of the most that
+    # a batch holds.
+    assert int(printed) == 10
 
 
 LOAD = """
@@ -116,3 +130,62 @@ def test_the_saved_model_cli_shows_and_runs_the_signatures(case, tmp_path):
     subprocess.run(command, capture_output=True, check=True)
     found = np.load(tmp_path / "codes.npy")
     assert "".join(code.tobytes().hex() + "\n" for code in found) == codes
+
+
+FORMATS = [
+    ("JPEG", "RGB", {}),
+    ("JPEG", "L", {"quality": 60}),
+    ("JPEG", "RGB", {"exif": 1}),
+    ("PNG", "RGB", {}),
+    ("PNG", "RGBA", {}),
+    ("PNG", "P", {}),
+    ("GIF", "P", {}),
+    ("BMP", "RGB", {}),
+    ("WEBP", "RGB", {}),
+]
+
+
+def written(image, number):
+    """A photo as a file of the format whose turn it is, in a size of its own."""
+    rng = np.random.default_rng(number)
+    kind, mode, options = FORMATS[number % len(FORMATS)]
+    if "exif" in options:
+        tags = Image.Exif()
+        tags[0x0112] = int(rng.integers(1, 9))
+        options = {"exif": tags}
+    photo = Image.fromarray(image).resize(tuple(rng.integers(20, 300, 2)), Image.Resampling.BICUBIC)
+    photo = photo.quantize(64) if mode == "P" else photo.convert(mode)
+    if mode == "RGBA":
+        photo.putalpha(photo.convert("L"))
+    file = io.BytesIO()
+    photo.save(file, kind, **options)
+    return file.getvalue(), kind.lower()
+
+
+def test_a_thousand_photos_have_one_code_everywhere(program, shared_datasets, tmp_path):
+    splits = data.load("cifar10", data_dir=shared_datasets)
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number, image in enumerate(splits.queries.take(1000).images()):
+        contents, suffix = written(image, number)
+        (folder / f"{number:04}.{suffix}").write_bytes(contents)
+    keras.utils.set_random_seed(0)
+    model = HashingModel(build_backbone("convnet", (32, 32, 3), 4), 48, 10)
+    model.compile("adam")
+    some = splits.train.take(1000)
+    model.fit(some.images(), some.labels, verbose=0)  # so that codes differ
+    images = data.ImageFiles.below(folder)
+    codes = model.encode(images.read(images.names, (32, 32, 3)).batches())
+    assert len(np.unique(codes, axis=0)) > 500
+
+    paths = [str(folder / name) for name in images.names]
+    directory = export_saved_model(model, tmp_path / "served")
+    printed = "".join(code.tobytes().hex() + "\n" for code in codes)
+    assert program(directory, "serving_default", *paths) == (0, printed)
+    with served(App(Service(model, "served"))) as url, Client(url, "served") as client:
+        np.testing.assert_array_equal(client.encode(paths), codes)
+    with (
+        grpc_server(directory, "served") as port,
+        Client(f"grpc://127.0.0.1:{port}", "served") as client,
+    ):
+        np.testing.assert_array_equal(client.encode(paths), codes)

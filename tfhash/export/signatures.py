@@ -50,6 +50,7 @@ class Encoder:
         shape = tuple(batch[0].shape[1:])
         is_image = len(batch) == 1 and len(shape) == 3 and None not in shape
         self.image_shape = shape if is_image else None
+        self._shape = shape
         self.reads_files = is_image and shape[-1] in (1, 3)
         if on_error == "mask" and not self.reads_files:
             raise ValueError(
@@ -57,7 +58,7 @@ class Encoder:
                 f"can read files. Received: a model that takes {_in_words(batch)}"
             )
         self.on_error, self.max_pixels = on_error, max_pixels
-        self.resizes = hasattr(model, "image_shape")
+        self.resizes = is_image and hasattr(model, "image_shape")
         self.specs = batch
         if self.resizes:
             anything = (None, None, None, shape[-1])
@@ -76,15 +77,15 @@ class Encoder:
             Dictionary of `codes`, packed `uint8 [n, ceil(bits / 8)]`; `relaxed_codes`,
             `float32 [n, bits]`; and, if the model has a classifier, `class_ids`, `int64 [n]`.
         """
-        inputs = [tf.ensure_shape(each, spec.shape) for each, spec in zip(inputs, self.specs)]
-        counts = tf.stack([tf.shape(each)[0] for each in inputs])
+        given = [tf.ensure_shape(each, spec.shape) for each, spec in zip(inputs, self.specs)]
+        counts = tf.stack([tf.shape(each)[0] for each in given])
         message = ["inputs must have the same number of items. Received:", counts]
         with tf.control_dependencies(
             [tf.debugging.Assert(tf.reduce_all(counts == counts[0]), message)]
         ):
             count = tf.identity(counts[0])
         batch = tf.cond(
-            count > 0, lambda: [self._sized(each) for each in inputs], lambda: self._ones(inputs)
+            count > 0, lambda: [self._sized(each) for each in given], lambda: self._ones(given)
         )
         outputs = self._network(*batch)
         return {name: values[:count] for name, values in outputs.items()}
@@ -113,23 +114,22 @@ class Encoder:
         return {**outputs, "valid": valid}
 
     def _sized(self, images):
+        """Images of the size that the network takes; other inputs as they are."""
         if not self.resizes:
             return images
         shape = tf.shape(images)
         message = ["images must have a height and a width of at least 1. Received: shape", shape]
         with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(shape > 0), message, 4)]):
-            is_right = tf.reduce_all(shape[1:] == self.image_shape)
-        sized = tf.cond(is_right, lambda: images, lambda: resize_to(images, self.image_shape))
-        return tf.ensure_shape(sized, (None, *self.image_shape))
+            is_right = tf.reduce_all(shape[1:] == self._shape)
+        sized = tf.cond(is_right, lambda: images, lambda: resize_to(images, self._shape))
+        return tf.ensure_shape(sized, (None, *self._shape))
 
     def _ones(self, inputs):
         """A batch of one row of zeros."""
-        shapes = [tf.shape(each)[1:] for each in inputs]
         if self.resizes:
-            shapes = [self.image_shape]
+            return [tf.zeros([1, *self._shape], inputs[0].dtype)]
         return [
-            tf.zeros(tf.concat([[1], shape], axis=0), each.dtype)
-            for each, shape in zip(inputs, shapes)
+            tf.zeros(tf.concat([[1], tf.shape(each)[1:]], axis=0), each.dtype) for each in inputs
         ]
 
 
