@@ -61,13 +61,45 @@ def test_the_examples_for_a_folder_of_photos_run(photos, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "query.jpg").write_bytes((photos / "dark" / "0.png").read_bytes())
     small = [*SHORT, "--backbone=mlp", "--width=4"]
-    for arguments in commands("docs/search.md") + commands("docs/dedupe.md"):
+    for arguments in commands("docs/photos.md") + commands("docs/dedupe.md"):
         assert main(arguments + small * (arguments[0] == "train")) == 0, capsys.readouterr().err
-    assert commands("docs/search.md") == commands("README.md")[:3]
+    assert commands("docs/search.md") == commands("README.md")[:3] == commands("docs/photos.md")[:3]
     assert (tmp_path / "duplicates" / "duplicates.html").is_file()
-    capsys.readouterr()
-    for block in code_blocks("docs/search.md") + code_blocks("docs/dedupe.md"):
-        exec(compile(block, "example", "exec"), {})
-    found = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
-    assert ["0", "dark/0.png"] in found
-    assert len(found) == 10
+    assert (tmp_path / "found.png").is_file()
+    for document, count in {"docs/search.md": 10, "docs/photos.md": 5, "docs/dedupe.md": 0}.items():
+        capsys.readouterr()
+        for block in code_blocks(document):
+            exec(compile(block, "example", "exec"), {})
+        found = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+        assert len(found) == count
+        assert not count or ["0", "dark/0.png"] in found
+
+
+def test_the_quickstart_uses_the_run_that_it_trains(trained, tmp_path, monkeypatch, capsys):
+    run_directory, printed = trained
+    assert commands("docs/quickstart.md") == [["train", "--dataset=digits", "--bits=12"]]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "digits-12").symlink_to(run_directory)
+    (block,) = code_blocks("docs/quickstart.md")
+    names = {}
+    exec(compile(block, "example", "exec"), names)
+    assert names["codes"].shape == (3, 2)
+    # The report in the guide has the rows of one that is printed now.
+    (shown,) = re.findall(r"```text\n(.*?)```", read("docs/quickstart.md"), re.DOTALL)
+
+    def names_of_rows(text):
+        rows = re.findall(r"^  (\w.*?)  +[\d.,]+(?:  +[\d.,]+)?$", text, re.MULTILINE)
+        return [re.sub(r"\d+ bits", "", name) for name in rows]
+
+    assert len(names_of_rows(shown)) == 10
+    assert set(names_of_rows(shown)) <= set(names_of_rows(printed))
+
+
+def test_the_guide_to_a_keras_model_of_ones_own_runs_from_training_to_search():
+    names = {}
+    for block in code_blocks("docs/keras.md"):
+        exec(compile(block, "example", "exec"), names)
+    np.testing.assert_array_equal(names["served_codes"], names["codes"])
+    assert names["ids"].shape == (3, 5)
+    assert names["figures"]["map"] > 0.5  # about 0.2 before training
