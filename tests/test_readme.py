@@ -1,30 +1,11 @@
 """The examples in the documentation run as they stand."""
 
-import pathlib
-import re
-import shlex
-
 import numpy as np
 import pytest
 from commands import SHORT
+from documents import code_blocks, commands
 
 from tfhash.cli import main
-
-ROOT = pathlib.Path(__file__).parents[1]
-
-
-def read(document):
-    return (ROOT / document).read_text(encoding="utf-8")
-
-
-def code_blocks(document):
-    return re.findall(r"```python\n(.*?)```", read(document), re.DOTALL)
-
-
-def commands(document):
-    """The arguments of every tfhash command of a document."""
-    lines = re.findall(r"^    tfhash (.*)$", read(document), re.MULTILINE)
-    return [shlex.split(line, comments=True) for line in lines]
 
 
 def examples(document):
@@ -73,27 +54,6 @@ def test_the_examples_for_a_folder_of_photos_run(photos, tmp_path, monkeypatch, 
         found = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
         assert len(found) == count
         assert not count or ["0", "dark/0.png"] in found
-
-
-def test_the_quickstart_uses_the_run_that_it_trains(trained, tmp_path, monkeypatch, capsys):
-    run_directory, printed = trained
-    assert commands("docs/quickstart.md") == [["train", "--dataset=digits", "--bits=12"]]
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "digits-12").symlink_to(run_directory)
-    (block,) = code_blocks("docs/quickstart.md")
-    names = {}
-    exec(compile(block, "example", "exec"), names)
-    assert names["codes"].shape == (3, 2)
-    # The report in the guide has the rows of one that is printed now.
-    (shown,) = re.findall(r"```text\n(.*?)```", read("docs/quickstart.md"), re.DOTALL)
-
-    def names_of_rows(text):
-        rows = re.findall(r"^  (\w.*?)  +[\d.,]+(?:  +[\d.,]+)?$", text, re.MULTILINE)
-        return [re.sub(r"\d+ bits", "", name) for name in rows]
-
-    assert len(names_of_rows(shown)) == 10
-    assert set(names_of_rows(shown)) <= set(names_of_rows(printed))
 
 
 def test_the_guide_to_a_keras_model_of_ones_own_runs_from_training_to_search():
