@@ -28,7 +28,7 @@ test: $(VENV)/installed-dev
 tables:
 	$(PYTHON) benchmarks/write_tables.py
 
-docs: $(VENV)/installed-docs
+docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build
 
 $(VENV)/installed-%: pyproject.toml setup.py $(wildcard tfhash_ops/cc/*/*)

@@ -298,6 +298,13 @@ def test_the_quickstart_uses_the_run_that_it_trains(trained, tmp_path, monkeypat
     names = {}
     exec(compile(block, "example", "exec"), names)
     assert names["codes"].shape == (3, 2)
+    # The examples on files load a run, too, and decode a photo.
+    (tmp_path / "runs" / "demo").symlink_to(run_directory)
+    matplotlib.image.imsave("photo.jpg", np.zeros((300, 400, 3), "uint8"))
+    for block in code_blocks("docs/files.md"):
+        exec(compile(block, "example", "exec"), names)
+    assert names["model"].bits == 9
+    assert names["image"].shape == (224, 224, 3)
     # The report in the guide has the rows of one that is printed now.
     (shown,) = re.findall(r"```text\n(.*?)```", read("docs/quickstart.md"), re.DOTALL)
 

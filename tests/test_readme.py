@@ -27,6 +27,15 @@ def test_the_examples_run(block):
         assert names["codes"].shape == (len(items), 2)
 
 
+def test_the_example_of_an_index_runs_on_any_codes(rng):
+    codes = rng.integers(0, 256, (20, 8), "uint8")
+    names = {"codes": codes, "file_names": [f"{i}.png" for i in range(20)], "queries": codes[:2]}
+    (block,) = code_blocks("docs/hamming_index.md")
+    exec(compile(block, "example", "exec"), names)
+    assert names["ids"][:, 0].tolist() == [0, 1]
+    assert names["distances"].shape == (2, 10)
+
+
 def test_the_loss_of_ones_own_takes_one_label_of_each_item_or_several(rng):
     (block,) = (block for block in code_blocks("docs/training.md") if "PairLoss" in block)
     names = {}
