@@ -1,6 +1,7 @@
 # make demo: learn codes of handwritten digits and evaluate them
 # make test: lint, type-check and run all tests
 # make tables: write the tables of the documents from benchmarks/results
+# make docs: build the documentation as a site, build/docs/index.html
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_DIR ?= runs/demo
@@ -8,7 +9,7 @@ DEMO_DIR ?= runs/demo
 # number of tests, the slow files would come last.
 IN_PARALLEL = --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
-.PHONY: demo test tables clean
+.PHONY: demo test tables docs clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/tfhash train --dataset=digits --bits=12 --output_dir=$(DEMO_DIR) --overwrite
@@ -26,6 +27,9 @@ test: $(VENV)/installed-dev
 
 tables:
 	$(PYTHON) benchmarks/write_tables.py
+
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build
 
 $(VENV)/installed-%: pyproject.toml setup.py $(wildcard tfhash_ops/cc/*/*)
 	$(PYTHON) -m venv $(VENV)

@@ -21,31 +21,37 @@ ALIKE = ("jax", "reference")
 LAZY = {"tfhash": ("tfhash/encoding.py", ["encode"])}
 
 
-def public_names(module):
-    """Pairs of a public name and the first sentence of its docstring; constants have none."""
+def public_definitions(module):
+    """Pairs of a public name and its class or function, a node of `ast`; without constants."""
     path = ROOT / module.replace(".", "/")
+    if module in LAZY:
+        file, names = LAZY[module]
+        nodes = ast.parse((ROOT / file).read_text(encoding="utf-8")).body
+        functions = {node.name: node for node in nodes if isinstance(node, ast.FunctionDef)}
+        return [(name, functions[name]) for name in names]
     folder = path if path.is_dir() else path.parent
     source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     trees = {p.stem: ast.parse(p.read_text(encoding="utf-8")) for p in sorted(folder.glob("*.py"))}
     stems = [stem for stem in trees if stem not in ALIKE] if path.is_dir() else [source.stem]
     definitions = {
-        node.name: ast.get_docstring(node)
+        node.name: node
         for stem in stems
         for node in trees[stem].body
         if isinstance(node, (ast.ClassDef, ast.FunctionDef))
     }
-    if module in LAZY:
-        file, names = LAZY[module]
-        nodes = ast.parse((ROOT / file).read_text(encoding="utf-8")).body
-        docs = {n.name: ast.get_docstring(n) for n in nodes if isinstance(n, ast.FunctionDef)}
-        return [(name, _first_sentence(docs[name])) for name in names]
-    names = _exported(trees[source.stem])
+    names = exported(trees[source.stem])
     if names is None:
         names = [name for name in definitions if not name.startswith("_")]
-    return [(n, _first_sentence(definitions[n])) for n in names if definitions.get(n)]
+    return [(name, definitions[name]) for name in names if name in definitions]
 
 
-def _exported(tree):
+def public_names(module):
+    """Pairs of a public name and the first sentence of its docstring; constants have none."""
+    found = [(name, ast.get_docstring(node)) for name, node in public_definitions(module)]
+    return [(name, _first_sentence(docstring)) for name, docstring in found if docstring]
+
+
+def exported(tree):
     """The names in `__all__`, or in the dictionary from which it is made; `None` without one."""
     for node in tree.body:
         if isinstance(node, ast.Assign) and isinstance(node.value, (ast.List, ast.Dict)):

@@ -3,6 +3,7 @@
 import functools
 import math
 import operator
+import re
 import statistics
 
 SUMMARY_COLUMNS = (
@@ -300,3 +301,31 @@ def compared(reports):
         if "," not in arm  # a comma marks a variant of a loss
     ]
     return header(["loss", *columns]) + "".join(map(row, rows))
+
+
+def lengths(reports):
+    """Compares the code lengths of the exponentiated loss on several datasets: a whole table.
+
+    Args:
+        reports: As in `compared`.
+    """
+    measures = {
+        "mAP": mean_average_precision,
+        "precision within radius 2": precision_within_2,
+        "distinct codes": None,
+    }
+    rows = []
+    for arm in next(iter(reports.values()))["cells"]:
+        if not re.fullmatch(r"exponentiated(, \d+ bits)?", arm):
+            continue
+        (bits,) = {c["bits"] for report in reports.values() for c in finished(report, arm)}
+        found = [
+            over_seeds(report, arm, figure_of)
+            if figure_of
+            else _distinct_codes(finished(report, arm))
+            for report in reports.values()
+            for figure_of in measures.values()
+        ]
+        rows.append([bits, (bits + 7) // 8, *found])
+    columns = [f"{title}, {measure}" for title in reports for measure in measures]
+    return header(["bits", "bytes", *columns]) + "".join(map(row, rows))

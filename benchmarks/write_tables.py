@@ -124,8 +124,8 @@ def _losses(name):
     return lambda root: tables.losses(read_result(name))
 
 
-def _compared(root):
-    return tables.compared({title: read_result(name) for name, title in COMPARED.items()})
+def _over_datasets(table_of):
+    return lambda root: table_of({title: read_result(name) for name, title in COMPARED.items()})
 
 
 def _search(name):
@@ -172,7 +172,8 @@ TABLES = {
     "results-full": _trained(tables.TRAINING_COLUMNS, tables.Training.full),
     "results-unseen": _trained(tables.UNSEEN_COLUMNS, tables.Training.unseen),
     "results-commands": _trained(tables.COMMAND_COLUMNS, tables.Training.how),
-    "losses": _compared,
+    "losses": _over_datasets(tables.compared),
+    "lengths": _over_datasets(tables.lengths),
     "losses-mnist": _losses("accuracy-mnist"),
     "losses-cifar10": _losses("accuracy-cifar10"),
     "throughput": _rows("throughput", tables.THROUGHPUT_COLUMNS, tables.throughput),

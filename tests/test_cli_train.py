@@ -6,6 +6,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 from commands import QUICK, SHORT, error_of, row_of
+from documents import code_blocks, commands, read
 from interruption import Killed
 
 from tfhash import data, metrics
@@ -285,3 +286,31 @@ def test_wrong_layers_are_refused_before_images_are_read_or_anything_is_written(
     error = error_of(capsys, *command, f"--output_dir={tmp_path / 'run'}", status=status)
     assert message in error
     assert not (tmp_path / "run").exists()
+
+
+def test_the_quickstart_uses_the_run_that_it_trains(trained, tmp_path, monkeypatch, capsys):
+    run_directory, printed = trained
+    assert commands("docs/quickstart.md") == [["train", "--dataset=digits", "--bits=12"]]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "digits-12").symlink_to(run_directory)
+    (block,) = code_blocks("docs/quickstart.md")
+    names = {}
+    exec(compile(block, "example", "exec"), names)
+    assert names["codes"].shape == (3, 2)
+    # The examples on files load a run, too, and decode a photo.
+    (tmp_path / "runs" / "demo").symlink_to(run_directory)
+    matplotlib.image.imsave("photo.jpg", np.zeros((300, 400, 3), "uint8"))
+    for block in code_blocks("docs/files.md"):
+        exec(compile(block, "example", "exec"), names)
+    assert names["model"].bits == 9
+    assert names["image"].shape == (224, 224, 3)
+    # The report in the guide has the rows of one that is printed now.
+    (shown,) = re.findall(r"```text\n(.*?)```", read("docs/quickstart.md"), re.DOTALL)
+
+    def names_of_rows(text):
+        rows = re.findall(r"^  (\w.*?)  +[\d.,]+(?:  +[\d.,]+)?$", text, re.MULTILINE)
+        return [re.sub(r"\d+ bits", "", name) for name in rows]
+
+    assert len(names_of_rows(shown)) == 10
+    assert set(names_of_rows(shown)) <= set(names_of_rows(printed))

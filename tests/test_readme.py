@@ -1,30 +1,11 @@
 """The examples in the documentation run as they stand."""
 
-import pathlib
-import re
-import shlex
-
 import numpy as np
 import pytest
 from commands import SHORT
+from documents import code_blocks, commands
 
 from tfhash.cli import main
-
-ROOT = pathlib.Path(__file__).parents[1]
-
-
-def read(document):
-    return (ROOT / document).read_text(encoding="utf-8")
-
-
-def code_blocks(document):
-    return re.findall(r"```python\n(.*?)```", read(document), re.DOTALL)
-
-
-def commands(document):
-    """The arguments of every tfhash command of a document."""
-    lines = re.findall(r"^    tfhash (.*)$", read(document), re.MULTILINE)
-    return [shlex.split(line, comments=True) for line in lines]
 
 
 def examples(document):
@@ -46,6 +27,15 @@ def test_the_examples_run(block):
         assert names["codes"].shape == (len(items), 2)
 
 
+def test_the_example_of_an_index_runs_on_any_codes(rng):
+    codes = rng.integers(0, 256, (20, 8), "uint8")
+    names = {"codes": codes, "file_names": [f"{i}.png" for i in range(20)], "queries": codes[:2]}
+    (block,) = code_blocks("docs/hamming_index.md")
+    exec(compile(block, "example", "exec"), names)
+    assert names["ids"][:, 0].tolist() == [0, 1]
+    assert names["distances"].shape == (2, 10)
+
+
 def test_the_loss_of_ones_own_takes_one_label_of_each_item_or_several(rng):
     (block,) = (block for block in code_blocks("docs/training.md") if "PairLoss" in block)
     names = {}
@@ -61,13 +51,24 @@ def test_the_examples_for_a_folder_of_photos_run(photos, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "query.jpg").write_bytes((photos / "dark" / "0.png").read_bytes())
     small = [*SHORT, "--backbone=mlp", "--width=4"]
-    for arguments in commands("docs/search.md") + commands("docs/dedupe.md"):
+    for arguments in commands("docs/photos.md") + commands("docs/dedupe.md"):
         assert main(arguments + small * (arguments[0] == "train")) == 0, capsys.readouterr().err
-    assert commands("docs/search.md") == commands("README.md")[:3]
+    assert commands("docs/search.md") == commands("README.md")[:3] == commands("docs/photos.md")[:3]
     assert (tmp_path / "duplicates" / "duplicates.html").is_file()
-    capsys.readouterr()
-    for block in code_blocks("docs/search.md") + code_blocks("docs/dedupe.md"):
-        exec(compile(block, "example", "exec"), {})
-    found = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
-    assert ["0", "dark/0.png"] in found
-    assert len(found) == 10
+    assert (tmp_path / "found.png").is_file()
+    for document, count in {"docs/search.md": 10, "docs/photos.md": 5, "docs/dedupe.md": 0}.items():
+        capsys.readouterr()
+        for block in code_blocks(document):
+            exec(compile(block, "example", "exec"), {})
+        found = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+        assert len(found) == count
+        assert not count or ["0", "dark/0.png"] in found
+
+
+def test_the_guide_to_a_keras_model_of_ones_own_runs_from_training_to_search():
+    names = {}
+    for block in code_blocks("docs/keras.md"):
+        exec(compile(block, "example", "exec"), names)
+    np.testing.assert_array_equal(names["served_codes"], names["codes"])
+    assert names["ids"].shape == (3, 5)
+    assert names["figures"]["map"] > 0.5  # about 0.2 before training

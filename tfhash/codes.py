@@ -16,6 +16,15 @@ import numpy as np
 def check_bits(bits):
     """Returns `bits` as an `int`, or raises `ValueError` unless it is an integer >= 1.
 
+    Args:
+        bits: Length of a code.
+
+    Returns:
+        The same as an `int`.
+
+    Raises:
+        ValueError: If `bits` is not an integer >= 1.
+
     Example:
 
     >>> check_bits(12)
@@ -33,6 +42,15 @@ def check_bits(bits):
 def packed_length(bits):
     """Number of bytes of a packed code of `bits` bits.
 
+    Args:
+        bits: Length of the code, an integer >= 1.
+
+    Returns:
+        `ceil(bits / 8)`, an `int`.
+
+    Raises:
+        ValueError: If `bits` is not an integer >= 1.
+
     Example:
 
     >>> packed_length(12)
@@ -43,6 +61,13 @@ def packed_length(bits):
 
 def check_packed(packed, bits):
     """Raises `ValueError` unless `packed` is `[..., ceil(bits / 8)]`.
+
+    Args:
+        packed: Array or tensor; its shape alone is looked at.
+        bits: Length of the codes, an integer >= 1.
+
+    Raises:
+        ValueError: If the last axis has another length, or `bits` is not an integer >= 1.
 
     Example:
 

@@ -65,6 +65,15 @@ def remove_partial(directory, name=None):
     Args:
         directory: The directory.
         name: Name of the file that was written; by default those of all files are removed.
+
+    Example:
+
+    >>> import tempfile
+    >>> directory = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (directory / ".partial-123-0-note.txt").write_text("half")
+    >>> remove_partial(directory)
+    >>> list(directory.iterdir())
+    []
     """
     # Earlier versions wrote one number.
     pattern = re.escape(_PREFIX) + r"\d+(-\d+)?-" + (".*" if name is None else re.escape(name))
@@ -82,13 +91,45 @@ def remove_abandoned(directory):
 
 
 def write_json(path, value):
-    """Writes `value` as indented JSON, atomically. NaN becomes null."""
+    """Writes `value` as indented JSON, atomically. NaN becomes null.
+
+    Args:
+        path: The file; missing parents are made.
+        value: What `json.dumps` takes.
+
+    Raises:
+        OSError: If writing fails; the file is unchanged.
+        ValueError: If a number is infinite.
+
+    Example:
+
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "figures.json"
+    >>> write_json(path, {"map": 0.5})
+    >>> json.loads(path.read_text())
+    {'map': 0.5}
+    """
     with atomic_write(path) as temporary:
         temporary.write_text(as_json(value), encoding="utf-8")
 
 
 def as_json(value):
-    """`value` as indented JSON that ends in a line break. NaN becomes null."""
+    """`value` as indented JSON that ends in a line break. NaN becomes null.
+
+    Args:
+        value: What `json.dumps` takes.
+
+    Returns:
+        A string.
+
+    Raises:
+        ValueError: If a number is infinite.
+
+    Example:
+
+    >>> as_json([float("nan")]).split()
+    ['[', 'null', ']']
+    """
     return json.dumps(_without_nan(value), indent=2, allow_nan=False) + "\n"
 
 

@@ -7,6 +7,12 @@ from keras import ops
 def is_multi_hot(labels):
     """Whether labels are multi-hot `[n, C]`, C >= 2, rather than integers `[n]` or `[n, 1]`.
 
+    Args:
+        labels: Array or tensor; its shape alone is looked at.
+
+    Returns:
+        A `bool`.
+
     Raises:
         ValueError: If `labels` has another rank.
 
@@ -28,6 +34,13 @@ def is_multi_hot(labels):
 def check_same_kind(left, right):
     """Raises `ValueError` unless the labels of both sides are comparable.
 
+    Args:
+        left: Labels of some items: integers `[n]`, or multi-hot `[n, C]`.
+        right: Labels of others, `[m]` or `[m, C]`.
+
+    Raises:
+        ValueError: If one side is multi-hot and the other is not, or the numbers of classes differ.
+
     Example:
 
     >>> import numpy as np
@@ -47,6 +60,13 @@ def check_same_kind(left, right):
 
 def check_num_classes(labels, num_classes):
     """Raises `ValueError` if multi-hot labels have another number of classes.
+
+    Args:
+        labels: Integers `[n]`, which always pass, or multi-hot `[n, C]`.
+        num_classes: The number of classes, an integer.
+
+    Raises:
+        ValueError: If `labels` are multi-hot and C is not `num_classes`.
 
     Example:
 
@@ -177,6 +197,9 @@ def check_values(labels):
 
     Args:
         labels: NumPy, integers `[n]` (or `[n, 1]`) or multi-hot `[n, C]`.
+
+    Raises:
+        ValueError: If they are; the message names the first.
 
     Example:
 

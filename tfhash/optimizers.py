@@ -27,6 +27,7 @@ class ConvMuon(keras.optimizers.AdamW):
         weight_decay: Decoupled weight decay, a factor of the learning rate, >= 0.
         momentum: Nesterov momentum of the kernels, in [0, 1).
         ns_steps: Newton-Schulz iterations, at least 1.
+        name: As in `keras.optimizers.AdamW`.
         **kwargs: Arguments of `keras.optimizers.AdamW`.
 
     Raises:
@@ -126,6 +127,16 @@ def orthogonalized(matrix, ns_steps):
 
     Returns:
         Like `matrix`; 0 where that is 0.
+
+    Example:
+
+    >>> import numpy as np
+    >>> matrix = np.diag([8.0, 1.0]).astype("float32")
+    >>> values = np.linalg.svd(ops.convert_to_numpy(orthogonalized(matrix, 5)), compute_uv=False)
+    >>> bool((abs(values - 1) < 0.35).all())
+    True
+
+    Reference: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024).
     """
     is_tall = matrix.shape[0] > matrix.shape[1]
     x = ops.transpose(matrix) if is_tall else matrix

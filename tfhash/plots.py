@@ -47,6 +47,13 @@ def plot_neighbors(
 
     Returns:
         `matplotlib.figure.Figure`.
+
+    Example: one query with its two nearest items.
+
+    >>> images = np.zeros((3, 8, 8, 1), "uint8")
+    >>> figure = plot_neighbors(images[:1], images[None, 1:], [[True, False]], [[0, 2]])
+    >>> len(figure.axes)
+    4
     """
     rows, columns = len(distances), max(1, max(map(len, distances)))
     height = 1.3 if query_labels is not None else 1.05 if names is None else 1.15
@@ -89,6 +96,12 @@ def plot_precision_recall(curves):
 
     Returns:
         `matplotlib.figure.Figure`.
+
+    Example:
+
+    >>> figure = plot_precision_recall({"codes": ([1.0, 0.5], [0.4, 1.0])})
+    >>> figure.axes[0].get_xlabel()
+    'recall'
     """
     figure = Figure(figsize=(5.5, 4), layout="constrained")
     axis = figure.subplots()
@@ -114,6 +127,12 @@ def plot_training(epoch_logs):
 
     Returns:
         `matplotlib.figure.Figure`.
+
+    Example:
+
+    >>> figure = plot_training([{"stage": 1, "loss": 2.0}, {"stage": 2, "loss": 1.0, "val_map": 0.9}])
+    >>> [axis.get_ylabel() for axis in figure.axes]
+    ['loss', 'score']
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     loss_axis, score_axis = figure.subplots(2, 1, sharex=True)
@@ -149,6 +168,11 @@ def plot_bit_balance(balance):
 
     Returns:
         `matplotlib.figure.Figure`.
+
+    Example:
+
+    >>> plot_bit_balance([0.5, 0.25]).axes[0].get_title()
+    'Bit balance'
     """
     figure = Figure(figsize=(max(4.0, 0.15 * len(balance) + 2), 3), layout="constrained")
     axis = figure.subplots()
@@ -160,7 +184,24 @@ def plot_bit_balance(balance):
 
 
 def save_figure(figure, path):
-    """Writes a figure as an image file, atomically."""
+    """Writes a figure as an image file, atomically.
+
+    Args:
+        figure: `matplotlib.figure.Figure`.
+        path: File, whose ending says the format: `.png`, `.pdf`, `.svg` and others of matplotlib.
+
+    Raises:
+        OSError: If writing fails; the file is unchanged.
+        ValueError: If matplotlib does not know the format.
+
+    Example:
+
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "balance.png"
+    >>> save_figure(plot_bit_balance([0.5, 0.25]), path)
+    >>> path.exists()
+    True
+    """
     with files.atomic_write(path) as temporary, warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)

@@ -187,7 +187,8 @@ class CompiledIndex:
         _check(_functions().TfhashIndexNew(bits, compact, ctypes.byref(self.handle)))
 
     def __del__(self):
-        if getattr(self, "handle", None):
+        # At exit, modules may be gone before objects are.
+        if getattr(self, "handle", None) and _functions is not None:
             _functions().TfhashIndexFree(self.handle)
             self.handle = ctypes.c_void_p()
 

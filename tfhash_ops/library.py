@@ -22,7 +22,12 @@ def is_compiled():
 
 @functools.cache
 def warn_if_not_compiled():
-    """Warns once if the package was installed without its compiled libraries."""
+    """Warns once if the package was installed without its compiled libraries.
+
+    Example: nothing is said where they are, or a second time.
+
+    >>> warn_if_not_compiled()
+    """
     if not is_compiled():
         warnings.warn(
             "tfhash_ops was installed without its compiled libraries (TFHASH_BUILD_OPS=0). Stock "

@@ -9,6 +9,8 @@ class TopK(NamedTuple):
     Attributes:
         distances: `int32 [q, k]`.
         indices: Rows of the database, `[q, k]`; `int64`, or `int32` where JAX has no 64-bit types.
+
+    `tfhash_ops.hamming_top_k` returns it and has an example.
     """
 
     distances: Any
@@ -24,6 +26,8 @@ class Neighbors(NamedTuple):
         distances: `int32 [row_splits[q]]`.
         indices: Rows of the database, of the same length; `int64`, or `int32` where JAX has no
             64-bit types.
+
+    `tfhash_ops.hamming_within` returns it and has an example.
     """
 
     row_splits: Any
@@ -38,6 +42,8 @@ class DistanceHistograms(NamedTuple):
         items: Number of items at distance d from query i, `int64 [q, bits + 1]` (`int32` where
             JAX has no 64-bit types).
         relevant: Number of those that share a label with the query, of the same shape.
+
+    `tfhash_ops.hamming_histogram` returns it and has an example.
     """
 
     items: Any

@@ -186,7 +186,11 @@ class TwoStageTraining(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def finish_epoch(self, epoch, logs):
-        """Records an epoch after all other callbacks have seen its end."""
+        """Records an epoch after all other callbacks have seen its end.
+
+        Args:
+            epoch, logs: As in `on_epoch_end` of `keras.callbacks.Callback`.
+        """
         self.epoch_logs.append({name: float(value) for name, value in logs.items()})
         # Since the end of the epoch before, because other callbacks may work between the two.
         before, self._clock = self._clock, time.perf_counter()

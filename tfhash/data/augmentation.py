@@ -57,7 +57,14 @@ class Augmentation:
         return round(LARGER * height), round(LARGER * width), channels
 
     def check(self, image_shape):
-        """Raises `ValueError` unless images of this shape can be changed so."""
+        """Raises `ValueError` unless images of this shape can be changed so.
+
+        Args:
+            image_shape: `(height, width, channels)`.
+
+        Raises:
+            ValueError: If an attribute is out of range for the shape, or `layers` cannot be used.
+        """
         if not 0 < self.crop <= 1:
             raise ValueError(f"`crop` must be above 0, up to 1. Received: crop={self.crop}")
         side = min(image_shape[:2])
@@ -87,7 +94,11 @@ class Augmentation:
         return changed
 
     def without_layers(self, images, seed, size=None):
-        """The same but for `layers`, by NumPy alone."""
+        """The same but for `layers`, by NumPy alone.
+
+        Args:
+            images, seed, size: As in a call.
+        """
         rng = np.random.default_rng(seed)
         if self.crop < 1:
             images = _crop(images, self.crop, size or images.shape[1:3], rng)

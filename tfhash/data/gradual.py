@@ -23,6 +23,12 @@ class ImageFiles:
 
     Args:
         root, names, left_out: See above.
+
+    Example:
+
+        files = ImageFiles.below("photos/")
+        first = files.read(files.names[:100], (224, 224, 3))  # a `Split`
+        print(files.summary())
     """
 
     def __init__(self, root, names, left_out=()):

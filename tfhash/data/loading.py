@@ -148,6 +148,12 @@ def load_images(
     Raises:
         ValueError: If there is no image, a file is broken, or the split is unknown.
         FileNotFoundError: If the folder or dataset does not exist.
+
+    Example:
+
+    >>> split, summary = load_images("digits", (8, 8, 1))
+    >>> len(split), summary.left_out
+    (1797, [])
     """
     image_shape = tuple(image_shape)
     if source == "digits":

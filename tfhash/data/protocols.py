@@ -8,6 +8,7 @@ import numpy as np
 from tfhash.data.content import check_fractions, digest
 
 PROTOCOLS = ("official", "unseen-items", "cnnh", "cnnh54k", "unseen-classes")
+"""Ways to divide the items of a dataset; see `tfhash.data.load`."""
 
 QUERIES_OF_CLASS = 100
 TRAINING_ITEMS_OF_CLASS = 500

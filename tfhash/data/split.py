@@ -33,6 +33,13 @@ class Split:
         source: `tfhash.data.sources.Source`.
         indices: NumPy `int64 [n]`, which items of the source.
         image_shape: `(height, width, channels)`.
+
+    Example:
+
+    >>> from tfhash import data
+    >>> split = data.load("digits").queries.take(3)
+    >>> split.images().shape, split.labels.shape
+    ((3, 8, 8, 1), (3,))
     """
 
     source: Source
@@ -41,7 +48,11 @@ class Split:
 
     @classmethod
     def of_all(cls, source, image_shape):
-        """All items of a source."""
+        """All items of a source.
+
+        Args:
+            source, image_shape: The attributes.
+        """
         return cls(source, np.arange(len(source)), tuple(image_shape))
 
     def __len__(self):

@@ -29,6 +29,13 @@ class Splits:
         protocol: How the items were divided; see `tfhash.data.load`.
         draws_queries: Whether queries are a share of all items, because there is no test split.
         summary: `Summary` of what was taken from a folder and what was left out.
+
+    Example:
+
+    >>> from tfhash import data
+    >>> splits = data.load("digits")
+    >>> len(splits.queries), len(splits.database)
+    (387, 1410)
     """
 
     source: str
@@ -43,7 +50,11 @@ class Splits:
 
     @classmethod
     def create(cls, source, classes, train, validation, queries, **attributes):
-        """Splits whose database is what can be trained on: `train`, then `validation`."""
+        """Splits whose database is what can be trained on: `train`, then `validation`.
+
+        Args:
+            source, classes, train, validation, queries, **attributes: The attributes.
+        """
         database = train.concatenate(validation)
         return cls(source, classes, train, validation, queries, database, **attributes)
 
@@ -60,6 +71,7 @@ class Splits:
 
     @property
     def image_shape(self):
+        """Shape of the images, `(height, width, channels)`."""
         return self.train.image_shape
 
     def unlabeled(self):

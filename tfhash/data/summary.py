@@ -18,6 +18,11 @@ class LeftOut:
         reason: Why, in words.
         is_broken: Whether it should have been readable. Broken files are an error unless
             `skip_broken` is set.
+
+    Example:
+
+    >>> LeftOut("notes.txt", "not an image (.txt)").is_broken
+    False
     """
 
     name: str

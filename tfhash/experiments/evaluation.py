@@ -46,6 +46,11 @@ def evaluate(
     Raises:
         ValueError: If a setting is out of bounds, or some queries took part in the training.
         FileNotFoundError: If there is no model.
+
+    Example:
+
+        report = tfhash.experiments.evaluate("runs/mnist-12", "mnist")
+        report["metrics"]["map"]
     """
     given = settings.named(dataset, given)
     settings.check_names(given, *SETTINGS)

@@ -27,6 +27,12 @@ class ImageIndex:
         stamps: Dictionary from the id of each image to the size of its file in bytes and the time of
             its last change in nanoseconds, when it was encoded; `None` where codes were given in
             place of images.
+
+    Example:
+
+        index = tfhash.experiments.ImageIndex.load("photos.index")
+        len(index.index), index.origin.folder
+        index.names_of([0, 1])
     """
 
     index: HammingIndex

@@ -96,6 +96,12 @@ def index_images(
             another folder, which still exists; there are no images; or files are broken.
         tfhash.index.OtherModelError: If the codes to be updated come from another model.
         FileNotFoundError: If the folder does not exist.
+
+    Example:
+
+        run = tfhash.experiments.Run("runs/photos-32")
+        changes = tfhash.experiments.index_images("photos/", run.model, "photos.index", update=True)
+        print(changes)
     """
     progress = Progress(0) if progress is None else progress
     check_output(output, update, overwrite)

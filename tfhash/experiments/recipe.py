@@ -31,7 +31,7 @@ class Recipe(Settings):
     """Everything that can be chosen about a training.
 
     `tfhash.experiments.make_recipe` fills it from a preset; flags of the same names replace
-    single choices. `tfhash.experiments.network` builds the model and the learning rates.
+    single choices, and `tfhash train --help` describes each. `tfhash.experiments.network` builds the model and the learning rates.
 
     Example:
 

@@ -70,6 +70,11 @@ class RunDirectory:
 
     Args:
         path: The directory; it need not exist.
+
+    Example:
+
+    >>> RunDirectory("runs/none").is_finished
+    False
     """
 
     def __init__(self, path):
@@ -98,6 +103,7 @@ class RunDirectory:
 
     @property
     def is_finished(self):
+        """Whether there is a `report.json`."""
         return self._report.exists()
 
     @property
@@ -163,7 +169,15 @@ class RunDirectory:
         return model
 
     def check_state(self, resume=False, overwrite=False):
-        """Raises `ValueError` if what is here does not suit `resume` and `overwrite`."""
+        """Raises `ValueError` if what is here does not suit `resume` and `overwrite`.
+
+        Args:
+            resume: Whether a run that did not finish is to be continued.
+            overwrite: Whether a run is to be replaced; then everything suits.
+
+        Raises:
+            ValueError: If there is a run and neither is set, or none to resume.
+        """
         if overwrite:
             return
         if self.is_finished and not (resume and self.missing_pictures()):
@@ -186,6 +200,12 @@ class RunDirectory:
 
     def begin(self, settings, dataset, items, resume=False, overwrite=False):
         """Makes the directory ready for a run with these settings on these items.
+
+        Args:
+            settings: Every setting that changes what is learned, a dictionary.
+            dataset: Name of the dataset, or path of a folder.
+            items: Fingerprint of the items; see `tfhash.data.Splits.fingerprint`.
+            resume, overwrite: As in `check_state`.
 
         Raises:
             ValueError: If the run to resume had other settings or items; nothing is changed.
@@ -214,7 +234,15 @@ class RunDirectory:
         export_saved_model(model, self._saved_model, version=1)
 
     def write_database(self, codes, split, model, dataset, class_names):
-        """Writes the codes, names and labels of the database, as `tfhash encode` does."""
+        """Writes the codes, names and labels of the database, as `tfhash encode` does.
+
+        Args:
+            codes: Packed codes, `uint8 [n, ceil(bits / 8)]`.
+            split: The database, a `tfhash.data.Split` of n items.
+            model: The `HashingModel` that made the codes.
+            dataset: Name of the dataset, or path of a folder.
+            class_names: Name of each class.
+        """
         import numpy as np
 
         origin = origin_of(model, self.path, dataset)
@@ -227,6 +255,7 @@ class RunDirectory:
         shutil.rmtree(self.backup, ignore_errors=True)
 
     def write_report(self, report):
+        """Writes `report.json`."""
         files.write_json(self._report, {"schema_version": SCHEMA_VERSION, **report})
 
     def _read(self, path):
@@ -244,7 +273,14 @@ class RunDirectory:
         return value
 
     def check_same_run(self, settings, items):
-        """Raises `ValueError` if the run was started with other settings or items."""
+        """Raises `ValueError` if the run was started with other settings or items.
+
+        Args:
+            settings, items: As in `begin`.
+
+        Raises:
+            ValueError: If they differ; the message lists what does.
+        """
         before = self.settings()
         changed = [name for name in settings if settings[name] != before.get(name)]
         if changed:

@@ -28,6 +28,8 @@ class Pairs(NamedTuple):
         first: Rows of the codes, `int64 [m]`.
         second: Rows of the codes, `int64 [m]`; each larger than its `first`.
         distances: Their distances in bits, `int32 [m]`.
+
+    `pairs` returns it and has an example.
     """
 
     first: np.ndarray
@@ -43,6 +45,8 @@ class Group(NamedTuple):
         nearest: The smallest distance of a pair of members, in bits.
         farthest: The largest distance among the pairs of members *within the radius*. Members that
             are connected only through others can be farther apart.
+
+    `groups` returns a sequence of it and has an example.
     """
 
     members: np.ndarray
@@ -58,6 +62,8 @@ class Groups:
         members: Members of all groups, one group after another, `int64 [m]`.
         row_splits: Group i spans `row_splits[i]` to `row_splits[i + 1]`, `int64 [g + 1]`.
         nearest, farthest: As in `Group`, `int32 [g]`.
+
+    `groups` returns it and has an example.
     """
 
     members: np.ndarray

@@ -25,7 +25,7 @@ class HammingIndex:
     of other threads, never between.
 
     Searches use tables of the codes where these are faster than comparing all codes, which the
-    index decides for itself (see docs/index.md).
+    index decides for itself (see docs/hamming_index.md).
 
     Args:
         bits: Number of bits of a code, >= 1.

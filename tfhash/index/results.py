@@ -11,6 +11,8 @@ class NearestItems(NamedTuple):
     Attributes:
         distances: Hamming distances in bits, `int32 [q, k]`.
         ids: Ids of the items, `int64 [q, k]`.
+
+    `HammingIndex.search` returns it and has an example.
     """
 
     distances: np.ndarray
@@ -25,6 +27,8 @@ class ItemsWithin(NamedTuple):
             `tf.RaggedTensor.from_row_splits`.
         distances: Hamming distances in bits, `int32 [row_splits[q]]`.
         ids: Ids of the items, `int64`, of the same length.
+
+    `HammingIndex.within` returns it and has an example.
     """
 
     row_splits: np.ndarray

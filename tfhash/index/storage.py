@@ -35,15 +35,15 @@ _TYPES = {
 
 
 class IndexFileError(ValueError):
-    """A file is not an index that can be read; the message says why."""
+    """A file is not an index that can be read; the message says why. See `HammingIndex.load`."""
 
 
 class DamagedFileError(IndexFileError):
-    """A file is an index that has been cut off or changed."""
+    """A file is an index that has been cut off or changed. See `HammingIndex.load`."""
 
 
 class OtherModelError(ValueError):
-    """The codes of an index come from another model."""
+    """The codes of an index come from another model. See `HammingIndex.load`."""
 
 
 def write(path, arrays, settings, attached):

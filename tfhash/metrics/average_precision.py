@@ -5,8 +5,13 @@ import numpy as np
 from tfhash.metrics.histograms import check_integer, cumulate, divide, has_relevant_items
 
 TIES = ("expected", "best", "worst")
+"""Orders of items at the same distance; see `average_precision`."""
+
 DENOMINATORS = ("possible", "relevant", "retrieved")
+"""What a sum of precisions is divided by at a cut-off; see `average_precision`."""
+
 WITHOUT_HITS = ("zero", "drop")
+"""What becomes of queries without a hit; see `mean_average_precision`."""
 
 
 def average_precision(histograms, k=None, ties="expected", denominator="possible"):

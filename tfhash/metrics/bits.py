@@ -52,6 +52,12 @@ def bit_correlation(packed, bits):
 def count_distinct_codes(packed):
     """Number of different codes among packed codes `uint8 [n, bytes]`.
 
+    Args:
+        packed: Packed codes, `uint8 [n, bytes]`.
+
+    Returns:
+        An `int`.
+
     Example:
 
     >>> import numpy as np

@@ -10,6 +10,7 @@ from tfhash.labels import count_shared, is_multi_hot
 from tfhash.metrics.histograms import check_integer, check_sides, divide
 
 GAINS = ("exponential", "linear")
+"""Gains of an item by the number of shared labels; see `ndcg`."""
 
 # Pairs compared at a time; a few arrays of this size are alive.
 _BLOCK_PAIRS = 2**22
@@ -21,6 +22,8 @@ class SharedLabelHistograms(NamedTuple):
     Attributes:
         items: NumPy `int64 [q, bits + 1, r + 1]`: items at distance d that share s labels, where r is
             the largest number that some pair shares.
+
+    `shared_label_histograms` returns it and has an example.
     """
 
     items: np.ndarray

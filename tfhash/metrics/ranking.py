@@ -116,6 +116,12 @@ def precision_recall_curve(histograms):
 def count_queries_with_relevant_items(histograms):
     """Number of queries that have at least one relevant item in the database.
 
+    Args:
+        histograms: `DistanceHistograms`.
+
+    Returns:
+        An `int`.
+
     Example:
 
     >>> import numpy as np

@@ -202,3 +202,4 @@ def _norm(**arguments):
 
 
 BACKBONES = {"mlp": _mlp, "convnet": _convnet, "resnet": _resnet, "whitenet": _whitenet}
+"""The built-in backbones, by name; see `build_backbone`."""

@@ -147,7 +147,11 @@ class HashingModel(StagedModel):
                 )
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
-        """Relaxed codes, float32 `[n, bits]` in [-1, 1]; arguments as in `keras.Model`."""
+        """Relaxed codes, float32 `[n, bits]` in [-1, 1].
+
+        Args:
+            x, batch_size, verbose, steps, callbacks: As in `keras.Model.predict`.
+        """
         if hasattr(x, "shape") and len(x.shape) == 3:
             # Keras keeps one traced function for all calls, which takes a single rank.
             x = x[..., None]
@@ -183,7 +187,11 @@ class HashingModel(StagedModel):
         return np.argmax(self.predict_logits(images, batch_size, verbose), axis=1)
 
     def predict_logits(self, images, batch_size=256, verbose=0):
-        """The logits of the classifier head, NumPy `[n, num_classes]`; see `classify`."""
+        """The logits of the classifier head, NumPy `[n, num_classes]`; see `classify`.
+
+        Args:
+            images, batch_size, verbose: As in `encode`.
+        """
         if not hasattr(images, "shape"):
             batch_size = None  # a dataset has its own
             images = encoding.checked(self, images)
@@ -220,6 +228,9 @@ class HashingModel(StagedModel):
 
         It is made as Keras saves and loads a model, so that all state of a layer is in it, be it
         weights or not.
+
+        Raises:
+            ValueError: If the model is not built.
         """
         if not self.built:
             raise ValueError("the model must be built: call it on images, or fit it, first")

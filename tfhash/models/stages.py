@@ -18,6 +18,7 @@ from tfhash.models import compiling, fitting
 from tfhash.optimizers import ContinuedSchedule
 
 STAGES = ("pretrain", "finetune")
+"""Stages of training, in their order; see `tfhash.callbacks.TwoStageTraining`."""
 
 
 class StagedModel(keras.Model):
