@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from gradient_hlo import hlo_of_gradient
 from keras import ops
 
 from tfhash import losses
@@ -361,22 +362,6 @@ def test_tensors_of_all_triplets_are_seen(largest_tensor):
         lambda x: ops.sum(ops.exp(x[:, None, None] - x[:, None] * x)), np.ones(n, "float32")
     )
     assert largest_tensor(hlo) == n**3
-
-
-def hlo_of_gradient(function, point):
-    """The gradient of a function as XLA is given it, as text."""
-    if keras.backend.backend() == "torch":
-        pytest.skip("PyTorch does not compile by XLA")
-    if keras.backend.backend() == "jax":
-        jax = pytest.importorskip("jax")
-        return jax.jit(jax.grad(function)).lower(point).as_text(dialect="hlo")
-    import tensorflow as tf
-
-    @tf.function(jit_compile=True)
-    def gradient_of(point):
-        return tf.gradients(function(point), point)
-
-    return gradient_of.experimental_get_compiler_ir(tf.constant(point))(stage="hlo")
 
 
 def test_triplets_of_an_anchor_are_all_counted_once():

@@ -83,7 +83,20 @@ def remove_partial(directory, name=None):
 
 
 def remove_abandoned(directory):
-    """As `remove_partial`, but leaves files of processes that run: they may write at this time."""
+    """Removes what killed `atomic_write`s left, but for that of processes that run and may be writing.
+
+    Args:
+        directory: The directory; nothing happens if it does not exist.
+
+    Example:
+
+    >>> import tempfile
+    >>> directory = pathlib.Path(tempfile.mkdtemp())
+    >>> _ = (directory / f".partial-{os.getpid()}-0-note.txt").write_text("half")
+    >>> remove_abandoned(directory)
+    >>> len(list(directory.iterdir()))  # this process runs
+    1
+    """
     for path in pathlib.Path(directory).glob(f"{_PREFIX}*"):
         written_by = re.match(re.escape(_PREFIX) + r"(\d+)-", path.name)
         if written_by and not _is_running(int(written_by[1])):

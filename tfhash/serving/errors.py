@@ -4,6 +4,10 @@
 class ServingError(RuntimeError):
     """A server did not answer, or refused a request.
 
+    Args:
+        message: The whole of it in words, with what to do.
+        status, server_message: As the attributes.
+
     Attributes:
         status: Status of HTTP, such as 404, or the name of gRPC's, such as "NOT_FOUND"; `None` where
             there was no answer that could be read.
