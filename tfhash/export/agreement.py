@@ -17,7 +17,7 @@ BATCH = 256
 
 @dataclasses.dataclass(frozen=True)
 class Agreement:
-    """Bits of an exported file and of Keras.
+    """Bits of an exported file and of Keras; see `compare`.
 
     Args:
         images: Number of images compared.

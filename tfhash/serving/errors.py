@@ -2,7 +2,7 @@
 
 
 class ServingError(RuntimeError):
-    """A server did not answer, or refused a request.
+    """A server did not answer, or refused a request; see `tfhash.serving.Client`.
 
     Args:
         message: The whole of it in words, with what to do.

@@ -6,7 +6,7 @@ import numpy as np
 
 
 class FoundItems(NamedTuple):
-    """The nearest items of each query, in ascending order of (distance, id).
+    """The nearest items of each query, in ascending order of (distance, id); see `tfhash.serving.Client`.
 
     Attributes:
         distances: Hamming distances in bits, `int32 [q, min(k, items)]`.
