@@ -139,6 +139,7 @@ def measure_requests(model_path, photos):
             return {str(count): ask(url, count, photos) for count in FLAGS.clients}
         finally:
             server.terminate()
+            server.communicate()  # it says goodbye
 
 
 def ask(url, clients, photos):
