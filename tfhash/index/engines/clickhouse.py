@@ -1,8 +1,8 @@
 """An index in ClickHouse or chDB, which have no transactions.
 
 Rows carry the number of their batch, and count once the *head* names it. The head is a view of one
-constant, the index's state, with a number in its name: a writer reads head 7, claims the number of
-a batch, writes rows, and makes head 8. Making a view is atomic and fails if there is one of that
+constant, the index's state, with a number in its name: a writer claims the number of a batch, reads
+head 7, writes rows, and makes head 8. Making a view is atomic and fails if there is one of that
 name, so of two writers that read head 7 one gets an error. Rows of a writer that was killed are
 never seen, because no head names their batch and its number is not given again.
 """
@@ -20,7 +20,7 @@ from tfhash.index.engines.clickhouse_client import HttpClient
 from tfhash.index.engines.errors import EngineError, OtherWriterError, ServerError
 from tfhash.index.engines.metadata import State
 
-_TABLE_EXISTS, _NO_TABLE = 57, 60
+_TABLE_EXISTS, _NO_TABLE, _DROPPED = 57, 60, 218
 
 # Subqueries of one statement, rows of one INSERT, and ids of one list.
 _QUERIES = 64
@@ -112,8 +112,7 @@ class ClickHouseStore:
     def change(self):
         """A change of the tables, which counts when the block succeeds."""
         with self._explained():
-            number, state = self._head()
-            batch = self._claim(state)
+            number, state, batch = self._claim()
             change = _Change(self, batch, state)
             yield change
             self._publish(number + 1, change.state.with_batch(batch), batch)
@@ -230,7 +229,7 @@ class ClickHouseStore:
         if int(count):
             raise metadata.foreign(self.where)
         self._query(sql.removed_ddl(self._removed))
-        with contextlib.suppress(_Exists):
+        with contextlib.suppress(_TakenError):
             self._view("head", 0, state.as_json())
 
     def _columns(self):
@@ -252,31 +251,33 @@ class ClickHouseStore:
                 )
             except ServerError as error:
                 # A writer has made the next one and dropped this one.
-                if error.code != _NO_TABLE:
+                if error.code not in (_NO_TABLE, _DROPPED):
                     raise
                 continue
             text = bytes.fromhex(answer.decode()).decode("utf-8", "replace")
             return max(heads), metadata.read(text, self.where)
         raise FileNotFoundError(f"{self.where} does not exist any more")
 
-    def _claim(self, state):
-        """A number that no other batch has or had."""
-        batch = max([state.last_batch, *self._numbers("claim")]) + 1
+    def _claim(self):
+        """Number and state of the head, and a number that no other batch has or had."""
+        batch = 0
         while True:
+            batch = max([batch, self._head()[1].last_batch, *self._numbers("claim")]) + 1
             try:
                 self._view("claim", batch, "")
-                return batch
-            except _Exists:
-                batch += 1
+            except _TakenError:
+                continue
+            number, state = self._head()
+            # Claims are dropped once a head names a batch of their number or a larger one.
+            if batch > state.last_batch:
+                return number, state, batch
 
     def _publish(self, number, state, batch):
-        try:
+        with contextlib.suppress(_TakenError):
             self._view("head", number, state.as_json())
-            newest = self._head()[1]
-        except _Exists:
-            newest = None
         # Old heads are dropped, so the number of one that others made and dropped is free again.
-        if newest is None or not newest.has_batch(batch):
+        # What counts is whether the newest head, which follows from all before, names the batch.
+        if not self._head()[1].has_batch(batch):
             raise OtherWriterError(
                 f"another writer changed {self.where} meanwhile; nothing was changed. Try again"
             )
@@ -293,8 +294,9 @@ class ClickHouseStore:
         try:
             self._query(f"CREATE VIEW {name} AS SELECT {sql.quoted(text)} AS state")
         except ServerError as error:
-            if error.code == _TABLE_EXISTS:
-                raise _Exists from None
+            # Others may drop it as soon as it is made.
+            if error.code in (_TABLE_EXISTS, _NO_TABLE, _DROPPED):
+                raise _TakenError from None
             raise
 
     def _numbers(self, kind):
@@ -327,8 +329,8 @@ class ClickHouseStore:
             raise EngineError(f"{self.where}: {error}. {_UNKNOWN}") from None
 
 
-class _Exists(Exception):
-    """There is a view of this name."""
+class _TakenError(Exception):
+    """There is, or was, a view of this name."""
 
 
 @dataclasses.dataclass
