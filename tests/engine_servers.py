@@ -132,14 +132,21 @@ class PostgresServer:
         os.kill(pid, signal.SIGKILL)
         begin = time.monotonic()
         # A new server refuses to start while processes of the old one live.
-        while self._children(pid) and time.monotonic() < begin + _PATIENCE:
+        while self._children() and time.monotonic() < begin + _PATIENCE:
             time.sleep(0.05)
+        # It also refuses while its parent has not asked how the old one ended.
+        (self._folder / "data" / "postmaster.pid").unlink(missing_ok=True)
+
+    def limit_files(self, pid, size):
+        """Limits what a process of the server may write to one file, in bytes or "unlimited"."""
+        command = ["prlimit", f"--pid={pid}", f"--fsize={size}:"]
+        subprocess.run([*self._as_user, *command], check=True)
 
     def stop(self):
         self._run("pg_ctl", "-m", "fast", "-w", "stop")
         shutil.rmtree(self._folder)
 
-    def _children(self, pid):
+    def _children(self):
         mark = str(self._folder / "data")
         found = []
         for path in pathlib.Path("/proc").glob("[0-9]*"):

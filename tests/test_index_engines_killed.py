@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import resource
 import signal
 import subprocess
 
@@ -179,16 +178,16 @@ def test_a_shard_without_its_table_is_an_error_that_has_the_statement(places):
 
 
 def test_a_full_disk_of_postgresql_changes_nothing(rng, places):
-    index = places["postgresql"].make(64)
+    place = places["postgresql"]
+    index = place.make(64)
     codes = make_codes(rng, 50_000, 64)
     index.add(codes[:100])
     # As a full disk: what the process of this connection writes ends at a size.
     pid = index._store._connection.info.backend_pid
-    limits = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
+    place.servers[0].limit_files(pid, 1_000_000)
     with pytest.raises(EngineError, match="could not .*Nothing was changed"):
         index.add(codes[100:])
-    resource.prlimit(pid, resource.RLIMIT_FSIZE, limits)
+    place.servers[0].limit_files(pid, "unlimited")
     assert len(index) == len(index.ids) == 100
     index.add(codes[100:])
     np.testing.assert_array_equal(index.codes, codes)
