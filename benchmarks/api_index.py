@@ -9,8 +9,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 # In the order of the imports, from the ground up.
 MODULES = (
     "tfhash_ops", "tfhash", "tfhash.codes", "tfhash.labels", "tfhash.files", "tfhash.losses",
-    "tfhash.data", "tfhash.index", "tfhash.index.duplicates", "tfhash.layers", "tfhash.metrics",
-    "tfhash.optimizers", "tfhash.models", "tfhash.callbacks", "tfhash.export", "tfhash.plots",
+    "tfhash.data", "tfhash.index", "tfhash.index.duplicates", "tfhash.index.engines",
+    "tfhash.layers", "tfhash.metrics", "tfhash.optimizers", "tfhash.models", "tfhash.callbacks", "tfhash.export", "tfhash.plots",
     "tfhash.experiments",
 )  # fmt: skip
 

@@ -105,3 +105,17 @@ class Places:
 
     def _servers_of(self, kind):
         return [server for server in self._servers if isinstance(server, kind)]
+
+
+def run(engine, statement):
+    """Runs a statement on an engine's first server, beside the index."""
+    if engine.url.startswith("postgresql"):
+        import psycopg
+
+        with psycopg.connect(engine.url) as connection:
+            connection.execute(statement)
+    elif engine.servers:
+        engine.servers[0].run(statement)
+    else:
+        with connect(engine.url, "beside", bits=8) as index:
+            index._store._query(statement)

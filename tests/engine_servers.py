@@ -151,9 +151,10 @@ class PostgresServer:
         found = []
         for path in pathlib.Path("/proc").glob("[0-9]*"):
             try:
-                if os.readlink(path / "cwd") == mark and "(postgres) Z" not in (
-                    path / "stat"
-                ).read_text():
+                if (
+                    os.readlink(path / "cwd") == mark
+                    and "(postgres) Z" not in (path / "stat").read_text()
+                ):
                     found.append(path.name)
             except OSError:
                 continue

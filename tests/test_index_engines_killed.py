@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from engine_cases import ENGINES, Engine, Places
+from engine_cases import ENGINES, Engine
 from engine_servers import ClickHouseServer, free_ports
 from hamming_cases import run_python
 from index_cases import check_search, make_codes
@@ -70,13 +70,6 @@ found = index.items()
 is_whole = np.array_equal(found[0], codes) and np.array_equal(found[1], np.arange(3000))
 print(json.dumps([*before, is_whole, index.search(codes[-1:], 1).ids.tolist()]))
 """
-
-
-@pytest.fixture(scope="module")
-def places(tmp_path_factory):
-    places = Places(tmp_path_factory.mktemp("engines"))
-    yield places
-    places.stop()
 
 
 @pytest.mark.parametrize("point", ["first part", "third part", "add", "remove"])

@@ -11,7 +11,7 @@ Needs neither TensorFlow nor Keras, and the engine's client only when it connect
 
 from tfhash import codes as code_layout
 from tfhash.index.engines import chdb, clickhouse, metadata, postgresql
-from tfhash.index.engines.clickhouse import shard_ddl
+from tfhash.index.engines.clickhouse_sql import shard_ddl
 from tfhash.index.engines.engine_index import ApproximateItems, EngineIndex
 from tfhash.index.engines.errors import EngineError, OtherWriterError
 

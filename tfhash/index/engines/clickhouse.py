@@ -9,7 +9,6 @@ never seen, because no head names their batch and its number is not given again.
 
 import contextlib
 import dataclasses
-import re
 
 import numpy as np
 
@@ -20,35 +19,18 @@ from tfhash.index.engines.clickhouse_client import HttpClient
 from tfhash.index.engines.errors import EngineError, OtherWriterError, ServerError
 from tfhash.index.engines.metadata import State
 
-_TABLE_EXISTS, _NO_TABLE, _DROPPED = 57, 60, 218
+_TABLE_EXISTS = 57
+# Others dropped a view while a statement read it, or the list of tables.
+_GONE = (60, 218)
 
-# Subqueries of one statement, rows of one INSERT, and ids of one list.
+# Subqueries of one statement, and rows of one INSERT.
 _QUERIES = 64
 _ROWS = 1 << 18
-_IDS = 10_000
 
 _UNKNOWN = (
     "A change is done whole or not at all; if the connection was lost, connect again to see which"
 )
 _FOUND = np.dtype([("row", "<i4"), ("distance", "<i4"), ("id", "<i8")])
-
-
-def shard_ddl(table, bits):
-    """The statement that makes the table that each server of a cluster needs.
-
-    Args:
-        table: The name of the table that `connect` gets.
-        bits: Number of bits of a code.
-
-    Returns:
-        SQL, to be run in the database of `connect` on every server of the cluster.
-
-    Example:
-
-    >>> print(shard_ddl("photos", bits=64).partition(" (")[0])
-    CREATE TABLE IF NOT EXISTS photos__shard
-    """
-    return sql.table_ddl(f"{metadata.check_table(table)}__shard", bits)
 
 
 def open_store(url, table, bits, model, cluster, timeout):
@@ -78,16 +60,15 @@ class ClickHouseStore:
 
     def __init__(self, client, where, table):
         self.where = where
-        self._client, self._table, self._removed = client, table, f"{table}__removed"
-        self._bits, self._has_distance = None, False
+        self._client, self.table, self.removed = client, table, f"{table}__removed"
+        self._bits, self._has_distance = 0, False  # until it is open
 
     def open(self, bits, model, cluster):
         """Checks the tables, or makes them if `bits` are given."""
         with self._explained():
             functions = "SELECT name FROM system.functions WHERE name = 'bitHammingDistance'"
             self._has_distance = bool(self._query(functions))
-            heads = self._numbers("head")
-            if not heads:
+            if self._newest() is None:
                 if bits is None:
                     if self._columns():
                         raise metadata.foreign(self.where)
@@ -124,23 +105,33 @@ class ClickHouseStore:
             words = -(-self._bits // 64)
             row = np.dtype([("id", "<i8"), ("words", "<u8", (words,))])
             names = ", ".join(f"w{word}" for word in range(words))
-            query = (
-                f"SELECT id, {names} FROM {self._table} WHERE {self._present(state)} ORDER BY id"
-            )
+            query = f"SELECT id, {names} FROM {self.table} WHERE {self._present(state)} ORDER BY id"
             rows = self._rows(query, row)
         self._check_count(len(rows), state.count)
         length = -(-self._bits // 8)
         codes = np.ascontiguousarray(rows["words"]).view(np.uint8).reshape(len(rows), 8 * words)
         return np.ascontiguousarray(codes[:, :length]), rows["id"].copy()
 
+    def nbytes(self):
+        """Bytes on the disks of all servers."""
+        with self._explained():
+            cluster = self._head()[1].cluster
+            parts = f"cluster({cluster}, system, parts)" if cluster else "system.parts"
+            names = ", ".join(f"'{self.table}{suffix}'" for suffix in ("", "__shard", "__removed"))
+            answer = self._query(
+                f"SELECT sum(bytes_on_disk) FROM {parts} WHERE active AND table IN ({names}) "
+                "AND database = currentDatabase() FORMAT TabSeparated"
+            )
+        return int(answer)
+
     def names(self, ids):
         """Dictionary from id to name, without items that have none."""
         names = {}
         with self._explained():
             state = self._head()[1]
-            for some in _lists(ids):
+            for some in sql.lists(ids):
                 answer = self._query(
-                    f"SELECT id, hex(name) FROM {self._table} WHERE named AND id IN ({some}) "
+                    f"SELECT id, hex(name) FROM {self.table} WHERE named AND id IN ({some}) "
                     f"AND {self._present(state)} FORMAT TabSeparated"
                 )
                 for line in answer.decode("ascii").splitlines():
@@ -171,11 +162,11 @@ class ClickHouseStore:
         row = np.dtype([("id", "<i8"), ("batch", "<u4")])
         found = [
             self._rows(
-                f"SELECT id, batch FROM {self._table} WHERE id IN ({some}) "
+                f"SELECT id, batch FROM {self.table} WHERE id IN ({some}) "
                 f"AND {self._present(state)}",
                 row,
             )
-            for some in _lists(ids)
+            for some in sql.lists(ids)
         ]
         return np.concatenate(found) if found else np.empty(0, row)
 
@@ -183,16 +174,11 @@ class ClickHouseStore:
         """Adds rows in the format RowBinary."""
         self._client.insert(f"INSERT INTO {table} ({', '.join(columns)}) FORMAT RowBinary", rows)
 
-    @property
-    def tables(self):
-        """The table of codes, and that of removed items."""
-        return self._table, self._removed
-
     def _union(self, queries, state, condition="", end=""):
         present = self._present(state)
         selects = [
             f"SELECT toInt32({row}) AS row, {sql.distance(words, self._has_distance)} AS distance, "
-            f"id FROM {self._table} WHERE {present} {condition} {end}"
+            f"id FROM {self.table} WHERE {present} {condition} {end}"
             for row, words in enumerate(sql.words_of(queries))
         ]
         found = [
@@ -211,52 +197,60 @@ class ClickHouseStore:
         if columns and columns != sql.columns(state.bits):
             raise metadata.foreign(self.where)
         if state.cluster:
-            shard = f"{self._table}__shard"
-            ddl = sql.distributed_ddl(self._table, shard, state.bits, state.cluster)
+            shard = f"{self.table}__shard"
+            ddl = sql.distributed_ddl(self.table, shard, state.bits, state.cluster)
         else:
-            ddl = sql.table_ddl(self._table, state.bits)
+            ddl = sql.table_ddl(self.table, state.bits)
         self._query(ddl)
         # Fails unless every shard has its table.
         try:
-            count = self._query(f"SELECT count() FROM {self._table} FORMAT TabSeparated")
+            count = self._query(f"SELECT count() FROM {self.table} FORMAT TabSeparated")
         except ServerError as error:
-            self._query(f"DROP TABLE IF EXISTS {self._table}")
+            self._query(f"DROP TABLE IF EXISTS {self.table}")
             raise EngineError(
                 f"{self.where} cannot be made: {error}. Every server of the cluster must be up "
-                f"and have run: {shard_ddl(self._table, state.bits)}"
+                f"and have run: {sql.shard_ddl(self.table, state.bits)}"
             ) from None
         # A kill while the tables were made leaves them empty.
         if int(count):
             raise metadata.foreign(self.where)
-        self._query(sql.removed_ddl(self._removed))
+        self._query(sql.removed_ddl(self.removed))
         with contextlib.suppress(_TakenError):
             self._view("head", 0, state.as_json())
 
     def _columns(self):
-        answer = self._query(
+        answer = self._listed(
             "SELECT name, type FROM system.columns WHERE database = currentDatabase() "
-            f"AND table = '{self._table}' FORMAT TabSeparated"
+            f"AND table = '{self.table}' FORMAT TabSeparated"
         )
         return dict(line.split("\t") for line in answer.decode().splitlines())
 
     def _head(self):
         """Number and state of the newest head."""
         for _ in range(100):
-            heads = self._numbers("head")
-            if not heads:
-                break
+            number = self._newest()
+            if number is None:
+                raise FileNotFoundError(f"{self.where} does not exist any more")
             try:
                 answer = self._query(
-                    f"SELECT hex(state) FROM {self._table}__head_{max(heads)} FORMAT TabSeparated"
+                    f"SELECT hex(state) FROM {self.table}__head_{number} FORMAT TabSeparated"
                 )
             except ServerError as error:
-                # A writer has made the next one and dropped this one.
-                if error.code not in (_NO_TABLE, _DROPPED):
+                if error.code not in _GONE:
                     raise
                 continue
             text = bytes.fromhex(answer.decode()).decode("utf-8", "replace")
-            return max(heads), metadata.read(text, self.where)
-        raise FileNotFoundError(f"{self.where} does not exist any more")
+            return number, metadata.read(text, self.where)
+        raise EngineError(f"{self.where} changes too fast to be read. Try again")
+
+    def _newest(self):
+        """Number of the newest head; None if there is none."""
+        # A list of tables may lack one that was dropped and the one that was made meanwhile.
+        for _ in range(3):
+            heads = self._numbers("head")
+            if heads:
+                return max(heads)
+        return None
 
     def _claim(self):
         """Number and state of the head, and a number that no other batch has or had."""
@@ -284,30 +278,40 @@ class ClickHouseStore:
         with contextlib.suppress(ServerError, EngineError):
             for old in self._numbers("head"):
                 if old < number:
-                    self._query(f"DROP TABLE IF EXISTS {self._table}__head_{old}")
+                    self._query(f"DROP TABLE IF EXISTS {self.table}__head_{old}")
             for old in self._numbers("claim"):
                 if old <= batch:
-                    self._query(f"DROP TABLE IF EXISTS {self._table}__claim_{old}")
+                    self._query(f"DROP TABLE IF EXISTS {self.table}__claim_{old}")
 
     def _view(self, kind, number, text):
-        name = f"{self._table}__{kind}_{number}"
+        name = f"{self.table}__{kind}_{number}"
         try:
             self._query(f"CREATE VIEW {name} AS SELECT {sql.quoted(text)} AS state")
         except ServerError as error:
             # Others may drop it as soon as it is made.
-            if error.code in (_TABLE_EXISTS, _NO_TABLE, _DROPPED):
+            if error.code in (_TABLE_EXISTS, *_GONE):
                 raise _TakenError from None
             raise
 
     def _numbers(self, kind):
-        answer = self._query(
+        answer = self._listed(
             "SELECT name FROM system.tables WHERE database = currentDatabase() "
-            f"AND match(name, '^{self._table}__{kind}_[0-9]+$') FORMAT TabSeparated"
+            f"AND match(name, '^{self.table}__{kind}_[0-9]+$') FORMAT TabSeparated"
         )
-        return [int(re.search(r"\d+$", line)[0]) for line in answer.decode().splitlines()]
+        return [int(line.rpartition("_")[2]) for line in answer.decode().splitlines()]
+
+    def _listed(self, statement):
+        """Runs a statement on the list of tables, which others may change meanwhile."""
+        for _ in range(100):
+            try:
+                return self._query(statement)
+            except ServerError as error:
+                if error.code not in _GONE:
+                    raise
+        raise EngineError(f"{self.where} changes too fast to be read. Try again")
 
     def _present(self, state):
-        return sql.present(state, self._removed)
+        return sql.present(state, self.removed)
 
     def _rows(self, query, row):
         return np.frombuffer(self._query(query + " FORMAT RowBinary"), row)
@@ -353,14 +357,14 @@ class _Change:
             part = slice(first, first + _ROWS)
             some = None if names is None else names[part]
             rows = _rows(self.batch, ids[part], words[part], some)
-            self.store.insert(self.store.tables[0], columns, rows)
+            self.store.insert(self.store.table, columns, rows)
 
     def remove(self, ids):
         """Removes items."""
         found = self.store.known(ids, self.state)
         rows = np.empty(len(found), [("batch", "<u4"), ("id", "<i8"), ("added", "<u4")])
         rows["batch"], rows["id"], rows["added"] = self.batch, found["id"], found["batch"]
-        self.store.insert(self.store.tables[1], rows.dtype.names, rows.tobytes())
+        self.store.insert(self.store.removed, rows.dtype.names, rows.tobytes())
         self.state = dataclasses.replace(self.state, removed=self.state.removed + len(found))
 
 
@@ -376,22 +380,7 @@ def _rows(batch, ids, words, names):
         return rows.tobytes()
     texts = [name.encode("utf-8", "surrogateescape") for name in names]
     return b"".join(
-        part for row, text in zip(rows, texts) for part in (row.tobytes(), _varint(len(text)), text)
+        part
+        for row, text in zip(rows, texts)
+        for part in (row.tobytes(), sql.varint(len(text)), text)
     )
-
-
-def _varint(number):
-    """A length as RowBinary writes it: 7 bits a byte, the lowest first."""
-    parts = bytearray()
-    while number >= 128:
-        parts.append(number & 127 | 128)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
-
-
-def _lists(ids):
-    """Lists of ids for conditions, in ascending order."""
-    ids = np.sort(ids)
-    for first in range(0, len(ids), _IDS):
-        yield ", ".join(map(str, ids[first : first + _IDS].tolist()))

@@ -2,6 +2,11 @@
 
 import numpy as np
 
+from tfhash.index.engines import metadata
+
+# Ids of one list.
+_IDS = 10_000
+
 # The parser's limit, for the statements below.
 SETTINGS = {"max_query_size": 1 << 26, "max_ast_elements": 1_000_000}
 
@@ -21,6 +26,24 @@ def table_ddl(table, bits):
         f"CREATE TABLE IF NOT EXISTS {table} ({described}) "
         "ENGINE = MergeTree PARTITION BY tuple() ORDER BY id"
     )
+
+
+def shard_ddl(table, bits):
+    """The statement that makes the table that each server of a cluster needs.
+
+    Args:
+        table: The name of the table that `connect` gets.
+        bits: Number of bits of a code.
+
+    Returns:
+        SQL, to be run in the database of `connect` on every server of the cluster.
+
+    Example:
+
+    >>> print(shard_ddl("photos", bits=64).partition(" (")[0])
+    CREATE TABLE IF NOT EXISTS photos__shard
+    """
+    return table_ddl(f"{metadata.check_table(table)}__shard", bits)
 
 
 def distributed_ddl(table, shard, bits, cluster):
@@ -90,3 +113,20 @@ def _among(runs):
 def quoted(text):
     """A literal of a string."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def varint(number):
+    """A length as RowBinary writes it: 7 bits a byte, the lowest first."""
+    parts = bytearray()
+    while number >= 128:
+        parts.append(number & 127 | 128)
+        number >>= 7
+    parts.append(number)
+    return bytes(parts)
+
+
+def lists(ids):
+    """Lists of ids for conditions, in ascending order."""
+    ids = np.sort(ids)
+    for first in range(0, len(ids), _IDS):
+        yield ", ".join(map(str, ids[first : first + _IDS].tolist()))

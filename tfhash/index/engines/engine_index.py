@@ -66,6 +66,12 @@ class EngineIndex:
         """Names of all items in the order of `ids`, a list; None for items without one."""
         return self.names_of(self.ids).tolist()
 
+    @property
+    def nbytes(self):
+        """Bytes of the tables in the engine, compressed as they are there."""
+        with self._using:
+            return self._store.nbytes()
+
     def __len__(self):
         with self._using:
             return self._store.state().count

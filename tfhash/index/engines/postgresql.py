@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,8 @@ class PostgresStore:
         self._table, self._metadata, self._hnsw = (
             f'"{table}{suffix}"' for suffix in ("", "__metadata", "__hnsw")
         )
-        self._connection, self._bits = None, None
+        self._connection: Any = None
+        self._bits = 0  # until it is open
         self._psycopg = _psycopg()
 
     def open(self, bits, model):
@@ -102,6 +104,12 @@ class PostgresStore:
             raise metadata.damaged(self.where, "its rows have other lengths")
         rows = np.frombuffer(content, row)
         return _REVERSED[rows["code"]], rows["id"].astype(np.int64)
+
+    def nbytes(self):
+        """Bytes on disk, those of the graph included."""
+        with self._transaction() as connection:
+            query = "SELECT pg_total_relation_size(to_regclass(%s))"
+            return connection.execute(query, [self._table]).fetchone()[0]
 
     def names(self, ids):
         """Dictionary from id to name, without items that have none."""
@@ -245,7 +253,7 @@ class PostgresStore:
 class _Change:
     """A change under way."""
 
-    connection: object
+    connection: Any
     table: str
     state: State
 
