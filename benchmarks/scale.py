@@ -2,8 +2,8 @@
 
 Codes are random, ids 0 to n - 1. Every engine's nearest items are compared with those of the index
 before anything is timed. The engines are those whose URLs are given, on servers that run already;
-chDB and the index file need none. Tables of an earlier run of the same name are not touched: each
-run has its own, which it leaves for a look at them. A run continues where it stopped.
+chDB and the index file need none. Every measurement makes a table scale_NUMBER, which it leaves; that
+of a cluster, scale, whose shards have `shard_ddl("scale", bits)`. A run continues where it stopped.
 
     python benchmarks/scale.py --output=scale.json --items=1000000 --engines=file,chdb
     python benchmarks/scale.py --output=scale.json --engines=postgresql,clickhouse \
@@ -96,7 +96,14 @@ def opened(engine, folder):
     if url is None:
         raise app.UsageError(f"--engines={engine} needs the URL of its server")
     if engine == "cluster":
-        return connect(url, "scale", FLAGS.bits, cluster=FLAGS.cluster)
+        if FLAGS.cluster is None:
+            raise app.UsageError("--engines=cluster needs --cluster, the name of it")
+        index = connect(url, "scale", FLAGS.bits, cluster=FLAGS.cluster)
+        if len(index):
+            raise app.UsageError(
+                "the table scale has codes. Drop it, scale__* and the shards' rows"
+            )
+        return index
     return connect(url, table, FLAGS.bits)
 
 

@@ -28,7 +28,12 @@ _CONFIG = """<yandex>
   <remote_servers><two>{shards}</two></remote_servers>
 </yandex>
 """
-_SHARD = "<shard><replica><host>127.0.0.1</host><port>{}</port></replica></shard>"
+# Percent-encoded in a URL: s3cr%2Ft.
+_PASSWORD = "s3cr/t"
+_SHARD = (
+    "<shard><replica><host>127.0.0.1</host><port>{}</port>"
+    f"<password>{_PASSWORD}</password></replica></shard>"
+)
 _USERS = """<yandex>
   <profiles><default></default></profiles><quotas><default></default></quotas>
   <users><default>
@@ -68,8 +73,8 @@ class ClickHouseServer:
         folder.mkdir()
         config = _CONFIG.format(folder=folder, http=self._http, tcp=tcp, shards=shards)
         (folder / "config.xml").write_text(config)
-        (folder / "users.xml").write_text(_USERS.format(password=""))
-        self.url = f"clickhouse://127.0.0.1:{self._http}/default"
+        (folder / "users.xml").write_text(_USERS.format(password=_PASSWORD))
+        self.url = f"clickhouse://default:s3cr%2Ft@127.0.0.1:{self._http}/default"
         self.start()
 
     def start(self):
@@ -92,7 +97,11 @@ class ClickHouseServer:
         """Runs a statement by HTTP."""
         import requests
 
-        answer = requests.post(f"http://127.0.0.1:{self._http}/", data=statement.encode())
+        answer = requests.post(
+            f"http://127.0.0.1:{self._http}/",
+            data=statement.encode(),
+            headers={"X-ClickHouse-User": "default", "X-ClickHouse-Key": _PASSWORD},
+        )
         assert answer.status_code == 200, answer.text
         return answer.text
 

@@ -241,6 +241,12 @@ def test_a_writer_that_was_overtaken_changes_nothing(engine):
     assert len(index) == len(index.ids) == 6
 
 
+def test_rows_are_written_before_a_change_counts_even_where_inserts_wait_by_default(places):
+    index = places["chdb"].make(8)
+    query = "SELECT value FROM system.settings WHERE name = 'async_insert' FORMAT TabSeparated"
+    assert index._store._query(query) == b"0\n"
+
+
 def test_the_sum_of_bits_without_a_function_for_it_is_the_same(rng, places):
     index = places["chdb"].make(130)
     codes = make_codes(rng, 500, 130)

@@ -39,7 +39,7 @@ class ChdbClient:
             ) from None
         settings = {"max_execution_time": int(timeout) + 1, **clickhouse_sql.SETTINGS}
         for name, value in settings.items():
-            self.query(f"SET {name} = {value}")
+            self.set(name, value)
 
     def query(self, statement):
         """Runs a statement and returns its answer in bytes."""
@@ -48,6 +48,10 @@ class ChdbClient:
         # Its own errors are no common class.
         except Exception as error:
             raise as_server_error(str(error)) from None
+
+    def set(self, name, value):
+        """Changes a setting for all statements that follow."""
+        self.query(f"SET {name} = {value}")
 
     def insert(self, statement, rows):
         """Runs an INSERT with rows in its format."""

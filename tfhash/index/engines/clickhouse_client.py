@@ -54,6 +54,10 @@ class HttpClient:
         """Runs a statement and returns its answer in bytes."""
         return self._post({}, statement.encode())
 
+    def set(self, name, value):
+        """Changes a setting for all statements that follow."""
+        self._settings[name] = value
+
     def insert(self, statement, rows):
         """Runs an INSERT with rows in its format."""
         self._post({"query": statement}, rows)
