@@ -241,6 +241,27 @@ def test_a_writer_that_was_overtaken_changes_nothing(engine):
     assert len(index) == len(index.ids) == 6
 
 
+@pytest.mark.parametrize("name", ["chdb", "clickhouse", "cluster"])
+def test_the_number_of_a_batch_is_never_given_twice(places, monkeypatch, name):
+    index = places[name].make(12)
+    other, view, calls = places[name].again(index), index._store._view, []
+
+    def overtaken(kind, number, text):
+        # Others claim, publish and forget the number that this writer is about to claim.
+        if not calls:
+            calls.extend([other.add(CODES[:1]), other.add(CODES[:1])])
+        view(kind, number, text)
+
+    monkeypatch.setattr(index._store, "_view", overtaken)
+    with pytest.raises(OtherWriterError), index._store.change() as change:
+        change.add(np.array([70, 71]), CODES[:2], None)
+        other.add(CODES[:1])
+    # With their number, the rows of the writer that failed would be seen.
+    assert other.ids.tolist() == [0, 1, 2]
+    assert index.add(CODES).tolist() == [3, 4, 5]
+    assert len(other) == 6
+
+
 def test_rows_are_written_before_a_change_counts_even_where_inserts_wait_by_default(places):
     index = places["chdb"].make(8)
     query = "SELECT value FROM system.settings WHERE name = 'async_insert' FORMAT TabSeparated"
