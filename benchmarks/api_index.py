@@ -9,9 +9,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 # In the order of the imports, from the ground up.
 MODULES = (
     "tfhash_ops", "tfhash", "tfhash.codes", "tfhash.labels", "tfhash.files", "tfhash.losses",
-    "tfhash.data", "tfhash.index", "tfhash.index.duplicates", "tfhash.serving", "tfhash.layers",
-    "tfhash.metrics", "tfhash.optimizers", "tfhash.models", "tfhash.callbacks", "tfhash.export",
-    "tfhash.plots", "tfhash.experiments",
+    "tfhash.data", "tfhash.index", "tfhash.index.duplicates", "tfhash.index.engines",
+    "tfhash.serving", "tfhash.layers", "tfhash.metrics", "tfhash.optimizers", "tfhash.models",
+    "tfhash.callbacks", "tfhash.export", "tfhash.plots", "tfhash.experiments",
 )  # fmt: skip
 
 # Files whose functions have the names of others, beside which they are not listed.

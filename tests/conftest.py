@@ -73,6 +73,16 @@ def largest_tensor():
 
 
 @pytest.fixture(scope="session")
+def places(tmp_path_factory):
+    """Engines of an index, whose servers start when a test asks for them."""
+    from engine_cases import Places
+
+    places = Places(tmp_path_factory.mktemp("engines"))
+    yield places
+    places.stop()
+
+
+@pytest.fixture(scope="session")
 def shared_datasets():
     if not (SHARED_DATASETS / "mnist").is_dir():
         pytest.skip(f"no prepared datasets at {SHARED_DATASETS}")
