@@ -212,6 +212,20 @@ def test_a_sequential_model_reads_files_and_refuses_other_shapes(tmp_path):
         session("encode", np.full((1, *SHAPE), np.nan, "float32"))
 
 
+@pytest.mark.parametrize("scaling", [None, keras.layers.Rescaling(2.0, -1.0)])
+def test_a_model_of_images_scaled_in_an_unknown_way_reads_no_files(tmp_path, scaling):
+    layers = [keras.layers.Flatten(), HashingLayer(bits=12)]
+    model = keras.Sequential([keras.Input(SHAPE), *([scaling] if scaling else []), *layers])
+    with pytest.warns(UserWarning, match="no signature `encode_bytes`"):
+        session = RawSession(export_saved_model(model, tmp_path))
+    assert "encode_bytes" not in session.signatures
+    images = np.random.default_rng(0).random((3, *SHAPE), "float32")
+    found = session("serving_default", images)["codes"]
+    np.testing.assert_array_equal(found, encode(model, images))
+    with pytest.raises(ValueError, match="begin with keras.layers.Rescaling"):
+        export_saved_model(model, tmp_path, on_error="mask")
+
+
 def test_a_model_of_features_has_one_signature(tmp_path):
     model = keras.Sequential([keras.Input((7,)), HashingLayer(bits=12)])
     session = RawSession(export_saved_model(model, tmp_path))
@@ -219,7 +233,7 @@ def test_a_model_of_features_has_one_signature(tmp_path):
     assert session("serving_default", np.zeros((0, 7), "float32"))["codes"].shape == (0, 2)
     with refused("images"):
         session("encode", np.zeros((7, 1), "float32"))
-    with pytest.raises(ValueError, match="`on_error='mask'` is for models that take images"):
+    with pytest.raises(ValueError, match="`on_error='mask'` is for models that can read files"):
         export_saved_model(model, tmp_path, on_error="mask")
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import warnings
 
 import tensorflow as tf
 
@@ -33,8 +34,9 @@ def export_saved_model(
       names.
     - `encode_bytes`, which is also `serving_default`, takes `image_bytes`, `string [n]`: JPEG, PNG, GIF,
       BMP or WebP files, which become what `tfhash.data` makes of them. Only for models whose input is an
-      image of known size, gray or RGB; a model that is no `HashingModel` gets pixels 0 to 255 in its
-      own type. Elsewhere, `serving_default` is `encode`.
+      image of known size, gray or RGB, with pixels from 0 to 255: a `HashingModel`, or another model of
+      `uint8` images or one that begins with `keras.layers.Rescaling` or `Normalization`. Elsewhere,
+      `serving_default` is `encode`, and a warning says so where images are scaled in an unknown way.
 
     Both return `codes`, packed `uint8 [n, ceil(bits / 8)]`; `relaxed_codes`, `float32 [n, bits]`; and
     for a `HashingModel` `class_ids`, `int64 [n]`, as `HashingModel.classify`.
@@ -99,6 +101,13 @@ def export_saved_model(
         raise FileExistsError(f"version {version} exists in {path}. Pass another `version`")
     name = configs.model_name(path)
     encoder = signatures.Encoder(model, output, on_error, max_pixels)
+    if encoder.image_shape and not encoder.reads_files and encoder.image_shape[-1] in (1, 3):
+        warnings.warn(
+            "the SavedModel has no signature `encode_bytes`, because it is not known how the model "
+            "wants the pixels of a file scaled. For one, begin the model with "
+            "keras.layers.Rescaling(1 / 255) or the like, and give it pixels from 0 to 255",
+            stacklevel=2,
+        )
     facts = Facts.of(model, encoder.bits, encoder.image_shape, report=report)
     if database is not None:
         database = Database.of(database, encoder.bits, facts.fingerprint)

@@ -12,6 +12,7 @@ from tfhash.data import guarded
 from tfhash.data.images import resize_to
 from tfhash.export.inputs import inputs_of
 from tfhash.export.search import search_function
+from tfhash.models.pixel_range import takes_raw_pixels
 
 ON_ERROR = ("fail", "mask")
 
@@ -32,7 +33,8 @@ class Encoder:
     Attributes:
         specs: What `encode` takes, a list of `tf.TensorSpec`, one for each input of the model.
         image_shape: `(height, width, channels)` if the only input is images of one size, else `None`.
-        reads_files: Whether `encode_bytes` works: the model takes images of one size, gray or RGB.
+        reads_files: Whether there is `encode_bytes`: the model takes images of one size, gray or RGB,
+            and pixels from 0 to 255.
         bits: Bits of a code.
         variables: Variables that the codes depend on.
     """
@@ -51,11 +53,11 @@ class Encoder:
         is_image = len(batch) == 1 and len(shape) == 3 and None not in shape
         self.image_shape = shape if is_image else None
         self._shape = shape
-        self.reads_files = is_image and shape[-1] in (1, 3)
+        self.reads_files = is_image and shape[-1] in (1, 3) and _takes_raw(model, batch[0])
         if on_error == "mask" and not self.reads_files:
             raise ValueError(
-                "`on_error='mask'` is for models that take images of one size, gray or RGB, and so "
-                f"can read files. Received: a model that takes {_in_words(batch)}"
+                "`on_error='mask'` is for models that can read files: of images of one size, gray or "
+                f"RGB, that begin with keras.layers.Rescaling. Received: {_in_words(batch)}"
             )
         self.on_error, self.max_pixels = on_error, max_pixels
         self.resizes = is_image and hasattr(model, "image_shape")
@@ -190,6 +192,12 @@ def _trace(model, inputs, output, batch):
     # Each variable once. Keras's archive follows the attributes of all layers, which takes several
     # times as long, and stores each weight twice.
     return traced, list(traced.graph.variables)
+
+
+def _takes_raw(model, images):
+    """Whether the model takes the pixels of a file, 0 to 255; nobody knows how else to scale them."""
+    is_known = hasattr(model, "image_shape") or images.dtype == tf.uint8
+    return is_known or takes_raw_pixels(model)
 
 
 def _in_words(specs):

@@ -83,6 +83,11 @@ def preprocessing_for(backbone):
     return ImageScaling(channels)
 
 
+def takes_raw_pixels(model):
+    """Whether a model is known to take pixels from 0 to 255, by what it does first to its input."""
+    return _takes_raw_pixels(_first_operation(model)) is True
+
+
 def channels_of(backbone):
     """Channels of the images that a backbone takes, 1 or 3; `None` where it does not say."""
     shape = getattr(backbone, "input_shape", None)

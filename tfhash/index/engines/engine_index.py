@@ -15,15 +15,15 @@ _MAX_ID = 2**63 - 1
 
 
 class ApproximateItems(NearestItems):
-    """As `NearestItems`, from an approximate search: nearer items may be missing."""
+    """As `NearestItems`, from an approximate search: nearer items may be missing; see `connect`."""
 
 
 class EngineIndex:
     """Codes with ids in the tables of an engine, as `tfhash.index.connect` returns them.
 
-    Calls, results and errors are those of `tfhash.index.HammingIndex`. Every call reads the tables
-    anew, so it sees what other processes have added and removed. Each `add` and `remove` is done
-    whole or not at all, whatever is killed meanwhile.
+    Calls, results and errors are those of an index in memory; see `HammingIndex`. Every call reads the
+    tables anew, so it sees what other processes have added and removed. Each `add` and `remove` is
+    done whole or not at all, whatever is killed meanwhile.
 
     Args:
         store: What reads and changes the tables.

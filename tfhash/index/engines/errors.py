@@ -2,14 +2,14 @@
 
 
 class EngineError(OSError):
-    """An engine could not be reached, or did not do what it was asked to.
+    """An engine could not be reached, or did not do what it was asked to; see `connect`.
 
     What was to be changed is unchanged, unless the message says that this is not known.
     """
 
 
 class OtherWriterError(EngineError):
-    """Another writer changed the index meanwhile; nothing was changed."""
+    """Another writer changed the index meanwhile, and nothing was changed; see `connect`."""
 
 
 class ServerError(Exception):
