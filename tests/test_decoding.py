@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
+from tfhash.data import gif
 from tfhash.data.decoding import decode_image
 from tfhash.data.formats import tensorflow_reads_webp
 from tfhash.data.images import decode_and_resize, resize_to
@@ -170,6 +171,29 @@ def test_palettes_of_png_are_looked_up_with_their_transparency(noise, bits, tran
 def test_a_transparent_color_of_png_shows_the_background(noise, mode):
     image = noise.convert(mode)
     assert_shown_alike(saved(image, "PNG", transparency=image.getpixel((2, 3))))
+
+
+@pytest.mark.parametrize("colors", [2, 8, 256])
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (300, 200)])
+def test_frames_of_gif_after_the_first_one_are_cut_off(size, colors):
+    rng = np.random.default_rng(0)
+    first, *later = (
+        Image.fromarray(rng.integers(0, 256, (*size, 3), "uint8")).quantize(colors)
+        for _ in range(4)
+    )
+    file = io.BytesIO()
+    # Later frames have color tables of their own.
+    first.save(file, "GIF", save_all=True, append_images=later, comment=b"y" * 300)
+    moving = file.getvalue()
+    assert Image.open(file).n_frames == 4
+    still = gif.first_frame(moving, tf.io.decode_raw(moving, tf.uint8)).numpy()
+    assert len(still) < len(moving)
+    opened = Image.open(io.BytesIO(still))
+    assert opened.n_frames == 1
+    np.testing.assert_array_equal(in_graph(moving), opened.convert("RGB"))
+    # Where the first frame does not end, the decoder has the last word.
+    for cut in (still[:-2], still[: len(still) // 2], moving[:20], b"GIF89a", b""):
+        assert gif.first_frame(cut, tf.io.decode_raw(cut, tf.uint8)).numpy() == cut
 
 
 @pytest.mark.parametrize("index", range(4))

@@ -1,4 +1,4 @@
-"""Transparency of GIF files, whose transparent pixels TensorFlow decodes as black."""
+"""The first frame of GIF files, and its transparent pixels, which TensorFlow decodes as black."""
 
 import tensorflow as tf
 
@@ -34,6 +34,48 @@ def make_opaque(contents, data, background):
         return _replace(opaque, color, bytes([background] * 3))
 
     return tf.cond(is_transparent, patched, lambda: contents)
+
+
+def first_frame(contents, data):
+    """A GIF without the frames after its first one.
+
+    TensorFlow decodes all frames before it drops those that were not asked for, and a small file can
+    hold thousands of large ones.
+
+    Args:
+        contents: The file, a scalar string tensor.
+        data: The same bytes, or others of which only colors differ, `uint8 [n]`.
+
+    Returns:
+        The contents of the file to decode; as they are where the first frame does not end.
+    """
+    _, descriptor = find_blocks(data)
+    flags = integer_at(data, descriptor + 9, 1)
+    table_bytes = 3 * tf.bitwise.left_shift(tf.constant(2, tf.int64), flags & 7)
+    # The descriptor, a color table of its own, and a byte before the compressed data.
+    start = descriptor + 11 + tf.where(flags & 0x80 != 0, table_bytes, 0)
+    size = tf.size(data, tf.int64)
+
+    # Sub-blocks after their lengths, the last one empty.
+    def is_inside(position):
+        return (position < size) & (data[tf.minimum(position, size - 1)] > 0)
+
+    def next_block(position):
+        return position + 1 + tf.cast(data[position], tf.int64)
+
+    end = tf.cond(
+        descriptor >= 0,
+        lambda: tf.while_loop(is_inside, next_block, [start], maximum_iterations=MOST_STEPS)[0],
+        lambda: size,
+    )
+    trailer = b";"
+    return tf.cond(
+        (end < size) & (integer_at(data, end, 1) == 0),
+        lambda: tf.strings.join(
+            [tf.strings.substr(contents, tf.zeros_like(end), end + 1), trailer]
+        ),
+        lambda: contents,
+    )
 
 
 def _replace(contents, position, replacement):
