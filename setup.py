@@ -35,6 +35,7 @@ REQUIREMENTS = [
     "tensorflow-datasets>=4.9.9",
     "importlib_resources",  # tensorflow-datasets 4.9.10 imports it and does not declare it
     "matplotlib>=3.8",
+    "protobuf",
     "pillow>=11.3",  # the first version that reads AVIF
     "requests",
     "rich",

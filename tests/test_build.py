@@ -222,10 +222,13 @@ def test_invalid_build_settings_are_refused(source, environment, message):
 DISTRIBUTIONS = {
     "absl": "absl-py",
     "faiss": "faiss-cpu",
+    "google": "protobuf",
+    "grpc": "grpcio",
     "PIL": "pillow",
     "pillow_heif": "pillow-heif",
     "sklearn": "scikit-learn",
     "tensorflow_datasets": "tensorflow-datasets",
+    "tensorflow_serving": "tensorflow-serving-api",
 }
 
 

@@ -61,7 +61,7 @@ def first_frame(contents, data):
         return (position < size) & (data[tf.minimum(position, size - 1)] > 0)
 
     def next_block(position):
-        return position + 1 + tf.cast(data[position], tf.int64)
+        return [position + 1 + tf.cast(data[position], tf.int64)]
 
     end = tf.cond(
         descriptor >= 0,
