@@ -199,17 +199,20 @@ class ClickHouseStore:
         columns = self._columns()
         if columns and columns != sql.columns(state.bits):
             raise metadata.foreign(self.where)
+        is_new = False
         if state.cluster:
-            shard = f"{self.table}__shard"
-            ddl = sql.distributed_ddl(self.table, shard, state.bits, state.cluster)
+            is_new = not columns and self._make_distributed(state)
         else:
-            ddl = sql.table_ddl(self.table, state.bits)
-        self._query(ddl)
-        # Fails unless every shard has its table.
+            self._query(sql.table_ddl(self.table, state.bits))
         try:
             count = self._query(f"SELECT count() FROM {self.table} FORMAT TabSeparated")
         except ServerError as error:
-            self._query(f"DROP TABLE IF EXISTS {self.table}")
+            if not state.cluster:
+                raise
+            # Not every shard has its table. No table but the one made above is dropped: it holds
+            # no rows itself, and one that was there may be another's.
+            if is_new:
+                self._query(f"DROP TABLE IF EXISTS {self.table}")
             raise EngineError(
                 f"{self.where} cannot be made: {error}. Every server of the cluster must be up "
                 f"and have run: {sql.shard_ddl(self.table, state.bits)}"
@@ -220,6 +223,17 @@ class ClickHouseStore:
         self._query(sql.removed_ddl(self.removed))
         with contextlib.suppress(_TakenError):
             self._view("head", 0, state.as_json())
+
+    def _make_distributed(self, state):
+        """Whether it made the table; not if another process was faster."""
+        shard = f"{self.table}__shard"
+        try:
+            self._query(sql.distributed_ddl(self.table, shard, state.bits, state.cluster))
+        except ServerError as error:
+            if error.code != _TABLE_EXISTS:
+                raise
+            return False
+        return True
 
     def _columns(self):
         answer = self._listed(

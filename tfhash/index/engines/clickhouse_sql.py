@@ -50,7 +50,7 @@ def distributed_ddl(table, shard, bits, cluster):
     """The statement that makes the table through which a cluster is read and written."""
     described = ", ".join(f"{name} {kind}" for name, kind in columns(bits).items())
     return (
-        f"CREATE TABLE IF NOT EXISTS {table} ({described}) "
+        f"CREATE TABLE {table} ({described}) "
         f"ENGINE = Distributed({cluster}, currentDatabase(), {shard}, intHash64(id))"
     )
 
