@@ -110,7 +110,7 @@ class ClickHouseStore:
             names = ", ".join(f"w{word}" for word in range(words))
             query = f"SELECT id, {names} FROM {self.table} WHERE {self._present(state)} ORDER BY id"
             rows = self._rows(query, row)
-        self._check_count(len(rows), state.count)
+        metadata.check_rows(self.where, len(rows), state.count)
         length = -(-self._bits // 8)
         codes = np.ascontiguousarray(rows["words"]).view(np.uint8).reshape(len(rows), 8 * words)
         return np.ascontiguousarray(codes[:, :length]), rows["id"].copy()
@@ -150,7 +150,7 @@ class ClickHouseStore:
                 return np.empty((3, 0), np.int64)
             k = min(k, state.count)
             found = self._union(queries, state, end=f"ORDER BY distance, id LIMIT {k}")
-        self._check_count(len(found), k * len(queries))
+        metadata.check_rows(self.where, len(found), k * len(queries))
         return found["row"], found["distance"], found["id"]
 
     def within(self, queries, radius):
@@ -335,12 +335,6 @@ class ClickHouseStore:
 
     def _query(self, statement):
         return self._client.query(statement)
-
-    def _check_count(self, count, expected):
-        if count != expected:
-            raise metadata.damaged(
-                self.where, f"it gave {count:,} rows where its metadata expect {expected:,}"
-            )
 
     @contextlib.contextmanager
     def _explained(self):

@@ -91,6 +91,12 @@ def damaged(where, problem):
     return DamagedFileError(f"{where} is damaged: {problem}. Restore or build it again")
 
 
+def check_rows(where, count, expected):
+    """Raises `DamagedFileError` unless an engine gave as many rows as the metadata expect."""
+    if count != expected:
+        raise damaged(where, f"it gave {count:,} rows where its metadata expect {expected:,}")
+
+
 def read(text, where):
     """Reads what `State.as_json` wrote.
 
