@@ -1,6 +1,8 @@
 """What is not an index in an engine, and what cannot work, is refused with the reason."""
 
+import math
 import sys
+import traceback
 
 import numpy as np
 import pytest
@@ -99,14 +101,30 @@ def test_passwords_are_never_shown(places, caplog):
         f"postgresql://ada:{secret}@127.0.0.1:1/photos",
         f"postgresql://ada:{secret}@127.0.0.1:x/photos",
         f"clickhouse://ada:{secret}@127.0.0.1:x/photos",
+        "postgresql://ada:s3cr%ss@127.0.0.1:1/photos",
+        f"clickhouse://ada:{secret}%0A@127.0.0.1:1/photos",
     ]
     for url in urls:
         if url.startswith("postgresql"):
             pytest.importorskip("psycopg")
         with pytest.raises((OSError, ValueError)) as caught:
             connect(url, "codes", bits=8)
-        text = "".join(map(str, (caught.value, caught.value.__cause__, caplog.text)))
-        assert "s3cr" not in text
+        assert "s3cr" not in "".join(traceback.format_exception(caught.value)) + caplog.text
+
+
+def test_hosts_users_and_passwords_go_into_the_request_as_http_needs_them(monkeypatch):
+    requests, sent = pytest.importorskip("requests"), []
+
+    def send(self, request, **_):
+        sent.append(request)
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(requests.Session, "send", send)
+    with pytest.raises(EngineError, match=r"no answer from clickhouse://.*@\[::1\]/photos"):
+        connect("clickhouse://ад:пароль@[::1]/photos", "codes", bits=8)
+    assert sent[0].url.startswith("http://[::1]:8123/?")
+    assert sent[0].headers["X-ClickHouse-User"] == "ад".encode()
+    assert sent[0].headers["X-ClickHouse-Key"] == "пароль".encode()
 
 
 @pytest.mark.parametrize(
@@ -122,8 +140,12 @@ def test_passwords_are_never_shown(places, caplog):
         (("chdb://x", "t", 8, 3), "`model` must be a string"),
         (("chdb://x", "t", 8, None, True), "`approximate` is for postgresql"),
         (("postgresql://x", "t", 8, None, False, "c"), "`cluster` is for clickhouse"),
-        (("clickhouse://x", "t", 8, None, False, "a'b"), "must be a name of at most 40"),
-        (("clickhouse://x", "t", 8, None, False, None, 0), "`timeout` must be seconds > 0"),
+        (("clickhouse://x", "t", 8, None, False, "a'b"), "`cluster` must be a name of at most 40"),
+        *(
+            ((f"{scheme}://x", "t", 8, None, False, None, timeout), "`timeout` must be a number of")
+            for scheme in ("chdb", "clickhouse", "postgresql")
+            for timeout in (0, 0.0009, 2_000_001, math.inf, math.nan, True, "60")
+        ),
     ],
 )
 def test_arguments_that_cannot_work_are_refused_before_connecting(arguments, message):

@@ -37,7 +37,7 @@ def open_store(url, table, bits, model, cluster, timeout):
     """Opens an index, or makes it; see `tfhash.index.connect`."""
     address = Address(url)
     if cluster is not None:
-        metadata.check_table(cluster)
+        metadata.check_name("cluster", cluster)
     where = f"the table {table} at {address.shown}"
     return opened(HttpClient(address, timeout), where, table, bits, model, cluster)
 
@@ -68,9 +68,9 @@ class ClickHouseStore:
         with self._explained():
             functions = "SELECT name FROM system.functions WHERE name = 'bitHammingDistance'"
             self._has_distance = bool(self._query(functions))
-            # Rows are written before the head that names them, whatever the server's profile says.
-            if self._query("SELECT name FROM system.settings WHERE name = 'async_insert'"):
-                self._client.set("async_insert", 0)
+            for name, value in sql.NEWER_SETTINGS.items():
+                if self._query(f"SELECT name FROM system.settings WHERE name = '{name}'"):
+                    self._client.set(name, value)
             if self._newest() is None:
                 if bits is None:
                     if self._columns():

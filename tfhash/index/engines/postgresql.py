@@ -242,7 +242,7 @@ class PostgresStore:
                 if is_lost and self._connection is not None
                 else "Nothing was changed"
             )
-            raise EngineError(f"{self.where}: {reason}. {known}") from error
+            raise EngineError(f"{self.where}: {reason}. {known}") from None
 
     def _connected(self):
         if self._connection is None or self._connection.closed:
