@@ -9,6 +9,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.parse
 
 import pytest
 
@@ -28,8 +29,8 @@ _CONFIG = """<yandex>
   <remote_servers><two>{shards}</two></remote_servers>
 </yandex>
 """
-# Percent-encoded in a URL: s3cr%2Ft.
-_PASSWORD = "s3cr/t"
+# Not Latin-1, and percent-encoded in a URL.
+_PASSWORD = "s3cr/ключ"
 _SHARD = (
     "<shard><replica><host>127.0.0.1</host><port>{}</port>"
     f"<password>{_PASSWORD}</password></replica></shard>"
@@ -74,7 +75,7 @@ class ClickHouseServer:
         config = _CONFIG.format(folder=folder, http=self._http, tcp=tcp, shards=shards)
         (folder / "config.xml").write_text(config)
         (folder / "users.xml").write_text(_USERS.format(password=_PASSWORD))
-        self.url = f"clickhouse://default:s3cr%2Ft@127.0.0.1:{self._http}/default"
+        self.url = f"clickhouse://default:{urllib.parse.quote(_PASSWORD, safe='')}@127.0.0.1:{self._http}/default"
         self.start()
 
     def start(self):
@@ -100,7 +101,7 @@ class ClickHouseServer:
         answer = requests.post(
             f"http://127.0.0.1:{self._http}/",
             data=statement.encode(),
-            headers={"X-ClickHouse-User": "default", "X-ClickHouse-Key": _PASSWORD},
+            headers={"X-ClickHouse-User": "default", "X-ClickHouse-Key": _PASSWORD.encode()},
         )
         assert answer.status_code == 200, answer.text
         return answer.text

@@ -10,6 +10,7 @@ from index_cases import check_search, check_within, make_codes
 
 from tfhash.index import (
     ApproximateItems,
+    EngineError,
     NearestItems,
     OtherModelError,
     OtherWriterError,
@@ -266,6 +267,29 @@ def test_rows_are_written_before_a_change_counts_even_where_inserts_wait_by_defa
     index = places["chdb"].make(8)
     query = "SELECT value FROM system.settings WHERE name = 'async_insert' FORMAT TabSeparated"
     assert index._store._query(query) == b"0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "setting"),
+    [
+        ("clickhouse", "read", "max_rows_to_read"),
+        ("clickhouse", "result", "max_result_rows"),
+        ("clickhouse", "set", "max_rows_in_set"),
+        ("cluster", "transfer", "max_rows_to_transfer"),
+    ],
+)
+def test_a_limit_of_the_users_profile_is_an_error_and_never_a_partial_answer(
+    places, name, limit, setting
+):
+    index = places[name].make(8)
+    codes = np.zeros((2000, 1), "uint8")
+    index.remove(index.add(codes)[:700])
+    client = index._store._client
+    # The settings of a session count as those of a profile do: less than those of a statement.
+    client.set("session_id", f"{name} {limit}")
+    client.query(f"SET max_block_size = 10, {setting} = 500, {limit}_overflow_mode = 'break'")
+    with pytest.raises(EngineError, match="imit|exceed"):
+        index.within(codes[:1], 8)
 
 
 def test_the_sum_of_bits_without_a_function_for_it_is_the_same(rng, places):

@@ -1,13 +1,16 @@
 """What is not an index in an engine, and what cannot work, is refused with the reason."""
 
+import math
 import sys
+import traceback
 
 import numpy as np
 import pytest
 from engine_cases import ENGINES, run
 from hamming_cases import run_python
 
-from tfhash.index import DamagedFileError, IndexFileError, connect
+from tfhash.index import DamagedFileError, EngineError, IndexFileError, connect
+from tfhash.index.engines.clickhouse_sql import table_ddl
 
 
 @pytest.fixture(params=ENGINES)
@@ -39,6 +42,21 @@ def test_tables_of_others_are_refused_and_left_alone(engine, bits):
     run(engine, f"INSERT INTO {table} VALUES (8)")
 
 
+def test_a_table_of_others_that_cannot_be_counted_is_left_alone(engine):
+    if engine.url.startswith("postgresql"):
+        pytest.skip("PostgreSQL needs no count")
+    table = f"uncounted_{engine.cluster}".lower()
+    run(engine, table_ddl(f"{table}_rows", 64))
+    run(engine, f"CREATE VIEW {table} AS SELECT * FROM {table}_rows")
+    run(engine, f"RENAME TABLE {table}_rows TO {table}_moved")
+    with pytest.raises(EngineError) as caught:
+        connect(engine.url, table, bits=64, cluster=engine.cluster)
+    assert (f"{table}__shard" in str(caught.value)) == bool(engine.cluster)
+    run(engine, f"RENAME TABLE {table}_moved TO {table}_rows")
+    # It still answers.
+    run(engine, f"SELECT count() FROM {table}")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "error", "message"),
     [
@@ -62,13 +80,14 @@ def test_metadata_that_do_not_fit_are_refused(engine, old, new, error, message):
 
 
 def test_rows_that_are_missing_are_an_error(engine):
-    if engine.url.startswith("postgresql"):
-        pytest.skip("PostgreSQL's metadata change in the transaction of the rows")
     index = engine.make(12)
     index.add(CODES)
-    state = index._store.state()
+    table, state = engine.table(index), index._store.state()
     text = state.as_json().replace('"count": 3', '"count": 4')
-    run(engine, f"CREATE VIEW {engine.table(index)}__head_9 AS SELECT '{text}' AS state")
+    if engine.url.startswith("postgresql"):
+        run(engine, f"UPDATE {table}__metadata SET state = '{text}'")
+    else:
+        run(engine, f"CREATE VIEW {table}__head_9 AS SELECT '{text}' AS state")
     with pytest.raises(DamagedFileError, match="gave 9 rows where its metadata expect 12"):
         index.search(CODES, 5)
     with pytest.raises(DamagedFileError, match="gave 3 rows where its metadata expect 4"):
@@ -82,14 +101,30 @@ def test_passwords_are_never_shown(places, caplog):
         f"postgresql://ada:{secret}@127.0.0.1:1/photos",
         f"postgresql://ada:{secret}@127.0.0.1:x/photos",
         f"clickhouse://ada:{secret}@127.0.0.1:x/photos",
+        "postgresql://ada:s3cr%ss@127.0.0.1:1/photos",
+        f"clickhouse://ada:{secret}%0A@127.0.0.1:1/photos",
     ]
     for url in urls:
         if url.startswith("postgresql"):
             pytest.importorskip("psycopg")
         with pytest.raises((OSError, ValueError)) as caught:
             connect(url, "codes", bits=8)
-        text = "".join(map(str, (caught.value, caught.value.__cause__, caplog.text)))
-        assert "s3cr" not in text
+        assert "s3cr" not in "".join(traceback.format_exception(caught.value)) + caplog.text
+
+
+def test_hosts_users_and_passwords_go_into_the_request_as_http_needs_them(monkeypatch):
+    requests, sent = pytest.importorskip("requests"), []
+
+    def send(self, request, **_):
+        sent.append(request)
+        raise requests.ConnectionError
+
+    monkeypatch.setattr(requests.Session, "send", send)
+    with pytest.raises(EngineError, match=r"no answer from clickhouse://.*@\[::1\]/photos"):
+        connect("clickhouse://ад:пароль@[::1]/photos", "codes", bits=8)
+    assert sent[0].url.startswith("http://[::1]:8123/?")
+    assert sent[0].headers["X-ClickHouse-User"] == "ад".encode()
+    assert sent[0].headers["X-ClickHouse-Key"] == "пароль".encode()
 
 
 @pytest.mark.parametrize(
@@ -105,8 +140,12 @@ def test_passwords_are_never_shown(places, caplog):
         (("chdb://x", "t", 8, 3), "`model` must be a string"),
         (("chdb://x", "t", 8, None, True), "`approximate` is for postgresql"),
         (("postgresql://x", "t", 8, None, False, "c"), "`cluster` is for clickhouse"),
-        (("clickhouse://x", "t", 8, None, False, "a'b"), "must be a name of at most 40"),
-        (("clickhouse://x", "t", 8, None, False, None, 0), "`timeout` must be seconds > 0"),
+        (("clickhouse://x", "t", 8, None, False, "a'b"), "`cluster` must be a name of at most 40"),
+        *(
+            ((f"{scheme}://x", "t", 8, None, False, None, timeout), "`timeout` must be a number of")
+            for scheme in ("chdb", "clickhouse", "postgresql")
+            for timeout in (0, 0.0009, 2_000_001, math.inf, math.nan, True, "60")
+        ),
     ],
 )
 def test_arguments_that_cannot_work_are_refused_before_connecting(arguments, message):

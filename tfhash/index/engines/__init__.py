@@ -42,7 +42,7 @@ def connect(url, table, bits=None, model=None, approximate=False, cluster=None, 
             is made if there is none. For PostgreSQL.
         cluster: Name of a cluster in ClickHouse's configuration whose servers share the codes;
             each needs the table that `shard_ddl` describes.
-        timeout: Seconds that a statement may take.
+        timeout: Seconds that a statement may take, from 0.001 to 2,000,000.
 
     Returns:
         `EngineIndex`, with the calls of `HammingIndex`.
@@ -63,12 +63,17 @@ def connect(url, table, bits=None, model=None, approximate=False, cluster=None, 
     ValueError: `url` must begin with one of chdb://, clickhouse://, postgresql://. Received: sqlite://...
     """
     scheme, separator, _ = str(url).partition("://")
-    metadata.check_table(table)
+    metadata.check_name("table", table)
     bits = None if bits is None else code_layout.check_bits(bits)
     if model is not None and not isinstance(model, str):
         raise ValueError(f"`model` must be a string. Received: model={model!r}")
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-        raise ValueError(f"`timeout` must be seconds > 0. Received: timeout={timeout!r}")
+    is_number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    # PostgreSQL takes milliseconds as an integer of 32 bits.
+    if not is_number or not 0.001 <= timeout <= 2_000_000:
+        raise ValueError(
+            "`timeout` must be a number of seconds from 0.001 to 2,000,000. Received: "
+            f"timeout={timeout!r}"
+        )
     if approximate and scheme != "postgresql":
         raise ValueError(
             f"`approximate` is for postgresql://. Received: approximate=True for {scheme}://, "

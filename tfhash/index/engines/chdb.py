@@ -51,7 +51,7 @@ class ChdbClient:
 
     def set(self, name, value):
         """Changes a setting for all statements that follow."""
-        self.query(f"SET {name} = {value}")
+        self.query(f"SET {name} = {clickhouse_sql.quoted(str(value))}")
 
     def insert(self, statement, rows):
         """Runs an INSERT with rows in its format."""

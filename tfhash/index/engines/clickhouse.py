@@ -37,7 +37,7 @@ def open_store(url, table, bits, model, cluster, timeout):
     """Opens an index, or makes it; see `tfhash.index.connect`."""
     address = Address(url)
     if cluster is not None:
-        metadata.check_table(cluster)
+        metadata.check_name("cluster", cluster)
     where = f"the table {table} at {address.shown}"
     return opened(HttpClient(address, timeout), where, table, bits, model, cluster)
 
@@ -68,9 +68,9 @@ class ClickHouseStore:
         with self._explained():
             functions = "SELECT name FROM system.functions WHERE name = 'bitHammingDistance'"
             self._has_distance = bool(self._query(functions))
-            # Rows are written before the head that names them, whatever the server's profile says.
-            if self._query("SELECT name FROM system.settings WHERE name = 'async_insert'"):
-                self._client.set("async_insert", 0)
+            for name, value in sql.NEWER_SETTINGS.items():
+                if self._query(f"SELECT name FROM system.settings WHERE name = '{name}'"):
+                    self._client.set(name, value)
             if self._newest() is None:
                 if bits is None:
                     if self._columns():
@@ -110,7 +110,7 @@ class ClickHouseStore:
             names = ", ".join(f"w{word}" for word in range(words))
             query = f"SELECT id, {names} FROM {self.table} WHERE {self._present(state)} ORDER BY id"
             rows = self._rows(query, row)
-        self._check_count(len(rows), state.count)
+        metadata.check_rows(self.where, len(rows), state.count)
         length = -(-self._bits // 8)
         codes = np.ascontiguousarray(rows["words"]).view(np.uint8).reshape(len(rows), 8 * words)
         return np.ascontiguousarray(codes[:, :length]), rows["id"].copy()
@@ -150,7 +150,7 @@ class ClickHouseStore:
                 return np.empty((3, 0), np.int64)
             k = min(k, state.count)
             found = self._union(queries, state, end=f"ORDER BY distance, id LIMIT {k}")
-        self._check_count(len(found), k * len(queries))
+        metadata.check_rows(self.where, len(found), k * len(queries))
         return found["row"], found["distance"], found["id"]
 
     def within(self, queries, radius):
@@ -199,17 +199,20 @@ class ClickHouseStore:
         columns = self._columns()
         if columns and columns != sql.columns(state.bits):
             raise metadata.foreign(self.where)
+        is_new = False
         if state.cluster:
-            shard = f"{self.table}__shard"
-            ddl = sql.distributed_ddl(self.table, shard, state.bits, state.cluster)
+            is_new = not columns and self._make_distributed(state)
         else:
-            ddl = sql.table_ddl(self.table, state.bits)
-        self._query(ddl)
-        # Fails unless every shard has its table.
+            self._query(sql.table_ddl(self.table, state.bits))
         try:
             count = self._query(f"SELECT count() FROM {self.table} FORMAT TabSeparated")
         except ServerError as error:
-            self._query(f"DROP TABLE IF EXISTS {self.table}")
+            if not state.cluster:
+                raise
+            # Not every shard has its table. No table but the one made above is dropped: it holds
+            # no rows itself, and one that was there may be another's.
+            if is_new:
+                self._query(f"DROP TABLE IF EXISTS {self.table}")
             raise EngineError(
                 f"{self.where} cannot be made: {error}. Every server of the cluster must be up "
                 f"and have run: {sql.shard_ddl(self.table, state.bits)}"
@@ -220,6 +223,17 @@ class ClickHouseStore:
         self._query(sql.removed_ddl(self.removed))
         with contextlib.suppress(_TakenError):
             self._view("head", 0, state.as_json())
+
+    def _make_distributed(self, state):
+        """Whether it made the table; not if another process was faster."""
+        shard = f"{self.table}__shard"
+        try:
+            self._query(sql.distributed_ddl(self.table, shard, state.bits, state.cluster))
+        except ServerError as error:
+            if error.code != _TABLE_EXISTS:
+                raise
+            return False
+        return True
 
     def _columns(self):
         answer = self._listed(
@@ -321,12 +335,6 @@ class ClickHouseStore:
 
     def _query(self, statement):
         return self._client.query(statement)
-
-    def _check_count(self, count, expected):
-        if count != expected:
-            raise metadata.damaged(
-                self.where, f"it gave {count:,} rows where its metadata expect {expected:,}"
-            )
 
     @contextlib.contextmanager
     def _explained(self):

@@ -38,12 +38,14 @@ class HttpClient:
         self._address, self._timeout = address, timeout
         is_secure = address.options.get("secure", "").lower() in ("1", "true")
         port = address.port or (8443 if is_secure else 8123)
-        self._url = f"{'https' if is_secure else 'http'}://{address.host}:{port}/"
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        self._url = f"{'https' if is_secure else 'http'}://{host}:{port}/"
         self._session = self._requests.Session()
         # No proxy, and no password but the one in the URL.
         self._session.trust_env = False
-        self._session.headers["X-ClickHouse-User"] = address.user or "default"
-        self._session.headers["X-ClickHouse-Key"] = address.password
+        # As text, they would have to be Latin-1.
+        self._session.headers["X-ClickHouse-User"] = (address.user or "default").encode()
+        self._session.headers["X-ClickHouse-Key"] = address.password.encode()
         self._settings = {
             "database": address.database or "default",
             "max_execution_time": int(timeout) + 1,
@@ -74,6 +76,12 @@ class HttpClient:
                 data=body,
                 timeout=(10, self._timeout + 10),
             )
+        except self._requests.exceptions.InvalidHeader:
+            # The message shows the header.
+            raise EngineError(
+                f"user or password of {self._address.shown} cannot be sent: expected no line break "
+                "in it and no white space at its beginning. Give another user"
+            ) from None
         except self._requests.RequestException as error:
             reason = self._address.without_password(str(error))
             raise EngineError(f"no answer from {self._address.shown}: {reason}") from None

@@ -7,8 +7,22 @@ from tfhash.index.engines import metadata
 # Ids of one list.
 _IDS = 10_000
 
-# The parser's limit, for the statements below.
-SETTINGS = {"max_query_size": 1 << 26, "max_ast_elements": 1_000_000}
+_LIMITS = ("timeout", "read", "result", "set", "sort", "transfer")
+
+SETTINGS = {
+    # The parser's limit, for the statements below.
+    "max_query_size": 1 << 26,
+    "max_ast_elements": 1_000_000,
+    # A limit of the user's profile is an error, never a partial answer.
+    **{f"{limit}_overflow_mode": "throw" for limit in _LIMITS},
+}
+# Settings that servers before some version do not have.
+NEWER_SETTINGS = {
+    # Rows are written before the head that names them.
+    "async_insert": 0,
+    "read_overflow_mode_leaf": "throw",
+    "timeout_overflow_mode_leaf": "throw",
+}
 
 _PAIRS, _FOURS, _BYTES, _SUM = (int(digits * 8, 16) for digits in ("55", "33", "0f", "01"))
 
@@ -43,14 +57,14 @@ def shard_ddl(table, bits):
     >>> print(shard_ddl("photos", bits=64).partition(" (")[0])
     CREATE TABLE IF NOT EXISTS photos__shard
     """
-    return table_ddl(f"{metadata.check_table(table)}__shard", bits)
+    return table_ddl(f"{metadata.check_name('table', table)}__shard", bits)
 
 
 def distributed_ddl(table, shard, bits, cluster):
     """The statement that makes the table through which a cluster is read and written."""
     described = ", ".join(f"{name} {kind}" for name, kind in columns(bits).items())
     return (
-        f"CREATE TABLE IF NOT EXISTS {table} ({described}) "
+        f"CREATE TABLE {table} ({described}) "
         f"ENGINE = Distributed({cluster}, currentDatabase(), {shard}, intHash64(id))"
     )
 

@@ -100,6 +100,7 @@ class EngineIndex:
             Packed codes, `uint8 [n, ceil(bits / 8)]`, and ids, `int64 [n]`, ascending.
 
         Raises:
+            DamagedFileError: If there are more or fewer rows than items.
             EngineError: If the engine cannot be reached, or not all of it.
         """
         with self._using:
@@ -191,6 +192,7 @@ class EngineIndex:
 
         Raises:
             ValueError: If queries do not fit the index, or `k` is not an integer >= 1.
+            DamagedFileError: If it does not find min(k, n) items of a query.
             EngineError: If the engine cannot be reached, or not all of it.
         """
         queries = code_layout.as_packed(queries, self._bits, "queries")

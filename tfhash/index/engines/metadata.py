@@ -11,7 +11,7 @@ FORMAT = "tfhash.index.engine"
 VERSION = 1
 
 # Engines cut longer names, and tfhash adds suffixes.
-_TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,30 +52,30 @@ class State:
         """Whether a batch belongs to the index."""
         return any(first <= batch <= last for first, last in self.batches)
 
-    def with_batch(self, batch, **changes):
+    def with_batch(self, batch):
         """The state after a batch with a larger number than all others."""
         runs = list(self.batches)
         if runs and runs[-1][1] == batch - 1:
             runs[-1] = (runs[-1][0], batch)
         else:
             runs.append((batch, batch))
-        return dataclasses.replace(self, batches=tuple(runs), **changes)
+        return dataclasses.replace(self, batches=tuple(runs))
 
 
-def check_table(table):
-    """Returns the name of a table, or raises `ValueError` unless it is a plain one.
+def check_name(argument, name):
+    """Returns the name of a table or cluster, or raises `ValueError` unless it is a plain one.
 
     Example:
 
-    >>> check_table("photos_64")
+    >>> check_name("table", "photos_64")
     'photos_64'
     """
-    if not isinstance(table, str) or not _TABLE.fullmatch(table):
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
-            "`table` must be a name of at most 40 letters of ASCII, digits and underscores that "
-            f"begins with no digit. Received: table={table!r}"
+            f"`{argument}` must be a name of at most 40 letters of ASCII, digits and underscores "
+            f"that begins with no digit. Received: {argument}={name!r}"
         )
-    return table
+    return name
 
 
 def foreign(where):
@@ -89,6 +89,12 @@ def foreign(where):
 def damaged(where, problem):
     """The error for an index that was changed by others."""
     return DamagedFileError(f"{where} is damaged: {problem}. Restore or build it again")
+
+
+def check_rows(where, count, expected):
+    """Raises `DamagedFileError` unless an engine gave as many rows as the metadata expect."""
+    if count != expected:
+        raise damaged(where, f"it gave {count:,} rows where its metadata expect {expected:,}")
 
 
 def read(text, where):

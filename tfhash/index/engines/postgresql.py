@@ -98,11 +98,14 @@ class PostgresStore:
         """Codes and ids."""
         row = np.dtype(_fields(self._bits)[:-1])
         query = f"COPY (SELECT id, code FROM {self._table} ORDER BY id) TO STDOUT (FORMAT BINARY)"
-        with self._transaction() as connection, connection.cursor().copy(query) as copy:
-            content = b"".join(copy)[len(_HEADER) : -len(_TRAILER)]
+        with self._snapshot() as connection:
+            count = self._read(connection).count
+            with connection.cursor().copy(query) as copy:
+                content = b"".join(copy)[len(_HEADER) : -len(_TRAILER)]
         if len(content) % row.itemsize:
             raise metadata.damaged(self.where, "its rows have other lengths")
         rows = np.frombuffer(content, row)
+        metadata.check_rows(self.where, len(rows), count)
         return _REVERSED[rows["code"]], rows["id"].astype(np.int64)
 
     def nbytes(self):
@@ -121,13 +124,15 @@ class PostgresStore:
     def nearest(self, queries, k):
         """Rows of queries, distances and ids of the k nearest items of each."""
         with self._snapshot() as connection:
+            expected = min(k, self._read(connection).count) * len(queries)
             if self.approximate:
-                expected = min(k, self._read(connection).count) * len(queries)
                 found = self._approximate(connection, queries, k)
                 # A walk through the graph may end early.
                 if len(found[0]) == expected:
                     return found
-            return self._union(connection, queries, f"ORDER BY distance, id LIMIT {k}")
+            found = self._union(connection, queries, f"ORDER BY distance, id LIMIT {k}")
+        metadata.check_rows(self.where, len(found[0]), expected)
+        return found
 
     def within(self, queries, radius):
         """Rows of queries, distances and ids of all items within a radius."""
@@ -237,7 +242,7 @@ class PostgresStore:
                 if is_lost and self._connection is not None
                 else "Nothing was changed"
             )
-            raise EngineError(f"{self.where}: {reason}. {known}") from error
+            raise EngineError(f"{self.where}: {reason}. {known}") from None
 
     def _connected(self):
         if self._connection is None or self._connection.closed:
