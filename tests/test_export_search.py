@@ -111,6 +111,15 @@ def test_of_several_k_the_largest_holds_because_servers_merge_requests(served):
     assert found["ids"].tolist() == [[0, 1, 2], [4, 3, 2]]
 
 
+def test_an_answer_of_too_many_items_is_an_invalid_argument(monkeypatch):
+    monkeypatch.setattr(search_module, "MOST_FOUND", 4)
+    search = ExactSearch(Database.of((np.zeros((9, 1), "uint8"), None, None), bits=4))
+    queries = tf.zeros((2, 1), tf.uint8)
+    assert search.nearest(queries, 2)["ids"].shape == (2, 2)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="holds 4 items at most"):
+        search.nearest(queries, 3)
+
+
 @pytest.mark.parametrize("k", [0, -1, [2, 0]])
 def test_k_below_1_is_an_invalid_argument(served, k):
     with pytest.raises(tf.errors.InvalidArgumentError, match="`k` must be at least 1. Received"):

@@ -1,6 +1,8 @@
 """Signatures of the SavedModel: the codes of training for any image file, and clear errors."""
 
 import contextlib
+import struct
+import zlib
 
 import keras
 import numpy as np
@@ -123,10 +125,17 @@ def test_an_empty_batch_has_no_codes(served, masked, sides):
         assert found["relaxed_codes"].shape == (0, 12)
 
 
+# What hides the sizes that a decoder finds.
+PHOTO = saved(picture(9, 7).convert("RGB"), "JPEG")
+CHUNK = b"\0\0\0\x08abCd" + bytes([0, 0, 0, 1] * 2)
+CHUNK += struct.pack(">I", zlib.crc32(CHUNK[4:]))
+
 BAD = {
     "no image": (b"<html>gone\xff", "received 11 bytes, which start with <html>gone."),
     "empty": (b"", "received 0 bytes"),
     "TIFF": (saved(picture(9, 7), "TIFF"), "is no JPEG, PNG, GIF, BMP or WebP file"),
+    "a restart before the sizes": (PHOTO[:2] + b"\xff\xd0" + PHOTO[2:], "received a JPEG file of"),
+    "a chunk before the sizes": (GOOD[:8] + CHUNK + GOOD[8:], "received a PNG file of"),
     "start of a PNG": (GOOD[:8], "cannot be decoded: received a PNG file of 8 bytes"),
     "run lengths": (b"BM" + bytes(12) + b"\x28\0\0\0\2\0\0\0\2\0\0\0\1\0\x08\0\1\0\0\0" + bytes(60), "BMP"),
     **{

@@ -130,7 +130,9 @@ def test_sprites_of_large_images_fit_into_a_browser(tmp_path):
 
 
 def test_several_labels_and_class_names_are_shown_in_words():
-    assert tensorboard._in_words([0, 2], ["cat", "dog", "sea\tside"]) == "cat, sea side"
+    assert tensorboard._in_words([0, 2], ["cat", "dog", "sea\n\tside"]).splitlines() == [
+        "cat, sea  side"
+    ]
     assert tensorboard._in_words([], None) == "-"
 
 

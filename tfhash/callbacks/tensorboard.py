@@ -14,6 +14,7 @@ from keras import ops
 import tfhash_ops
 from tfhash import codes, files, metrics
 from tfhash.labels import count_shared, lists
+from tfhash.text import printable
 
 # Below the directory that TensorBoard is pointed at, beside `train` and `validation` of Keras.
 RUN = "retrieval"
@@ -149,7 +150,7 @@ def _distinct_share(packed):
 def _in_words(labels, class_names):
     """Labels of an item on one line."""
     names = [class_names[label] if class_names else str(label) for label in labels if label >= 0]
-    return ", ".join(names).replace("\t", " ") or "-"
+    return printable(", ".join(names), longest=200) or "-"
 
 
 def _neighbors(images, labels, packed):

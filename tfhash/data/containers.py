@@ -12,6 +12,8 @@ MOST_STEPS = 100_000
 # contents start with "Exif".
 _START_OF_SCAN, _END_OF_IMAGE, _APP1 = 0xDA, 0xD9, 0xE1
 _EXIF = int.from_bytes(b"Exif", "big")
+# A stuffed byte and a marker of arithmetic coding, at most 1; restarts and the start of an image.
+_LAST_STUFFING, _FIRST_WITHOUT_LENGTH = 0x01, 0xD0
 # Between the frame headers: of tables, and two that are reserved.
 _NO_FRAMES = (0xC4, 0xC8, 0xCC)
 
@@ -22,7 +24,9 @@ def find_segments(data):
     # A segment: 0xFF, its marker, and its length in two bytes, which count themselves.
     def is_searching(_, header, exif, frame):
         marker = header // 2**16 - 0xFF00
-        is_segment = (marker >= 0) & (marker != _START_OF_SCAN) & (marker != _END_OF_IMAGE)
+        is_segment = (marker > _LAST_STUFFING) & (marker != _START_OF_SCAN)
+        # These have no length. A decoder skips them, so what follows would be read differently.
+        is_segment &= (marker < _FIRST_WITHOUT_LENGTH) | (marker > _END_OF_IMAGE)
         return is_segment & ((exif < 0) | (frame < 0))
 
     def next_segment(position, header, exif, frame):

@@ -10,7 +10,8 @@ from tfhash.data.containers import integer_at
 from tfhash.data.gif import find_blocks
 
 # The first chunk of a WebP file: extended, which has flags, or lossless.
-VP8X, _VP8L = (int.from_bytes(name, "big") for name in (b"VP8X", b"VP8L"))
+VP8X, _VP8L, _VP8 = (int.from_bytes(name, "big") for name in (b"VP8X", b"VP8L", b"VP8 "))
+_WEBP, _IHDR = (int.from_bytes(name, "big") for name in (b"WEBP", b"IHDR"))
 
 
 def jpeg_size(data, frame):
@@ -20,7 +21,9 @@ def jpeg_size(data, frame):
 
 
 def png_size(data):
-    return tf.stack([integer_at(data, 20, 4), integer_at(data, 16, 4)])
+    # The header must come first. A decoder may pass over another chunk, and find other sizes.
+    size = tf.stack([integer_at(data, 20, 4), integer_at(data, 16, 4)])
+    return tf.where(integer_at(data, 12, 4) == _IHDR, size, tf.zeros_like(size))
 
 
 def gif_size(data):
@@ -43,7 +46,9 @@ def webp_size(data):
     bits = _little(data, 21, 4)
     lossless = tf.stack([bits // 2**14 % 2**14, bits % 2**14]) + 1
     lossy = tf.stack([_little(data, 28, 2), _little(data, 26, 2)]) % 2**14
-    return tf.where(first == VP8X, extended, tf.where(first == _VP8L, lossless, lossy))
+    size = tf.where(first == VP8X, extended, tf.where(first == _VP8L, lossless, lossy))
+    is_known = (integer_at(data, 8, 4) == _WEBP) & tf.reduce_any(first == [VP8X, _VP8L, _VP8])
+    return tf.where(is_known, size, tf.zeros_like(size))
 
 
 def _little(data, position, size):

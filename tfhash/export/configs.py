@@ -1,5 +1,6 @@
 """Configuration files of TensorFlow Serving, beside the versions of a model."""
 
+import os
 import pathlib
 
 from google.protobuf import text_encoding
@@ -67,7 +68,7 @@ def model_name(path):
     >>> model_name("served/photos/")
     'photos'
     """
-    name = pathlib.Path(path).absolute().name
+    name = pathlib.Path(os.path.abspath(path)).name  # without `..`
     if not name or ":" in name:
         raise ValueError(
             "the name of the directory is the name of the model, and must not hold a colon. Received: "
@@ -78,7 +79,7 @@ def model_name(path):
 
 def model_config(path):
     """The text of a `ModelServerConfig` for the model of a directory."""
-    path = pathlib.Path(path).absolute()
+    path = pathlib.Path(os.path.abspath(path))
     return _MODEL_CONFIG.format(name=_escaped(model_name(path)), base_path=_escaped(str(path)))
 
 

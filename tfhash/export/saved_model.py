@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 import warnings
 
 import tensorflow as tf
@@ -93,8 +94,9 @@ def export_saved_model(
     """
     path = pathlib.Path(path)
     if version is None:
-        version = 1 + max((int(d.name) for d in path.glob("*") if d.name.isdigit()), default=0)
-    if version < 1:
+        numbers = [int(d.name) for d in path.glob("*") if re.fullmatch("[0-9]+", d.name)]
+        version = 1 + max(numbers, default=0)
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise ValueError(f"`version` must be an integer >= 1. Received: version={version!r}")
     target = path / str(version)
     if target.exists():

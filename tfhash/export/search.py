@@ -13,6 +13,9 @@ _CHUNK = 2**20
 
 _WORD_BYTES = 8
 
+# Items that an answer holds, of all queries together.
+MOST_FOUND = 1_000_000
+
 
 class ExactSearch(tf.Module):
     """The nearest items of a database.
@@ -63,12 +66,13 @@ class ExactSearch(tf.Module):
             int64, `distances` int32, and `names`, strings, empty where an item has none.
 
         Raises:
-            tf.errors.InvalidArgumentError: If k is below 1 or of another shape.
+            tf.errors.InvalidArgumentError: If k is below 1 or of another shape, or more than
+                `MOST_FOUND` items would be found.
         """
         length = code_layout.packed_length(self._bits)
         queries = tf.ensure_shape(packed_queries, [None, length])
         count = tf.shape(queries)[0]
-        k = tf.minimum(_largest(k, count), self._count)
+        k = _bounded(tf.minimum(_largest(k, count), self._count), count)
         # The shape of what `map_fn` returns for no query at all would not be known.
         padded = tf.pad(queries, [[0, tf.cast(count == 0, tf.int32)], [0, 0]])
         equal, positions = tf.map_fn(
@@ -204,6 +208,14 @@ def _first_k(values, positions, k):
     """The k largest values and their positions; of equal values those that come first."""
     values, order = tf.math.top_k(values, tf.minimum(k, tf.size(values)))
     return values, tf.gather(positions, order)
+
+
+def _bounded(k, count):
+    """k, unless the answer would be too large."""
+    found = tf.cast(k, tf.int64) * tf.cast(count, tf.int64)
+    message = [f"an answer holds {MOST_FOUND} items at most. Asked for: items, queries", k, count]
+    with tf.control_dependencies([tf.debugging.Assert(found <= MOST_FOUND, message)]):
+        return tf.identity(k)
 
 
 def _largest(k, count):
