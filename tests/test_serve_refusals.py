@@ -83,6 +83,28 @@ def test_a_model_that_fails_fails_its_batch_alone():
     batcher.close()
 
 
+def test_what_is_cancelled_is_not_run_and_the_rest_is_answered():
+    started, go_on, batches = threading.Event(), threading.Event(), []
+
+    def run(images):
+        batches.append(images[:, 0].tolist())
+        started.set()
+        go_on.wait(60)
+        return {"value": images[:, 0]}
+
+    batcher = Batcher(run, 2, 0)
+    futures = [batcher.submit(np.full((1, 1), 0))]
+    started.wait(60)
+    futures += [batcher.submit(np.full((1, 1), i)) for i in range(1, 6)]
+    # What runs goes on; one of a batch, and both of another.
+    assert [futures[i].cancel() for i in (0, 1, 3, 4)] == [False, True, True, True]
+    go_on.set()
+    values = [futures[i].result(60)["value"].tolist() for i in (0, 2, 5)]
+    batcher.close()
+    assert values == [[0], [2], [5]]
+    assert batches == [[0], [2], [5]]
+
+
 PNG = b64(file_of(photo(np.random.default_rng(0), (3, 3)), "PNG"))
 DOT = [[[[0, 0, 0]]]]
 
