@@ -322,10 +322,29 @@ def test_a_local_server_answers_to_local_names_alone(service, host, is_local, st
         assert post(address, {"instances": [PNG]}, host=host)[0] == status
 
 
+@pytest.mark.parametrize(
+    ("origin", "is_local", "status"),
+    [
+        ("http://localhost:3000", True, 200),
+        ("http://127.0.0.1", True, 200),
+        ("http://[::1]:3000", True, 200),
+        ("https://photos.example", True, 403),
+        ("http://localhost.photos.example", True, 403),
+        ("null", True, 403),
+        ("http://[", True, 403),
+        ("", True, 403),
+        ("https://photos.example", False, 200),
+    ],
+)
+def test_a_local_server_answers_to_no_web_page_of_elsewhere(service, origin, is_local, status):
+    with served(App(service, is_local=is_local)) as url:
+        address = f"{url}/v1/models/photos"
+        value = {"instances": [PNG]}
+        sent = post(f"{address}:predict", value, origin=origin, content_type="text/plain")
+        assert sent[0] == status
+
+
 def test_a_socket_is_known_to_be_tcp():
     # Otherwise asyncio lets each answer wait for the last one's receipt.
     with running.listen("127.0.0.1", 0) as listening:
         assert listening.proto == socket.IPPROTO_TCP
-        assert running.is_local(listening.getsockname()[0])
-    assert not running.is_local("0.0.0.0")
-    assert not running.is_local("photos.example")

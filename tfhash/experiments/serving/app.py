@@ -3,10 +3,10 @@
 import asyncio
 import concurrent.futures
 import contextlib
-import ipaddress
 import json
 import os
 import sys
+import urllib.parse
 
 try:
     from starlette.applications import Starlette
@@ -23,6 +23,7 @@ except ImportError as error:
 from tfhash import errors
 from tfhash.experiments.serving import service as answers
 from tfhash.experiments.serving.batching import Batcher
+from tfhash.experiments.serving.local import is_local
 from tfhash.experiments.serving.request_error import RequestError
 
 # Bytes of one request, and of all that are being answered.
@@ -47,8 +48,9 @@ class App:
         service: `tfhash.experiments.serving.service.Service`.
         max_batch: Images that the model takes at once, >= 1.
         batch_timeout: Seconds that images wait at most for those of other requests.
-        is_local: Whether to answer only to clients that call this machine by a local name. Otherwise
-            a page in a browser could ask through a name that leads here.
+        is_local: Whether to answer only to clients that call this machine by a local name, and to no
+            page of another machine: a browser lets such a page ask through a name that leads here,
+            and post what it likes.
         most_bytes, most_bytes_at_once, most_requests: Limits, see the constants of this module.
 
     Attributes:
@@ -78,9 +80,9 @@ class App:
         )
 
     def close(self):
-        """Ends the threads, after what they have."""
+        """Ends the threads, after what they are at. What waits for them is dropped."""
         self._batcher.close()
-        self._threads.shutdown()
+        self._threads.shutdown(cancel_futures=True)
 
     async def health(self, request):
         del request
@@ -203,10 +205,18 @@ class App:
             host = request.url.hostname
         except ValueError:  # no address at all
             host = request.headers.get("host")
-        if not _is_local_name(host):
+        if not is_local(host):
             raise RequestError(
-                f"this server must be called as localhost or 127.0.0.1. Received: {host:.200}. "
+                f"this server must be called as localhost or 127.0.0.1. Received: {host or '':.200}. "
                 "Start it with --host to serve others",
+                403,
+            )
+        # Browsers send it; curl and the client do not.
+        origin = request.headers.get("origin")
+        if origin is not None and not is_local(_host_of(origin)):
+            raise RequestError(
+                f"this server answers to no web page of another machine. Received: Origin: "
+                f"{origin:.200}. Start it with --host to serve others",
                 403,
             )
 
@@ -252,13 +262,11 @@ def _check_headers(request):
         raise RequestError(f"the body must not be compressed. Received: {encoding:.100}", 415)
 
 
-def _is_local_name(host):
-    if host in (None, "", "localhost"):
-        return True
+def _host_of(origin):
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return urllib.parse.urlsplit(origin).hostname  # that of "null" is `None`
     except ValueError:
-        return False
+        return None
 
 
 def _json(value, status=200, headers=None):

@@ -1,13 +1,12 @@
 """What a model and an index answer to requests; knows nothing of the web."""
 
 import dataclasses
-import re
 
 import numpy as np
 import tensorflow as tf
 
 from tfhash import codes, errors
-from tfhash.experiments.serving import json_format, pixels
+from tfhash.experiments.serving import json_format, names, pixels
 from tfhash.experiments.serving.request_error import RequestError
 from tfhash.export.signatures import Encoder
 
@@ -38,10 +37,7 @@ class Service:
     """
 
     def __init__(self, model, name, index=None):
-        if not re.fullmatch(r"\w[\w.\-]*", name):
-            raise ValueError(
-                f"`name` must be letters and digits, and within them also - and period. Received: name={name!r}"
-            )
+        names.check(name)
         if model.image_shape[-1] not in (1, 3):
             raise ValueError(
                 "the model must take gray or RGB images. Received: a model of images of shape "
