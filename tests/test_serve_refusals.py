@@ -1,8 +1,11 @@
 """`tfhash serve` refuses what it cannot answer, in words and with the right status."""
 
+import concurrent.futures
+import functools
 import json
 import socket
 import threading
+import time
 import zlib
 
 import numpy as np
@@ -11,8 +14,8 @@ from serving_cases import b64, exchange, file_of, files_of_all_formats, photo, p
 
 from tfhash.experiments import ImageIndex
 from tfhash.experiments.code_files import Origin
-from tfhash.experiments.serving import running
-from tfhash.experiments.serving.app import App
+from tfhash.experiments.serving import json_format, running
+from tfhash.experiments.serving.app import MOST_BYTES, App
 from tfhash.experiments.serving.batching import Batcher
 from tfhash.experiments.serving.service import Service
 from tfhash.index import HammingIndex
@@ -275,6 +278,57 @@ def test_a_body_that_is_too_large_is_refused(service):
         finish = exchange(url, f"{head}Transfer-Encoding: chunked\r\n\r\n")
         answer = finish(b"400\r\n" + b"x" * 1024 + b"\r\n0\r\n\r\n")
         assert answer.startswith("HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(
+    "element", [b"{}", b'"a"', b"[]", b'{"b64":""}'], ids=["objects", "strings", "lists", "files"]
+)
+def test_json_that_would_take_far_more_memory_than_its_bytes_is_refused(
+    predict, monkeypatch, element
+):
+    monkeypatch.setitem(json_format._MOST_OF, "[", 5000)
+    monkeypatch.setattr(json_format, "_parse", lambda body: pytest.fail("it was parsed"))
+    body = b'{"signature_name":"encode","inputs":[%s]}' % b",".join([element] * 8000)
+    status, answer = predict(body)
+    assert (status, "1,024 images" in answer["error"]) == (413, True)
+
+
+@pytest.mark.parametrize("is_row", [True, False])
+@pytest.mark.parametrize("signature", ["search", "search_bytes"])
+def test_the_most_images_are_not_taken_for_too_much(signature, is_row):
+    name, image = {"search": ("images", DOT[0]), "search_bytes": ("image_bytes", PNG)}[signature]
+    count = json_format.MOST_IMAGES
+    value = {"instances": [{name: image, "k": 1}] * count}
+    if not is_row:
+        value = {"inputs": {name: [image] * count, "k": [1] * count}}
+    body = json.dumps({"signature_name": signature, **value}).encode()
+    assert len(json_format.read(body, json_format.SEARCH)) == count
+
+
+def test_the_most_pixels_that_fit_are_not_taken_for_too_much():
+    # Nothing is shorter than black. Not parsed, which would take a gigabyte.
+    image = json.dumps([[[0, 0, 0]] * 32] * 32, separators=(",", ":")).encode()
+    count = MOST_BYTES // (len(image) + 1)
+    assert count * image.count(b"[") < json_format.MOST_LISTS
+    gray = json.dumps([[[255]] * 224] * 224).encode()
+    assert 190 * gray.count(b"[") < json_format.MOST_LISTS
+
+
+def test_one_request_is_read_at_a_time(service, monkeypatch):
+    read, lock, overlaps = service.read, threading.Lock(), []
+
+    def watched(body):
+        overlaps.append(not lock.acquire(blocking=False))
+        time.sleep(0.05)
+        if not overlaps[-1]:
+            lock.release()
+        return read(body)
+
+    monkeypatch.setattr(service, "read", watched)
+    with served(App(service)) as url, concurrent.futures.ThreadPoolExecutor(4) as threads:
+        ask = functools.partial(post, f"{url}/v1/models/photos:predict")
+        assert [status for status, _ in threads.map(ask, [{"instances": [PNG]}] * 4)] == [200] * 4
+    assert overlaps == [False] * 4
 
 
 @pytest.mark.parametrize("limit", [{"most_requests": 1}, {"most_bytes_at_once": 1500}])

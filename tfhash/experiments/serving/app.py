@@ -72,6 +72,9 @@ class App:
         self._most_requests = most_requests
         self._bytes = self._requests = 0
         self._batcher = Batcher(service.encode, max_batch, batch_timeout)
+        # JSON takes up to 25 times its bytes until its pixels are an array, and holds the interpreter's
+        # lock: one request is read at a time.
+        self._reader = concurrent.futures.ThreadPoolExecutor(1)
         # Decoding takes a core; more threads than cores only take memory.
         self._threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
         self.asgi = Starlette(
@@ -82,6 +85,7 @@ class App:
     def close(self):
         """Ends the threads, after what they are at. What waits for them is dropped."""
         self._batcher.close()
+        self._reader.shutdown(cancel_futures=True)
         self._threads.shutdown(cancel_futures=True)
 
     async def health(self, request):
@@ -126,17 +130,17 @@ class App:
         _check_headers(request)
         async with self._admitted() as admit:
             body = await self._body(request, admit)
-            asked = await self._in_thread(self._service.read, body)
+            asked = await self._in(self._reader, self._service.read, body)
             del body
             rows = [
                 await self._encoded(asked, start, min(start + self._max_batch, len(asked)))
                 for start in range(0, len(asked), self._max_batch)
             ]
-            answer = await self._in_thread(self._service.answer, asked, rows)
+            answer = await self._in(self._threads, self._service.answer, asked, rows)
         return Response(answer, media_type="application/json")
 
     async def _encoded(self, asked, start, end):
-        images = await self._in_thread(self._service.pixels, asked, start, end)
+        images = await self._in(self._threads, self._service.pixels, asked, start, end)
         return await asyncio.wrap_future(self._batcher.submit(images))
 
     @contextlib.asynccontextmanager
@@ -233,9 +237,8 @@ class App:
                 404,
             )
 
-    async def _in_thread(self, function, *arguments):
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, function, *arguments)
+    async def _in(self, threads, function, *arguments):
+        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
 
 def _routes(app):

@@ -13,8 +13,7 @@ from tfhash.export.signatures import Encoder
 # The one version of a model, in the words of TensorFlow Serving.
 VERSION = 1
 
-# Images in a request, and items in an answer, so that they fit into memory.
-MOST_IMAGES = 1024
+# Items in an answer, so that they fit into memory.
 MOST_FOUND = 1_000_000
 
 # As the protos of TensorFlow name types.
@@ -71,10 +70,10 @@ class Service:
             RequestError: If it is malformed, or asks for too much.
         """
         request = json_format.read(body, self.signatures)
-        if len(request) > MOST_IMAGES:
+        if len(request) > json_format.MOST_IMAGES:
             raise RequestError(
-                f"a request has at most {MOST_IMAGES:,} images. Received: {len(request):,}. Send "
-                "them in several requests"
+                f"a request has at most {json_format.MOST_IMAGES:,} images. Received: "
+                f"{len(request):,}. Send them in several requests"
             )
         if request.k is not None:
             found = len(request) * min(request.k, len(self.index.index))
