@@ -15,6 +15,7 @@ from serving_cases import b64, exchange, files_of_all_formats, post, served
 from tfhash.data import decode_and_resize
 from tfhash.data.images import resize_to
 from tfhash.experiments import ImageIndex, index_images, searching
+from tfhash.experiments.code_files import Origin
 from tfhash.experiments.serving import running
 from tfhash.experiments.serving.app import App
 from tfhash.experiments.serving.service import Service
@@ -221,6 +222,19 @@ def test_a_taken_port_and_a_foreign_address_are_said(capsys):
     )
 
 
+def test_an_index_whose_model_has_no_name_for_an_address_is_refused_before_it_is_loaded(
+    index_path, tmp_path, capsys
+):
+    index = ImageIndex.load(index_path)
+    for model_path, said in [
+        ("my photos.keras", "from my photos.keras. Give --name"),
+        (None, "--model"),
+    ]:
+        ImageIndex(index.index, Origin(model_path=model_path)).save(tmp_path / "photos.index")
+        error = error_of(capsys, "serve", f"--index={tmp_path / 'photos.index'}", "--port=0")
+        assert said in error
+
+
 def test_the_model_of_another_index_is_refused(index_path, make_model, tmp_path, capsys):
     make_model(image_shape=SHAPE, seed=1).save(tmp_path / "other.keras")
     arguments = [f"--model={tmp_path / 'other.keras'}", f"--index={index_path}", "--port=0"]
@@ -232,6 +246,10 @@ def test_the_model_of_another_index_is_refused(index_path, make_model, tmp_path,
     [
         ([], "give --model, or --index"),
         (["--model=m", "--port=65536"], "--port=65536"),
+        (["--model=m", "--name=a/b"], "--name must be letters and digits"),
+        (["--index=i", "--name="], "name=''"),
+        (["--model=my photos"], "name='my photos', from my photos. Give --name"),
+        (["--model=runs/my photos.keras"], "Give --name"),
         (["--model=m", "--max_batch=0"], "--max_batch=0"),
         (["--model=m", "--batch_timeout_ms=-1"], "--batch_timeout_ms=-1"),
     ],

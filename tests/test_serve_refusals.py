@@ -1,8 +1,11 @@
 """`tfhash serve` refuses what it cannot answer, in words and with the right status."""
 
+import concurrent.futures
+import functools
 import json
 import socket
 import threading
+import time
 import zlib
 
 import numpy as np
@@ -11,9 +14,8 @@ from serving_cases import b64, exchange, file_of, files_of_all_formats, photo, p
 
 from tfhash.experiments import ImageIndex
 from tfhash.experiments.code_files import Origin
-from tfhash.experiments.serving import running
-from tfhash.experiments.serving.app import App
-from tfhash.experiments.serving.batching import Batcher
+from tfhash.experiments.serving import json_format, running
+from tfhash.experiments.serving.app import MOST_BYTES, App
 from tfhash.experiments.serving.service import Service
 from tfhash.index import HammingIndex
 
@@ -44,43 +46,6 @@ def url(service):
 @pytest.fixture(scope="module")
 def predict(url):
     return lambda value, **headers: post(f"{url}/v1/models/photos:predict", value, **headers)
-
-
-def test_the_batcher_puts_together_what_waits_and_no_more_than_fits():
-    started, go_on, batches = threading.Event(), threading.Event(), []
-
-    def run(images):
-        batches.append(len(images))
-        started.set()
-        go_on.wait(60)
-        return {"value": images[:, 0]}
-
-    batcher = Batcher(run, 4, 0)
-    futures = [batcher.submit(np.full((1, 1), 0))]
-    started.wait(60)
-    futures += [batcher.submit(np.full((n, 1), n)) for n in (2, 1, 3, 4, 1)]
-    go_on.set()
-    values = [future.result(60)["value"].tolist() for future in futures]
-    batcher.close()
-    assert values == [[0], [2, 2], [1], [3, 3, 3], [4, 4, 4, 4], [1]]
-    assert batches == [1, 3, 3, 4, 1]
-    with pytest.raises(RuntimeError, match="closed"):
-        batcher.submit(np.zeros((1, 1)))
-
-
-def test_a_model_that_fails_fails_its_batch_alone():
-    def run(images):
-        if (images == 7).any():
-            raise ZeroDivisionError
-        return {"value": images}
-
-    batcher = Batcher(run, 1, 0)
-    wrong, right = batcher.submit(np.full((1, 1), 7)), batcher.submit(np.full((1, 1), 8))
-    assert isinstance(wrong.exception(60), ZeroDivisionError)
-    assert right.result(60)["value"] == 8
-    with pytest.raises(ValueError, match="at most 1 images fit. Received: 2"):
-        batcher.submit(np.zeros((2, 1)))
-    batcher.close()
 
 
 PNG = b64(file_of(photo(np.random.default_rng(0), (3, 3)), "PNG"))
@@ -255,6 +220,57 @@ def test_a_body_that_is_too_large_is_refused(service):
         assert answer.startswith("HTTP/1.1 413")
 
 
+@pytest.mark.parametrize(
+    "element", [b"{}", b'"a"', b"[]", b'{"b64":""}'], ids=["objects", "strings", "lists", "files"]
+)
+def test_json_that_would_take_far_more_memory_than_its_bytes_is_refused(
+    predict, monkeypatch, element
+):
+    monkeypatch.setitem(json_format._MOST_OF, "[", 5000)
+    monkeypatch.setattr(json_format, "_parse", lambda body: pytest.fail("it was parsed"))
+    body = b'{"signature_name":"encode","inputs":[%s]}' % b",".join([element] * 8000)
+    status, answer = predict(body)
+    assert (status, "1,024 images" in answer["error"]) == (413, True)
+
+
+@pytest.mark.parametrize("is_row", [True, False])
+@pytest.mark.parametrize("signature", ["search", "search_bytes"])
+def test_the_most_images_are_not_taken_for_too_much(signature, is_row):
+    name, image = {"search": ("images", DOT[0]), "search_bytes": ("image_bytes", PNG)}[signature]
+    count = json_format.MOST_IMAGES
+    value = {"instances": [{name: image, "k": 1}] * count}
+    if not is_row:
+        value = {"inputs": {name: [image] * count, "k": [1] * count}}
+    body = json.dumps({"signature_name": signature, **value}).encode()
+    assert len(json_format.read(body, json_format.SEARCH)) == count
+
+
+def test_the_most_pixels_that_fit_are_not_taken_for_too_much():
+    # Nothing is shorter than black. Not parsed, which would take a gigabyte.
+    image = json.dumps([[[0, 0, 0]] * 32] * 32, separators=(",", ":")).encode()
+    count = MOST_BYTES // (len(image) + 1)
+    assert count * image.count(b"[") < json_format.MOST_LISTS
+    gray = json.dumps([[[255]] * 224] * 224).encode()
+    assert 190 * gray.count(b"[") < json_format.MOST_LISTS
+
+
+def test_one_request_is_read_at_a_time(service, monkeypatch):
+    read, lock, overlaps = service.read, threading.Lock(), []
+
+    def watched(body):
+        overlaps.append(not lock.acquire(blocking=False))
+        time.sleep(0.05)
+        if not overlaps[-1]:
+            lock.release()
+        return read(body)
+
+    monkeypatch.setattr(service, "read", watched)
+    with served(App(service)) as url, concurrent.futures.ThreadPoolExecutor(4) as threads:
+        ask = functools.partial(post, f"{url}/v1/models/photos:predict")
+        assert [status for status, _ in threads.map(ask, [{"instances": [PNG]}] * 4)] == [200] * 4
+    assert overlaps == [False] * 4
+
+
 @pytest.mark.parametrize("limit", [{"most_requests": 1}, {"most_bytes_at_once": 1500}])
 def test_requests_beyond_what_the_server_takes_are_sent_away_to_come_later(service, limit):
     body = json.dumps({"instances": [PNG]}).encode().ljust(1000)
@@ -300,10 +316,29 @@ def test_a_local_server_answers_to_local_names_alone(service, host, is_local, st
         assert post(address, {"instances": [PNG]}, host=host)[0] == status
 
 
+@pytest.mark.parametrize(
+    ("origin", "is_local", "status"),
+    [
+        ("http://localhost:3000", True, 200),
+        ("http://127.0.0.1", True, 200),
+        ("http://[::1]:3000", True, 200),
+        ("https://photos.example", True, 403),
+        ("http://localhost.photos.example", True, 403),
+        ("null", True, 403),
+        ("http://[", True, 403),
+        ("", True, 403),
+        ("https://photos.example", False, 200),
+    ],
+)
+def test_a_local_server_answers_to_no_web_page_of_elsewhere(service, origin, is_local, status):
+    with served(App(service, is_local=is_local)) as url:
+        address = f"{url}/v1/models/photos"
+        value = {"instances": [PNG]}
+        sent = post(f"{address}:predict", value, origin=origin, content_type="text/plain")
+        assert sent[0] == status
+
+
 def test_a_socket_is_known_to_be_tcp():
     # Otherwise asyncio lets each answer wait for the last one's receipt.
     with running.listen("127.0.0.1", 0) as listening:
         assert listening.proto == socket.IPPROTO_TCP
-        assert running.is_local(listening.getsockname()[0])
-    assert not running.is_local("0.0.0.0")
-    assert not running.is_local("photos.example")

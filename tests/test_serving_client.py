@@ -204,6 +204,33 @@ def test_a_request_that_takes_too_long_is_given_up_and_not_repeated(server):
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "message", "tries"),
+    [
+        (TimeoutError("timed out"), "gave no answer within 20 seconds", 1),
+        (OSError("no route to host"), "no server answers at http://photos.example: ", 2),
+    ],
+    ids=["silent", "refused"],
+)
+def test_a_host_that_is_silent_is_asked_once_and_one_that_refuses_again(
+    monkeypatch, error, message, tries
+):
+    asked = []
+
+    def connect(*arguments, **options):
+        asked.append(arguments)
+        raise error
+
+    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
+    monkeypatch.setenv("no_proxy", "*")
+    with (
+        Client("http://photos.example", "photos", timeout=20, retries=1) as client,
+        pytest.raises(ServingError, match=message),
+    ):
+        client.encode([b"a"])
+    assert len(asked) == tries
+
+
 @pytest.mark.parametrize("scheme", ["http", "grpc"])
 def test_a_missing_server_is_said(scheme):
     with socket.socket() as taken:

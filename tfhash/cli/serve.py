@@ -17,9 +17,9 @@ Needs `pip install 'tfhash[serving]'`. An index that is updated is read when the
 """
 
 import dataclasses
-import pathlib
 
 from tfhash.cli.model_flag import Model
+from tfhash.experiments.serving import names
 from tfhash.experiments.settings import Settings, setting
 
 
@@ -68,6 +68,10 @@ def check(given):
             cls.pick(given)
     if given.get("model") is None and given.get("index") is None:
         raise ValueError("give `model`, or `index`, which remembers its model")
+    if given.get("model") is not None:
+        names.name_of(given.get("name"), given["model"])
+    elif given.get("name") is not None:
+        names.check(given["name"])
 
 
 def run(given, command_line):
@@ -77,6 +81,7 @@ def run(given, command_line):
     from tfhash.cli.flags import named_as_flags
     from tfhash.experiments import ImageIndex, RunDirectory, searching
     from tfhash.experiments.serving import running
+    from tfhash.experiments.serving.local import is_local
     from tfhash.experiments.serving.service import Service
 
     address, batching = Address.pick(given), Batching.pick(given)
@@ -86,14 +91,15 @@ def run(given, command_line):
     if given.get("index") is not None:
         index = ImageIndex.load(given["index"])
         path = path or index.origin.model_path
+        if path:  # otherwise there is no model, which `model_of` says
+            names.name_of(address.name, path)
         model = searching.model_of(index, path)
         for note in searching.notes_on_model(index):
             print(named_as_flags(note, ["model"]), file=sys.stderr)
     else:
         model = RunDirectory.of_model(path).load_model()
-    name = address.name or _name_of(path)
-    service = Service(model, name, index)
-    if not running.is_local(listening.getsockname()[0]):
+    service = Service(model, names.name_of(address.name, path), index)
+    if not is_local(listening.getsockname()[0]):
         print(
             f"warning: --host={address.host} lets every machine that reaches this one encode and "
             "search, without a password",
@@ -107,11 +113,6 @@ def run(given, command_line):
         service, listening, batching.max_batch, batching.batch_timeout_ms / 1000, when_ready
     )
     print("stopped")
-
-
-def _name_of(path):
-    path = pathlib.Path(path)
-    return path.stem if path.suffix == ".keras" else path.resolve().name
 
 
 def _welcome(service, url):

@@ -6,7 +6,12 @@ import urllib.parse
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    MaxRetryError,
+    NewConnectionError,
+    ReadTimeoutError,
+)
 from urllib3.util import Retry
 
 from tfhash.serving import errors
@@ -122,10 +127,16 @@ class _Retries(Retry):
             raise_on_status=False,  # what the server said is in its last answer
         )
 
-    def increment(self, method=None, url=None, response=None, error=None, *rest, **options):
+    def increment(
+        self, method=None, url=None, response=None, error=None, _pool=None, _stacktrace=None
+    ):
         if isinstance(error, ReadTimeoutError):
             raise error
-        return super().increment(method, url, response, error, *rest, **options)
+        # A connection that is refused is a `NewConnectionError`, which urllib3 derives from this one.
+        if isinstance(error, ConnectTimeoutError) and not isinstance(error, NewConnectionError):
+            # Bare, it would pass through requests as an error of urllib3.
+            raise MaxRetryError(_pool, url, error)
+        return super().increment(method, url, response, error, _pool, _stacktrace)
 
     def parse_retry_after(self, retry_after):
         return min(super().parse_retry_after(retry_after), _LONGEST_WAIT)

@@ -3,10 +3,10 @@
 import asyncio
 import concurrent.futures
 import contextlib
-import ipaddress
 import json
 import os
 import sys
+import urllib.parse
 
 try:
     from starlette.applications import Starlette
@@ -23,6 +23,7 @@ except ImportError as error:
 from tfhash import errors
 from tfhash.experiments.serving import service as answers
 from tfhash.experiments.serving.batching import Batcher
+from tfhash.experiments.serving.local import is_local
 from tfhash.experiments.serving.request_error import RequestError
 
 # Bytes of one request, and of all that are being answered.
@@ -47,8 +48,9 @@ class App:
         service: `tfhash.experiments.serving.service.Service`.
         max_batch: Images that the model takes at once, >= 1.
         batch_timeout: Seconds that images wait at most for those of other requests.
-        is_local: Whether to answer only to clients that call this machine by a local name. Otherwise
-            a page in a browser could ask through a name that leads here.
+        is_local: Whether to answer only to clients that call this machine by a local name, and to no
+            page of another machine: a browser lets such a page ask through a name that leads here,
+            and post what it likes.
         most_bytes, most_bytes_at_once, most_requests: Limits, see the constants of this module.
 
     Attributes:
@@ -70,6 +72,9 @@ class App:
         self._most_requests = most_requests
         self._bytes = self._requests = 0
         self._batcher = Batcher(service.encode, max_batch, batch_timeout)
+        # JSON takes up to 25 times its bytes until its pixels are an array, and holds the interpreter's
+        # lock: one request is read at a time.
+        self._reader = concurrent.futures.ThreadPoolExecutor(1)
         # Decoding takes a core; more threads than cores only take memory.
         self._threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
         self.asgi = Starlette(
@@ -78,9 +83,10 @@ class App:
         )
 
     def close(self):
-        """Ends the threads, after what they have."""
+        """Ends the threads, after what they are at. What waits for them is dropped."""
         self._batcher.close()
-        self._threads.shutdown()
+        self._reader.shutdown(cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
 
     async def health(self, request):
         del request
@@ -124,17 +130,17 @@ class App:
         _check_headers(request)
         async with self._admitted() as admit:
             body = await self._body(request, admit)
-            asked = await self._in_thread(self._service.read, body)
+            asked = await self._in(self._reader, self._service.read, body)
             del body
             rows = [
                 await self._encoded(asked, start, min(start + self._max_batch, len(asked)))
                 for start in range(0, len(asked), self._max_batch)
             ]
-            answer = await self._in_thread(self._service.answer, asked, rows)
+            answer = await self._in(self._threads, self._service.answer, asked, rows)
         return Response(answer, media_type="application/json")
 
     async def _encoded(self, asked, start, end):
-        images = await self._in_thread(self._service.pixels, asked, start, end)
+        images = await self._in(self._threads, self._service.pixels, asked, start, end)
         return await asyncio.wrap_future(self._batcher.submit(images))
 
     @contextlib.asynccontextmanager
@@ -203,10 +209,18 @@ class App:
             host = request.url.hostname
         except ValueError:  # no address at all
             host = request.headers.get("host")
-        if not _is_local_name(host):
+        if not is_local(host):
             raise RequestError(
-                f"this server must be called as localhost or 127.0.0.1. Received: {host:.200}. "
+                f"this server must be called as localhost or 127.0.0.1. Received: {host or '':.200}. "
                 "Start it with --host to serve others",
+                403,
+            )
+        # Browsers send it; curl and the client do not.
+        origin = request.headers.get("origin")
+        if origin is not None and not is_local(_host_of(origin)):
+            raise RequestError(
+                f"this server answers to no web page of another machine. Received: Origin: "
+                f"{origin:.200}. Start it with --host to serve others",
                 403,
             )
 
@@ -223,9 +237,8 @@ class App:
                 404,
             )
 
-    async def _in_thread(self, function, *arguments):
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, function, *arguments)
+    async def _in(self, threads, function, *arguments):
+        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
 
 def _routes(app):
@@ -252,13 +265,11 @@ def _check_headers(request):
         raise RequestError(f"the body must not be compressed. Received: {encoding:.100}", 415)
 
 
-def _is_local_name(host):
-    if host in (None, "", "localhost"):
-        return True
+def _host_of(origin):
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return urllib.parse.urlsplit(origin).hostname  # that of "null" is `None`
     except ValueError:
-        return False
+        return None
 
 
 def _json(value, status=200, headers=None):

@@ -42,7 +42,8 @@ class Batcher:
             images: `uint8 [n, height, width, channels]`, n <= `max_batch`.
 
         Returns:
-            `concurrent.futures.Future` of the rows of the dictionary for these images.
+            `concurrent.futures.Future` of the rows of the dictionary for these images. Cancel it, and
+            the model does not see them unless it already runs.
 
         Raises:
             ValueError: If there are more than `max_batch`.
@@ -90,6 +91,10 @@ class Batcher:
         return batch, None
 
     def _answer(self, batch):
+        # A client that has gone cancels its future, which then takes no result.
+        batch = [each for each in batch if each[1].set_running_or_notify_cancel()]
+        if not batch:
+            return
         try:
             outputs = self._run(np.concatenate([images for images, _ in batch]))
         except Exception as error:

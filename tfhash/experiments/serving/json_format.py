@@ -20,6 +20,18 @@ BYTES, PIXELS, COUNT = "image_bytes", "images", "k"
 ENCODE = {"encode": (PIXELS,), "encode_bytes": (BYTES,), "serving_default": (BYTES,)}
 SEARCH = {"search": (PIXELS, COUNT), "search_bytes": (BYTES, COUNT)}
 
+# Images in a request, and lists of pixels: one for each pixel, row and image.
+MOST_IMAGES = 1024
+MOST_LISTS = 10_000_000
+
+# The most that a request needs of each character. As bytes, an object or a list of Python takes 25
+# times its text. An image is at most {"image_bytes": {"b64": "..."}, "k": 1}; the rest is the frame.
+_MOST_OF = {
+    "{": 2 * MOST_IMAGES + 8,
+    '"': 8 * MOST_IMAGES + 32,
+    "[": MOST_LISTS + 8,
+}
+
 _KEYS = ("signature_name", "instances", "inputs")
 _LARGEST_K = 2**31 - 1
 
@@ -57,8 +69,9 @@ def read(body, signatures):
         `Request`.
 
     Raises:
-        RequestError: If it is malformed.
+        RequestError: If it is malformed, or would take much more memory than its bytes.
     """
+    _check_memory(body)
     value = _parse(body)
     if not isinstance(value, dict):
         raise RequestError(f"the body must be a JSON object. Received: {_kind(value)}")
@@ -110,6 +123,17 @@ def write(request, outputs):
         answer = {"predictions": [dict(zip(columns, row)) for row in zip(*columns.values())]}
     # Names that are no valid UTF-8 hold surrogates, which are written as escapes.
     return json.dumps(answer, allow_nan=False).encode("ascii")
+
+
+def _check_memory(body):
+    for character, most in _MOST_OF.items():
+        if (count := body.count(character.encode())) > most:
+            raise RequestError(
+                f"a request has at most {MOST_IMAGES:,} images, and {MOST_LISTS:,} lists of pixels. "
+                f"Received: {count:,} times {character}, of which a request needs {most:,} at most. "
+                "Send fewer images in a request, or send files",
+                413,
+            )
 
 
 def _parse(body):

@@ -1,12 +1,12 @@
 """Runs the web application until it is told to stop."""
 
 import contextlib
-import ipaddress
 import signal
 import socket
 import threading
 
 from tfhash.experiments.serving.app import App
+from tfhash.experiments.serving.local import is_local
 
 # Seconds that requests have to be finished after the server was told to stop.
 LONGEST_STOP = 60
@@ -45,16 +45,6 @@ def listen(host, port):
         ) from error
 
 
-def is_local(host):
-    """Whether only this machine can reach a host."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def url_of(listening):
     """The address of a listening socket, as a client needs it."""
     host, port = listening.getsockname()[:2]
@@ -72,8 +62,7 @@ def serve(service, listening, max_batch, batch_timeout, when_ready):
     """
     import uvicorn
 
-    local = is_local(listening.getsockname()[0])
-    app = App(service, max_batch, batch_timeout, is_local=local)
+    app = App(service, max_batch, batch_timeout, is_local=is_local(listening.getsockname()[0]))
     config = uvicorn.Config(
         app.asgi,
         log_level="error",

@@ -1,21 +1,19 @@
 """What a model and an index answer to requests; knows nothing of the web."""
 
 import dataclasses
-import re
 
 import numpy as np
 import tensorflow as tf
 
 from tfhash import codes, errors
-from tfhash.experiments.serving import json_format, pixels
+from tfhash.experiments.serving import json_format, names, pixels
 from tfhash.experiments.serving.request_error import RequestError
 from tfhash.export.signatures import Encoder
 
 # The one version of a model, in the words of TensorFlow Serving.
 VERSION = 1
 
-# Images in a request, and items in an answer, so that they fit into memory.
-MOST_IMAGES = 1024
+# Items in an answer, so that they fit into memory.
 MOST_FOUND = 1_000_000
 
 # As the protos of TensorFlow name types.
@@ -38,10 +36,7 @@ class Service:
     """
 
     def __init__(self, model, name, index=None):
-        if not re.fullmatch(r"\w[\w.\-]*", name):
-            raise ValueError(
-                f"`name` must be letters and digits, and within them also - and period. Received: name={name!r}"
-            )
+        names.check(name)
         if model.image_shape[-1] not in (1, 3):
             raise ValueError(
                 "the model must take gray or RGB images. Received: a model of images of shape "
@@ -75,10 +70,10 @@ class Service:
             RequestError: If it is malformed, or asks for too much.
         """
         request = json_format.read(body, self.signatures)
-        if len(request) > MOST_IMAGES:
+        if len(request) > json_format.MOST_IMAGES:
             raise RequestError(
-                f"a request has at most {MOST_IMAGES:,} images. Received: {len(request):,}. Send "
-                "them in several requests"
+                f"a request has at most {json_format.MOST_IMAGES:,} images. Received: "
+                f"{len(request):,}. Send them in several requests"
             )
         if request.k is not None:
             found = len(request) * min(request.k, len(self.index.index))
