@@ -74,8 +74,9 @@ def model_of(backbone, dtype_policy, images):
             layer.adapt_variance.assign(rng.uniform(0.04, 0.06, layer.adapt_variance.shape))
             layer.finalize_state()
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.moving_mean.assign(rng.normal(0, 0.1, layer.moving_mean.shape))
-            layer.moving_variance.assign(rng.uniform(0.5, 1.5, layer.moving_variance.shape))
+            layer.momentum = 0.0
+    # Statistics of these images, or random layers would leave nothing of them but rounding errors.
+    model.backbone(model.preprocessing(images), training=True)
     # The head standardizes by these images, so that each bit has some of them on both sides.
     features = model.backbone(model.preprocessing(images))
     model.hashing.standardization.momentum = 0.0
