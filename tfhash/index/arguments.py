@@ -39,3 +39,37 @@ def as_ids(ids):
             f"{array.dtype} of shape {array.shape}"
         )
     return np.ascontiguousarray(array, np.int64)
+
+
+def as_new_ids(ids, count):
+    """Returns ids for `count` codes as `int64 [count]`, `None` as it is, or raises `ValueError`."""
+    if ids is None:
+        return None
+    ids = as_ids(ids)
+    if len(ids) != count:
+        raise ValueError(
+            f"`ids` must be one id for each code. Received: {len(ids)} ids for {count} codes"
+        )
+    return ids
+
+
+def repeated(item):
+    """The `ValueError` for an id that is not new."""
+    return ValueError(
+        "`ids` must be new to the index and different from each other. Received: id "
+        f"{item} again. Remove the item first, or give another id"
+    )
+
+
+def unknown(ids):
+    """The `ValueError` for ids, NumPy `[n]`, that are repeated or not in the index."""
+    shown = ", ".join(map(str, ids[:10].tolist())) + (", ..." if len(ids) > 10 else "")
+    return ValueError(
+        "`ids` must be in the index and different from each other. Received: "
+        f"{len(ids)} that are not: {shown}. Nothing was removed"
+    )
+
+
+def no_more_ids():
+    """The `ValueError` where ids cannot follow the largest one."""
+    return ValueError("the id after the largest one does not fit in 64 bits. Give `ids`")

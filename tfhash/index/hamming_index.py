@@ -10,7 +10,15 @@ import tfhash_ops
 import tfhash_ops.index as core
 from tfhash import codes as code_layout
 from tfhash.index import duplicates, faiss_bridge, storage
-from tfhash.index.arguments import as_ids, as_integer, as_threads
+from tfhash.index.arguments import (
+    as_ids,
+    as_integer,
+    as_new_ids,
+    as_threads,
+    no_more_ids,
+    repeated,
+    unknown,
+)
 from tfhash.index.loaded import LoadedFile
 from tfhash.index.names import Names, check_names, naming
 from tfhash.index.reference import NumpyIndex
@@ -140,25 +148,15 @@ class HammingIndex:
         codes = code_layout.as_packed(codes, self._bits)
         threads = as_threads(threads)
         names = None if names is None else check_names(names, len(codes))
-        ids = None if ids is None else as_ids(ids)
-        if ids is not None and len(ids) != len(codes):
-            raise ValueError(
-                f"`ids` must be one id for each code. Received: {len(ids)} ids for {len(codes)} "
-                "codes"
-            )
+        ids = as_new_ids(ids, len(codes))
         with self._writing, self._explain():
             try:
                 with naming(self._names, self._core, ids, names):
                     first = self._core.add(codes, ids, threads)
             except core.RepeatedIdError as error:
-                raise ValueError(
-                    "`ids` must be new to the index and different from each other. Received: id "
-                    f"{error.args[0]} again. Remove the item first, or give another id"
-                ) from None
+                raise repeated(error.args[0]) from None
             except core.NoMoreIdsError:
-                raise ValueError(
-                    "the id after the largest one does not fit in 64 bits. Give `ids`"
-                ) from None
+                raise no_more_ids() from None
             self._let_go()
         return np.arange(first, first + len(codes), dtype=np.int64) if ids is None else ids
 
@@ -177,14 +175,7 @@ class HammingIndex:
             try:
                 self._core.remove(ids, threads)
             except core.UnknownIdsError as error:
-                wrong = ids[error.args[0]]
-                shown = ", ".join(map(str, wrong[:10].tolist())) + (
-                    ", ..." if len(wrong) > 10 else ""
-                )
-                raise ValueError(
-                    "`ids` must be in the index and different from each other. Received: "
-                    f"{len(wrong)} that are not: {shown}. Nothing was removed"
-                ) from None
+                raise unknown(ids[error.args[0]]) from None
             # After the items: a search that finds them finds their names.
             self._names.discard(ids)
             self._let_go()

@@ -6,7 +6,14 @@ import threading
 import numpy as np
 
 from tfhash import codes as code_layout
-from tfhash.index.arguments import as_ids, as_integer
+from tfhash.index.arguments import (
+    as_ids,
+    as_integer,
+    as_new_ids,
+    no_more_ids,
+    repeated,
+    unknown,
+)
 from tfhash.index.engines import metadata
 from tfhash.index.names import check_names
 from tfhash.index.results import ItemsWithin, NearestItems
@@ -127,12 +134,7 @@ class EngineIndex:
         """
         codes = code_layout.as_packed(codes, self._bits)
         names = None if names is None else check_names(names, len(codes))
-        ids = None if ids is None else as_ids(ids)
-        if ids is not None and len(ids) != len(codes):
-            raise ValueError(
-                f"`ids` must be one id for each code. Received: {len(ids)} ids for {len(codes)} "
-                "codes"
-            )
+        ids = as_new_ids(ids, len(codes))
         if len(codes) == 0:
             return np.empty(0, np.int64)
         with self._using, self._store.change() as change:
@@ -167,13 +169,7 @@ class EngineIndex:
             is_first[np.unique(ids, return_index=True)[1]] = True
             wrong = ids[~(np.isin(ids, change.known(ids)) & is_first)]
             if len(wrong):
-                shown = ", ".join(map(str, wrong[:10].tolist())) + (
-                    ", ..." if len(wrong) > 10 else ""
-                )
-                raise ValueError(
-                    "`ids` must be in the index and different from each other. Received: "
-                    f"{len(wrong)} that are not: {shown}. Nothing was removed"
-                )
+                raise unknown(wrong)
             state = change.state
             change.remove(ids)
             change.state = dataclasses.replace(change.state, count=state.count - len(ids))
@@ -269,7 +265,7 @@ def _ordered(rows, distances, ids):
 def _following(state, count):
     first = state.next_id
     if first < 0 or first > _MAX_ID - count:
-        raise ValueError("the id after the largest one does not fit in 64 bits. Give `ids`")
+        raise no_more_ids()
     return np.arange(first, first + count, dtype=np.int64)
 
 
@@ -282,7 +278,4 @@ def _check_new(change, ids):
     if state.count and not 0 <= state.next_id <= ids.min():
         is_again |= np.isin(ids, change.known(ids))
     if is_again.any():
-        raise ValueError(
-            "`ids` must be new to the index and different from each other. Received: id "
-            f"{ids[is_again.argmax()]} again. Remove the item first, or give another id"
-        )
+        raise repeated(ids[is_again.argmax()])
