@@ -139,13 +139,13 @@ def measure_requests(model_path, photos):
             return {str(count): ask(url, count, photos) for count in FLAGS.clients}
         finally:
             server.terminate()
-            server.communicate()  # it says goodbye
+            server.communicate()  # reads its last line
 
 
 def ask(url, clients, photos):
     each = FLAGS.requests // clients
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    # Two processes make the requests of all clients, so that these do not take the server's cores.
+    # In processes apart, so that clients do not wait for the interpreter lock of the benchmark.
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
         shares = [clients // 2 + clients % 2, clients // 2]
         jobs = [pool.submit(ask_in_threads, url, n, each, photos) for n in shares if n]

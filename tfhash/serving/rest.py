@@ -35,7 +35,7 @@ class RestTransport:
             self._path += f"/versions/{version}"
         self._model = f"{model_name!r}" + ("" if version is None else f", version {version},")
         self._session = _session(url, _Retries.times(retries))
-        # Whoever waits for a server asks again himself.
+        # For `wait_until_ready`, which retries by itself.
         self._impatient = _session(url, 0)
 
     def predict(self, signature, inputs):
