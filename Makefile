@@ -2,6 +2,7 @@
 # make test: lint, type-check and run all tests
 # make tables: write the tables of the documents from benchmarks/results
 # make docs: build the documentation as a site, build/docs/index.html
+# make release: build a wheel and an sdist in dist/
 PYTHON ?= python3
 VENV ?= .venv
 DEMO_DIR ?= runs/demo
@@ -9,7 +10,7 @@ DEMO_DIR ?= runs/demo
 # number of tests, the slow files would come last.
 IN_PARALLEL = --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
-.PHONY: demo test tables docs clean
+.PHONY: demo test tables docs release clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/tfhash train --dataset=digits --bits=12 --output_dir=$(DEMO_DIR) --overwrite
@@ -24,12 +25,20 @@ test: $(VENV)/installed-dev
 		tests/test_optimizers.py tests/test_models.py tests/test_callbacks.py tests/test_retrieval_evaluation.py \
 		tests/test_self_training.py tests/test_stock_callbacks.py tests/test_backbones.py tests/test_centers.py \
 		tests/test_keras_private.py tests/test_keras_layers.py
+	$(VENV)/bin/python tools/tested_versions.py
 
 tables:
 	$(PYTHON) benchmarks/write_tables.py
 
 docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build
+
+# The wheel is built from the sdist, so that an sdist that lacks a file does not pass. Without isolation, because ops are
+# compiled against the TensorFlow that is installed here.
+release: $(VENV)/installed-dev
+	rm -rf dist
+	$(VENV)/bin/python -m build --no-isolation
+	$(VENV)/bin/python -m twine check --strict dist/*
 
 $(VENV)/installed-%: pyproject.toml setup.py $(wildcard tfhash_ops/cc/*/*)
 	$(PYTHON) -m venv $(VENV)

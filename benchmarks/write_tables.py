@@ -16,6 +16,7 @@ import pathlib
 import re
 import statistics
 import sys
+import urllib.parse
 
 import api_index
 import search_tables
@@ -138,6 +139,19 @@ def _on_cpus(table_of):
     return lambda root: table_of({cpu: read_result(name) for name, cpu in CPUS.items()})
 
 
+def _badges(root):
+    """Badges of the versions that all tests passed with."""
+    rows = read_result("tested_versions")
+    images = []
+    for name in ("Python", "TensorFlow", "Keras"):
+        # By their numbers, so that 3.9 comes before 3.10.
+        numbers = sorted({tuple(map(int, row[name].split("."))) for row in rows})
+        versions = " | ".join(".".join(map(str, number)) for number in numbers)
+        address = f"https://img.shields.io/badge/{name}-{urllib.parse.quote(versions)}-blue"
+        images.append(f"![tested with {name} {versions}]({address})")
+    return " ".join(images)
+
+
 def _schema(schema):
     rows = [tables.row([f"`{name}`", meaning]) for name, meaning in schema.items()]
     return lambda root: tables.header(["key", "value"]) + "".join(rows)
@@ -200,6 +214,7 @@ TABLES = {
 }
 
 FIGURES = {
+    "badges": _badges,
     # 10^9 pairs a second at 64 bits, over the CPUs.
     "search-rate": _median_range(_at_64_bits(lambda cell: cell["rates"]["tfhash"])),
     "search-times-faiss": _median_range(_at_64_bits(lambda cell: cell["times_faiss"])),

@@ -1,5 +1,6 @@
 """Tables: their formats, and that the documents hold those of the committed results."""
 
+import importlib.util
 import json
 import math
 import pathlib
@@ -11,7 +12,9 @@ import api_index
 import pytest
 import tables
 import write_tables
+from packaging.specifiers import SpecifierSet
 
+ROOT = pathlib.Path(__file__).parents[1]
 SEEDS = pathlib.Path(tables.__file__).with_name("seeds.py")
 
 
@@ -109,7 +112,8 @@ def test_every_table_and_figure_can_be_written_and_is_rectangular():
         lines = table("").splitlines()
         assert len(lines) > 2, name
         assert len({line.count("|") for line in lines}) == 1, name
-    for name, figure in write_tables.FIGURES.items():
+    for name in write_tables.FIGURES.keys() - {"badges"}:
+        figure = write_tables.FIGURES[name]
         low, high = map(float, figure("").split(" to "))
         assert low <= high, name
 
@@ -177,3 +181,46 @@ def test_the_list_of_the_api_has_every_module_that_the_documents_name():
     assert "tfhash.index.duplicates" in modules
     assert modules <= set(api_index.MODULES)
     assert {f"tfhash.index.duplicates.{name}" for name in ("pairs", "groups", "Groups")} <= names
+
+
+def test_badges_name_every_version_once_by_number(monkeypatch):
+    rows = [
+        {"Python": "3.11", "TensorFlow": "2.21", "Keras": "3.15"},
+        {"Python": "3.9", "TensorFlow": "2.21", "Keras": "3.15"},
+    ]
+    monkeypatch.setattr(write_tables, "read_result", {"tested_versions": rows}.get)
+    badges = write_tables.FIGURES["badges"]("")
+    assert re.findall(r"!\[tested with (.+?)\]", badges) == [
+        "Python 3.9 | 3.11",
+        "TensorFlow 2.21",
+        "Keras 3.15",
+    ]
+    assert "badge/Python-3.9%20%7C%203.11-blue" in badges
+
+
+def test_versions_are_recorded_once(monkeypatch, tmp_path, capsys):
+    spec = importlib.util.spec_from_file_location(
+        "tested_versions", ROOT / "tools" / "tested_versions.py"
+    )
+    tested_versions = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tested_versions)
+    monkeypatch.setattr(tested_versions, "RECORD", tmp_path / "record.json")
+    older = {"Python": "3.10"}
+    tested_versions.RECORD.write_text(json.dumps([older]))
+    tested_versions.main()
+    assert "make tables" in capsys.readouterr().out
+    tested_versions.main()
+    assert "make tables" not in capsys.readouterr().out
+    recorded = json.loads(tested_versions.RECORD.read_text())
+    assert recorded == [older, tested_versions.this_environment()]
+
+
+def test_recorded_versions_are_among_those_the_package_supports():
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    python = re.search(r'requires-python = "(.+)"', project)[1]
+    supported = re.search(
+        r'SUPPORTED_TENSORFLOW = "tensorflow(.+)"', (ROOT / "setup.py").read_text("utf-8")
+    )[1]
+    for row in write_tables.read_result("tested_versions"):
+        assert row["Python"] in SpecifierSet(python)
+        assert row["TensorFlow"] in SpecifierSet(supported)
