@@ -63,7 +63,7 @@ def test_a_changed_configuration_is_kept_and_named(run_directory, tmp_path, caps
     (tmp_path / "model.config").write_text("mine")
     assert main(["export", f"--model={run_directory}", f"--output_dir={tmp_path}"]) == 0
     assert (
-        f"kept {tmp_path / 'model.config'}, which holds something else" in capsys.readouterr().out
+        f"kept {tmp_path / 'model.config'}, which holds something else" in capsys.readouterr().err
     )
     assert (tmp_path / "model.config").read_text() == "mine"
 

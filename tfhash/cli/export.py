@@ -79,7 +79,6 @@ def run(given, command_line):
 def _write_saved_model(given):
     from tfhash.experiments import ImageIndex, RunDirectory
     from tfhash.export import export_saved_model
-    from tfhash.export.configs import write_configs
 
     output = Output.pick(given)
     database = None if output.index is None else ImageIndex.load(output.index).index
@@ -96,8 +95,6 @@ def _write_saved_model(given):
         report=run.report() if has_report else None,
     )
     print(f"wrote {directory}")
-    for name in write_configs(directory.parent):
-        print(f"kept {directory.parent / name}, which holds something else than would be written")
 
 
 def _write_portable(given):

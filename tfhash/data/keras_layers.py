@@ -27,6 +27,9 @@ REFUSED = {
     "MixUp": _MIXES,
 }
 
+# How often a layer may do nothing to two images before it counts as one that never does anything.
+_TRIES = 31
+
 # What a layer must take, whatever Keras's global settings are.
 _FIXED = {"data_format": "channels_last", "dtype": "float32"}
 
@@ -106,8 +109,9 @@ def check_layers(text):
 
 
 def check(text, image_shape):
-    """Raises `ValueError` unless the layers can change images of this shape, and keep it."""
+    """Raises `ValueError` unless each layer changes images of this shape, and keeps the shape."""
     import numpy as np
+    from keras import ops
 
     shape = (2, *image_shape)
     images = np.random.default_rng(0).integers(0, 256, shape).astype("float32")
@@ -124,6 +128,13 @@ def check(text, image_shape):
             raise ValueError(
                 "the layers of `augment` must keep the shape of the images; `crop` takes random parts "
                 f"of them. Received: {name}, which makes {tuple(changed.shape)} of {shape}"
+            )
+        # Keras takes any text as a direction of RandomFlip, and then flips nothing.
+        tries = (changed, *(layer(images, training=True) for _ in range(_TRIES)))
+        if all(np.array_equal(ops.convert_to_numpy(each), images) for each in tries):
+            raise ValueError(
+                f"the layer {name} of `augment` changed none of {len(tries) * len(images)} images: "
+                f"its arguments must let it do something. Received: augment={text!r}"
             )
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import warnings
 
 from google.protobuf import text_encoding
 
@@ -95,14 +96,12 @@ def batching_config(batch_sizes=BATCH_SIZES):
 def write_configs(path, batch_sizes=BATCH_SIZES):
     """Writes `model.config` and `batching.config` where there are none.
 
+    Files that hold something else are kept, with a warning.
+
     Args:
         path: Directory of the versions.
         batch_sizes: See `batching_config`.
-
-    Returns:
-        Names of files that hold something else than would be written, and were kept.
     """
-    kept = []
     texts = {MODEL_CONFIG: model_config(path), BATCHING_CONFIG: batching_config(batch_sizes)}
     for name, text in texts.items():
         file = pathlib.Path(path, name)
@@ -110,8 +109,9 @@ def write_configs(path, batch_sizes=BATCH_SIZES):
             with files.atomic_write(file) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         elif file.read_bytes() != text.encode():
-            kept.append(name)
-    return kept
+            warnings.warn(
+                f"kept {file}, which holds something else than would be written", stacklevel=3
+            )
 
 
 def _escaped(text):

@@ -4,6 +4,8 @@ import pathlib
 
 import tensorflow as tf
 
+from tfhash.varint import varint
+
 # Where TensorFlow Serving looks, below a version.
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
@@ -73,13 +75,4 @@ def _prediction_log(model_name, signature_name, inputs):
 def _field(number, content):
     """A field of protocol buffers that holds bytes: its number and type, the length and the content."""
     length_delimited = 2
-    return _varint(number << 3 | length_delimited) + _varint(len(content)) + content
-
-
-def _varint(value):
-    """An integer in groups of 7 bits, lowest first; bit 8 says that more follow."""
-    groups = bytearray()
-    while value >= 0x80:
-        groups.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes([*groups, value])
+    return varint(number << 3 | length_delimited) + varint(len(content)) + content

@@ -18,6 +18,7 @@ from tfhash.index.engines.addresses import Address
 from tfhash.index.engines.clickhouse_client import HttpClient
 from tfhash.index.engines.errors import EngineError, OtherWriterError, ServerError
 from tfhash.index.engines.metadata import State
+from tfhash.varint import varint
 
 _TABLE_EXISTS = 57
 # Others dropped a view while a statement read it, or the list of tables.
@@ -391,7 +392,5 @@ def _rows(batch, ids, words, names):
         return rows.tobytes()
     texts = [name.encode("utf-8", "surrogateescape") for name in names]
     return b"".join(
-        part
-        for row, text in zip(rows, texts)
-        for part in (row.tobytes(), sql.varint(len(text)), text)
+        part for row, text in zip(rows, texts) for part in (row.tobytes(), varint(len(text)), text)
     )

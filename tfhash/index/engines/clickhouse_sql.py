@@ -129,16 +129,6 @@ def quoted(text):
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def varint(number):
-    """A length as RowBinary writes it: 7 bits a byte, the lowest first."""
-    parts = bytearray()
-    while number >= 128:
-        parts.append(number & 127 | 128)
-        number >>= 7
-    parts.append(number)
-    return bytes(parts)
-
-
 def lists(ids):
     """Lists of ids for conditions, in ascending order."""
     ids = np.sort(ids)
