@@ -27,8 +27,8 @@ REFUSED = {
     "MixUp": _MIXES,
 }
 
-# How often a layer may do nothing to two images before it counts as one that never does anything.
-_TRIES = 31
+# A layer that does nothing to two images as often as this counts as one that never does anything.
+_TRIES = 32
 
 # What a layer must take, whatever Keras's global settings are.
 _FIXED = {"data_format": "channels_last", "dtype": "float32"}
@@ -130,10 +130,10 @@ def check(text, image_shape):
                 f"of them. Received: {name}, which makes {tuple(changed.shape)} of {shape}"
             )
         # Keras takes any text as a direction of RandomFlip, and then flips nothing.
-        tries = (changed, *(layer(images, training=True) for _ in range(_TRIES)))
-        if all(np.array_equal(ops.convert_to_numpy(each), images) for each in tries):
+        outputs = (changed if i == 0 else layer(images, training=True) for i in range(_TRIES))
+        if all(np.array_equal(ops.convert_to_numpy(output), images) for output in outputs):
             raise ValueError(
-                f"the layer {name} of `augment` changed none of {len(tries) * len(images)} images: "
+                f"the layer {name} of `augment` changed none of {_TRIES * len(images)} images: "
                 f"its arguments must let it do something. Received: augment={text!r}"
             )
 
