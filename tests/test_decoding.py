@@ -10,9 +10,10 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from tfhash.data import gif
+from tfhash.data import containers, gif
 from tfhash.data.decoding import decode_image
 from tfhash.data.formats import tensorflow_reads_webp
+from tfhash.data.guarded import decode_batch
 from tfhash.data.images import decode_and_resize, resize_to
 
 ORIENTATION = 274
@@ -186,14 +187,51 @@ def test_frames_of_gif_after_the_first_one_are_cut_off(size, colors):
     first.save(file, "GIF", save_all=True, append_images=later, comment=b"y" * 300)
     moving = file.getvalue()
     assert Image.open(file).n_frames == 4
-    still = gif.first_frame(moving, tf.io.decode_raw(moving, tf.uint8)).numpy()
+    still = cut_to_first_frame(moving)
     assert len(still) < len(moving)
     opened = Image.open(io.BytesIO(still))
     assert opened.n_frames == 1
     np.testing.assert_array_equal(in_graph(moving), opened.convert("RGB"))
     # Where the first frame does not end, the decoder has the last word.
-    for cut in (still[:-2], still[: len(still) // 2], moving[:20], b"GIF89a", b""):
-        assert gif.first_frame(tf.constant(cut), tf.io.decode_raw(cut, tf.uint8)).numpy() == cut
+    assert cut_to_first_frame(still[:-2]) == still[:-2]
+    for without_frame in (moving[:20], b"GIF89a", b""):
+        assert cut_to_first_frame(without_frame) == b";"
+
+
+def cut_to_first_frame(contents):
+    data = tf.io.decode_raw(contents, tf.uint8)
+    _, descriptor = gif.find_blocks(data)
+    return gif.first_frame(tf.constant(contents), data, descriptor).numpy()
+
+
+def with_many_pieces(name, count):
+    """A file of 8x8 pixels with `count` empty segments, chunks or blocks before its image."""
+    file = io.BytesIO()
+    Image.new("P" if name == "GIF" else "RGB", (8, 8)).save(file, name)
+    contents = file.getvalue()
+    start, piece = {
+        "JPEG": (2, b"\xff\xef\x00\x02"),
+        "PNG": (33, b"\x00\x00\x00\x00teXt" + zlib.crc32(b"teXt").to_bytes(4, "big")),
+        "GIF": (contents.find(b",", 13), b"!\xfe\x01a\x00"),
+    }[name]
+    return contents[:start] + piece * count + contents[start:]
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF"])
+def test_a_search_in_a_file_of_many_pieces_ends_early(name):
+    few, many = (with_many_pieces(name, count) for count in (100, 20_000))
+    assert decode_batch([few, many], (8, 8, 3))[1].numpy().tolist() == [True, name == "PNG"]
+    # What is left out does not depend on where the search ends: PNG has its size in front.
+    data = tf.io.decode_raw(many, tf.uint8)
+    block = 64 if name == "GIF" else 1024
+    assert containers.most_steps(data, block).numpy() == 1024 + len(many) // block
+
+
+def test_a_gif_whose_first_frame_is_in_many_pieces_shows_no_later_frame():
+    screen = b"GIF89a" + bytes([1, 0, 1, 0, 0x80, 0, 0]) + bytes(6)
+    frame = b"," + bytes([0, 0, 0, 0, 1, 0, 1, 0, 0, 2])
+    hostile = screen + frame + b"\x01\x44" * 20_000 + b"\x00" + frame * 3 + b";"
+    assert cut_to_first_frame(hostile) == b";"
 
 
 @pytest.mark.parametrize("index", range(4))

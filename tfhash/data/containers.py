@@ -5,8 +5,8 @@ The bytes are not trusted: lengths and offsets that lead outside the file end a 
 
 import tensorflow as tf
 
-# Chunks or blocks of a file that a search looks at before it gives up: a bound for hostile files.
-MOST_STEPS = 100_000
+# A segment or chunk has at least so many bytes on average. Only hostile files have many smaller ones.
+_CHUNK_BYTES = 1024
 
 # Markers of JPEG: where compressed data starts, where the file ends, and the segment with EXIF, whose
 # contents start with "Exif".
@@ -45,7 +45,8 @@ def find_segments(data):
 
     one, start, missing = tf.unstack(tf.constant([1, 2, -1], tf.int64))
     state = (start, integer_at(data, start, 4), missing, missing)
-    return tf.while_loop(is_searching, next_segment, state, maximum_iterations=MOST_STEPS)[2:]
+    steps = most_steps(data, _CHUNK_BYTES)
+    return tf.while_loop(is_searching, next_segment, state, maximum_iterations=steps)[2:]
 
 
 def find_png_chunks(data, names):
@@ -82,10 +83,19 @@ def _find_chunks(data, start, step, names):
 
     nowhere = tf.fill([len(names)], tf.constant(-1, tf.int64))
     start = tf.constant(start, tf.int64)
-    _, found = tf.while_loop(
-        is_searching, next_chunk, (start, nowhere), maximum_iterations=MOST_STEPS
-    )
+    steps = most_steps(data, _CHUNK_BYTES)
+    _, found = tf.while_loop(is_searching, next_chunk, (start, nowhere), maximum_iterations=steps)
     return tf.unstack(found)
+
+
+def most_steps(data, bytes_per_step):
+    """How many chunks a search looks at before it gives up, so that its time is bounded by the file's size.
+
+    Args:
+        data: The bytes of the file, `uint8 [n]`.
+        bytes_per_step: What a chunk has at least, on average; the first 1,024 may be smaller.
+    """
+    return 1024 + tf.size(data) // bytes_per_step
 
 
 def integer_at(data, position, size, is_big_endian=True):

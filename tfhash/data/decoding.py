@@ -15,7 +15,7 @@ from tfhash.data.containers import (
     integer_at,
     slice_of,
 )
-from tfhash.data.gif import first_frame, make_opaque
+from tfhash.data.gif import find_blocks, first_frame, make_opaque
 from tfhash.data.headers import VP8X, bmp_size, gif_size, jpeg_size, png_size, webp_size
 from tfhash.data.orientation import UPRIGHT, exif_orientation, jpeg_orientation, turn_upright
 
@@ -173,9 +173,11 @@ def _plan_png(contents, data):
 
 
 def _plan_gif(contents, data):
-    opaque = make_opaque(contents, data, BACKGROUND)
-    still = first_frame(opaque, data)
-    return still, tf.constant(_ANY), gif_size(data), tf.constant(1), _upright()
+    blocks = find_blocks(data)
+    _, descriptor = blocks
+    opaque = make_opaque(contents, data, blocks, BACKGROUND)
+    still = first_frame(opaque, data, descriptor)
+    return still, tf.constant(_ANY), gif_size(data, descriptor), tf.constant(1), _upright()
 
 
 def _plan_bmp(contents, data):

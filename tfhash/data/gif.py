@@ -2,10 +2,13 @@
 
 import tensorflow as tf
 
-from tfhash.data.containers import MOST_STEPS, integer_at
+from tfhash.data.containers import integer_at, most_steps
+
+# A sub-block has at most 255 bytes, and almost all of a file have as many.
+_BLOCK_BYTES = 64
 
 
-def make_opaque(contents, data, background):
+def make_opaque(contents, data, blocks, background):
     """Gives the transparent pixels of a GIF's first frame a gray value, where it has any.
 
     The transparent color, named by the frame's graphic control block, is replaced in the color
@@ -14,12 +17,13 @@ def make_opaque(contents, data, background):
     Args:
         contents: The file, a scalar string tensor.
         data: The same bytes, `uint8 [n]`.
+        blocks: As from `find_blocks`.
         background: Gray value, 0 to 255.
 
     Returns:
         The contents of the file to decode.
     """
-    control, descriptor = find_blocks(data)
+    control, descriptor = blocks
     index = integer_at(data, control + 6, 1)
     global_table = tf.constant(13, tf.int64)
     local_flags = integer_at(data, descriptor + 9, 1)
@@ -36,7 +40,7 @@ def make_opaque(contents, data, background):
     return tf.cond(is_transparent, patched, lambda: contents)
 
 
-def first_frame(contents, data):
+def first_frame(contents, data, descriptor):
     """A GIF without the frames after its first one.
 
     TensorFlow decodes all frames before it drops those that were not asked for, and a small file can
@@ -45,11 +49,13 @@ def first_frame(contents, data):
     Args:
         contents: The file, a scalar string tensor.
         data: The same bytes, or others of which only colors differ, `uint8 [n]`.
+        descriptor: As from `find_blocks`.
 
     Returns:
-        The contents of the file to decode; as they are where the first frame does not end.
+        The contents of the file to decode: as they are where the file ends within the first frame.
+        Where no frame was found, or too many sub-blocks hide its end, a trailer alone, which decoders
+        refuse.
     """
-    _, descriptor = find_blocks(data)
     flags = integer_at(data, descriptor + 9, 1)
     table_bytes = 3 * tf.bitwise.left_shift(tf.constant(2, tf.int64), flags & 7)
     # The descriptor, a color table of its own, and a byte before the compressed data.
@@ -65,17 +71,19 @@ def first_frame(contents, data):
 
     end = tf.cond(
         descriptor >= 0,
-        lambda: tf.while_loop(is_inside, next_block, [start], maximum_iterations=MOST_STEPS)[0],
-        lambda: size,
+        lambda: tf.while_loop(
+            is_inside, next_block, [start], maximum_iterations=most_steps(data, _BLOCK_BYTES)
+        )[0],
+        lambda: tf.constant(-1, tf.int64),
     )
+    has_end = (end >= 0) & (integer_at(data, end, 1) == 0)
     trailer = b";"
-    return tf.cond(
-        (end < size) & (integer_at(data, end, 1) == 0),
-        lambda: tf.strings.join(
-            [tf.strings.substr(contents, tf.zeros_like(end), end + 1), trailer]
-        ),
-        lambda: contents,
-    )
+
+    def cut():
+        length = tf.where(has_end, end + 1, 0)
+        return tf.strings.join([tf.strings.substr(contents, tf.zeros_like(end), length), trailer])
+
+    return tf.cond(end < size, cut, lambda: contents)
 
 
 def _replace(contents, position, replacement):
@@ -116,7 +124,8 @@ def find_blocks(data):
 
     missing = tf.constant(-1, tf.int64)
     state = (start, tf.constant(False), missing, missing)
+    steps = most_steps(data, _BLOCK_BYTES)
     _, _, control, descriptor = tf.while_loop(
-        is_searching, next_block, state, maximum_iterations=MOST_STEPS
+        is_searching, next_block, state, maximum_iterations=steps
     )
     return control, descriptor

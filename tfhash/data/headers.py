@@ -7,7 +7,6 @@ not trusted: one that is cut off gives zeros or any other size.
 import tensorflow as tf
 
 from tfhash.data.containers import integer_at
-from tfhash.data.gif import find_blocks
 
 # The first chunk of a WebP file: extended, which has flags, or lossless.
 VP8X, _VP8L, _VP8 = (int.from_bytes(name, "big") for name in (b"VP8X", b"VP8L", b"VP8 "))
@@ -26,9 +25,11 @@ def png_size(data):
     return tf.where(integer_at(data, 12, 4) == _IHDR, size, tf.zeros_like(size))
 
 
-def gif_size(data):
-    """The larger of the screen and the first frame: which of them is decoded depends on the decoder."""
-    _, descriptor = find_blocks(data)
+def gif_size(data, descriptor):
+    """Of a GIF whose first frame has this descriptor, as `gif.find_blocks` finds it.
+
+    The larger of the screen and the frame: which of them is decoded depends on the decoder.
+    """
     screen = tf.stack([_little(data, 8, 2), _little(data, 6, 2)])
     frame = tf.stack([_little(data, descriptor + 7, 2), _little(data, descriptor + 5, 2)])
     return tf.maximum(screen, tf.where(descriptor < 0, tf.zeros_like(frame), frame))

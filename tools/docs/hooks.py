@@ -21,6 +21,8 @@ REPOSITORY = "repository/"
 PAGES = (*api_index.MODULES, "tfhash_ops.jax")
 
 _LINK = re.compile(r"\]\(([^)#\s]+)((?:#[^)\s]*)?)\)")
+# The site loads nothing from elsewhere: badges become their texts.
+_REMOTE_IMAGE = re.compile(r"!\[([^\]]*)\]\(https?:[^)]*\)")
 _API_ROW = re.compile(r"^\| `([\w.]+)` \| `(\w+)` \|", re.MULTILINE)
 
 
@@ -69,7 +71,7 @@ def on_page_markdown(markdown, page, **_):
         relative = posixpath.relpath(_site_path(path), posixpath.dirname(uri) or ".")
         return f"]({relative}{match[2]})"
 
-    return _LINK.sub(lead, markdown)
+    return _LINK.sub(lead, _REMOTE_IMAGE.sub(r"\1", markdown))
 
 
 def _page_of(module):
