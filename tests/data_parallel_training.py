@@ -50,13 +50,15 @@ def make_model(loss=None):
     return model
 
 
-def train(model, batches, *callbacks, backup_dir=None, epochs=EPOCHS):
+def train(model, *callbacks, backup_dir=None):
+    """Both stages, on this process's share of the batches."""
     images, labels = data()
     evaluation = RetrievalEvaluation((images[:37], labels[:37]), every=2)  # an odd number
     stages = TwoStageTraining(1, backup_dir=backup_dir)
+    batches = ArrayBatches(images, labels, 32, seed=0, first_epoch=stages.epochs_done())
     return model.fit(
-        batches,
-        epochs=epochs,
+        ProcessShare(batches),
+        epochs=EPOCHS,
         steps_per_epoch=2,
         shuffle=False,
         verbose=0,
@@ -65,23 +67,21 @@ def train(model, batches, *callbacks, backup_dir=None, epochs=EPOCHS):
 
 
 def state_of(model, history):
-    images, _ = data()
     weights = {
         variable.path: np.asarray(variable.value).tolist()
         for variable in (*model.weights, *model.optimizer.variables)
         if "seed" not in variable.path
     }
+    return {"history": history, "weights": list(weights.values())}
+
+
+def codes_of(model):
+    images, _ = data()
     return {
-        "history": history,
-        "weights": list(weights.values()),
         "codes": model.encode(images[:37]).tolist(),
         "logits": model.predict_logits(images[:37]).tolist(),
         "copy": model.uncompiled_copy().encode(images[:37]).tolist(),
     }
-
-
-def whole_batches():
-    return ArrayBatches(*data(), 32, seed=0)
 
 
 def by_centers():
@@ -97,18 +97,19 @@ def on_devices():
     for distribution in (two, None):
         keras.distribution.set_distribution(distribution)
         model = make_model()
-        found = state_of(model, train(model, whole_batches()))
+        found = state_of(model, train(model))
+        found |= codes_of(model)
         found["devices"] = len(model.hashing.kernel.value.sharding.device_set)
         results.setdefault("stages", []).append(found)
         results.setdefault("centers", []).append(by_centers())
     outside = make_model()
     keras.distribution.set_distribution(two)
     images, labels = data()
-    model, made = make_model(), whole_batches()
+    model, batches = make_model(), ArrayBatches(images, labels, 32, seed=0)
     results["refused"] = {
         "last batch": refusal(lambda: model.fit(images[:49], labels[:49], batch_size=32)),
         "dataset": refusal(lambda: model.fit(ArrayBatches(images, labels, 31, seed=0))),
-        "validation": refusal(lambda: model.fit(made, validation_data=(images[:3], labels[:3]))),
+        "validation": refusal(lambda: model.fit(batches, validation_data=(images[:3], labels[:3]))),
         "made before": refusal(lambda: outside.fit(images, labels)),
     }
     return results
@@ -133,9 +134,8 @@ def in_processes(port, index, directory):
 
     def go(*callbacks):
         model = make_model()
-        batches = ProcessShare(whole_batches())
-        history = train(model, batches, checkpoint, *callbacks, backup_dir=directory / "backup")
-        return state_of(model, history)
+        history = train(model, checkpoint, *callbacks, backup_dir=directory / "backup")
+        return state_of(model, history) | codes_of(model)
 
     try:
         go(KillIn(2, "on_epoch_end"))
@@ -147,7 +147,8 @@ def in_processes(port, index, directory):
         "items": refusal(lambda: model.fit(images[: 32 - 16 * index], labels[: 32 - 16 * index])),
         "backup": refusal(
             lambda: model.fit(
-                ProcessShare(whole_batches()),
+                images,
+                labels,
                 callbacks=[keras.callbacks.BackupAndRestore(directory / "other")],
             )
         ),
@@ -170,5 +171,4 @@ if __name__ == "__main__":
         found = on_devices()
     else:
         found = in_processes(int(sys.argv[2]), int(sys.argv[3]), pathlib.Path(sys.argv[4]))
-    found["cpu"] = __import__("time").process_time()
     json.dump(found, sys.stdout)

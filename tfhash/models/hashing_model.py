@@ -228,6 +228,17 @@ class HashingModel(StagedModel):
         named = {"relaxed_codes": outputs["codes"], "logits": outputs["logits"]}
         keras.Model(images, named).export(filepath, format, **options)
 
+    def save(self, *args, **kwargs):
+        """As `keras.Model.save`. Of several processes, one may call it alone."""
+        # Keras makes objects to compare with, whose variables all processes would have to make.
+        with devices.undistributed():
+            super().save(*args, **kwargs)
+
+    def save_weights(self, *args, **kwargs):
+        """As `keras.Model.save_weights`. Of several processes, one may call it alone."""
+        with devices.undistributed():
+            super().save_weights(*args, **kwargs)
+
     def uncompiled_copy(self):
         """A copy for inference, without optimizer, losses and metrics.
 
