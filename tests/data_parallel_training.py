@@ -1,7 +1,7 @@
 """Trains on JAX under `DataParallel` and on one device, in processes of its own; prints JSON.
 
-    data_parallel_training.py devices                    two virtual devices of one process
-    data_parallel_training.py processes PORT INDEX DIR   one of two processes, which share a directory
+data_parallel_training.py devices                    two virtual devices of one process
+data_parallel_training.py processes PORT INDEX DIR   one of two processes, which share a directory
 """
 
 import json

@@ -62,9 +62,7 @@ def value_and_gradient(loss, codes, labels):
     with tf.GradientTape() as tape:
         tape.watch(codes)
         value = loss(labels, codes)
-        # Keras divides by the number of replicas, too, and adds gradients up.
-        share = value / tf.distribute.get_strategy().num_replicas_in_sync
-    return value, tape.gradient(share, codes)
+    return value, tape.gradient(value, codes)
 
 
 def mirrored_value_and_gradient(strategy, loss, codes, labels):
@@ -77,7 +75,8 @@ def mirrored_value_and_gradient(strategy, loss, codes, labels):
     ]
     found = strategy.run(lambda *batch: value_and_gradient(loss, *batch), parts)
     values, gradients = map(strategy.experimental_local_results, found)
-    return np.mean(values), np.concatenate(gradients)
+    # Keras gives each replica its share of the mean.
+    return np.sum(values), np.concatenate(gradients)
 
 
 def compared_losses(strategy):
@@ -121,7 +120,9 @@ def codes_with_other_statistics_on_each_replica(strategy):
         served = tf.saved_model.load(export_saved_model(model, directory))
         exported = served.signatures["encode"](images=tf.constant(images))["codes"]
     return {
-        "shift": [float(np.mean(v)) for v in strategy.experimental_local_results(norm.moving_mean.value)],
+        "shift": [
+            float(np.mean(v)) for v in strategy.experimental_local_results(norm.moving_mean.value)
+        ],
         "codes": [
             exported.numpy().tolist(),
             model.encode(images).tolist(),

@@ -10,7 +10,18 @@ ROOT = pathlib.Path(__file__).parents[1]
 # A module imports from lower ranks and from its own.
 RANKS = [
     {"tfhash_ops"},
-    {"applications", "codes", "labels", "files", "text", "errors", "pixels", "keras_private", "devices", "prediction"},
+    {
+        "applications",
+        "codes",
+        "labels",
+        "files",
+        "text",
+        "errors",
+        "pixels",
+        "keras_private",
+        "devices",
+        "prediction",
+    },
     {"losses", "data", "index", "serving", "encoding"},
     {"layers", "metrics", "optimizers"},
     {"models"},

@@ -43,7 +43,8 @@ def predict(model, x, batch_size=None, verbose=0):
     local = distribution.device_mesh.backend_mesh.local_devices
     mesh = jax.sharding.Mesh(np.array(local), ["batch"])
     whole, divided = (
-        jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes)) for axes in ([], ["batch"])
+        jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+        for axes in ([], ["batch"])
     )
     run = _compiled(model)
     weights = [jax.device_put(np.asarray(variable.value), whole) for variable in model.variables]
@@ -53,7 +54,7 @@ def predict(model, x, batch_size=None, verbose=0):
         count = len(keras.tree.flatten(batch)[0])
         filled = keras.tree.map_structure(lambda array: _filled(array, len(local)), batch)
         found = run(weights, jax.device_put(filled, divided))
-        outputs.append(keras.tree.map_structure(lambda array: np.asarray(array)[:count], found))
+        outputs.append(_slices(found, 0, count))
         bar.add(1)
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
 
@@ -81,14 +82,18 @@ def _batches(x, batch_size):
     elif hasattr(x, "element_spec") or isinstance(x, types.GeneratorType):
         batches = iter(x)
     else:
-        x = keras.tree.map_structure(np.asarray, x)
         count = len(keras.tree.flatten(x)[0])
         for start in range(0, count, batch_size):
-            yield keras.tree.map_structure(lambda array: array[start : start + batch_size], x)
+            yield _slices(x, start, start + batch_size)
         return
     for batch in batches:
         inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
         yield keras.tree.map_structure(np.asarray, inputs)
+
+
+def _slices(arrays, start, end):
+    """The items `start` to `end` of arrays of any structure, NumPy."""
+    return keras.tree.map_structure(lambda array: np.asarray(array)[start:end], arrays)
 
 
 def _filled(array, parts):
