@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from tfhash import losses
 from tfhash.callbacks import TwoStageTraining
+from tfhash.data import ArrayBatches
 from tfhash.export import export_saved_model
-from tfhash.models import HashingModel, build_backbone
+from tfhash.models import HashingModel, build_backbone, fingerprint
 from tfhash.optimizers import ConvMuon
 
 CLASSES, BITS = 32, 12
@@ -46,7 +47,7 @@ def make_model(optimizer="sgd"):
 
 
 def results_of(model, **arguments):
-    history = model.fit(*data(), batch_size=64, shuffle=False, verbose=0, **arguments).history
+    history = model.fit(shuffle=False, verbose=0, **arguments).history
     return {
         "losses": history["loss"],
         "kernel": keras.ops.convert_to_numpy(model.hashing.kernel).tolist(),
@@ -54,6 +55,21 @@ def results_of(model, **arguments):
             keras.ops.convert_to_numpy(layer.moving_variance).tolist()
             for layer in (model.hashing.standardization, model.backbone.layers[-2])
         ],
+    }
+
+
+def on_arrays():
+    images, labels = data()
+    return {"x": images, "y": labels, "batch_size": 64}
+
+
+def on_batches_in_both_stages():
+    batches = ArrayBatches(*data(), 64, seed=0)
+    return {
+        "x": batches,
+        "steps_per_epoch": batches.steps_per_epoch,
+        "epochs": 4,
+        "callbacks": [TwoStageTraining(2)],
     }
 
 
@@ -157,8 +173,8 @@ def main():
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     results |= compared_losses(strategy)
     trainings = {
-        "conv_muon": (lambda: make_model("conv_muon"), lambda: {}),
-        "stages": (make_model, lambda: {"epochs": 4, "callbacks": [TwoStageTraining(2)]}),
+        "conv_muon": (lambda: make_model("conv_muon"), on_arrays),
+        "stages": (make_model, on_batches_in_both_stages),
     }
     for name, (make, arguments) in trainings.items():
         with strategy.scope():
@@ -169,6 +185,7 @@ def main():
     results["codes"] = [
         m.encode(images[:37]).tolist() for m in (mirrored, mirrored.uncompiled_copy())
     ]
+    results["fingerprints"] = [fingerprint(m) for m in (mirrored, mirrored.uncompiled_copy())]
     results["other statistics"] = codes_with_other_statistics_on_each_replica(strategy)
     json.dump(results, sys.stdout)
 

@@ -50,6 +50,11 @@ def test_a_model_of_a_strategy_gives_the_codes_of_its_copy_without_one(results):
     assert mirrored == alone
 
 
+def test_a_model_of_a_strategy_is_the_same_model_as_its_copy_without_one(results):
+    mirrored, alone = results["fingerprints"]
+    assert mirrored == alone
+
+
 def test_other_statistics_on_each_replica_give_an_image_one_code(results):
     found = results["other statistics"]
     assert found["shift"] == pytest.approx([0, 0.5])
