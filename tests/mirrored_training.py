@@ -13,8 +13,9 @@ import tensorflow as tf
 
 from tfhash import losses
 from tfhash.callbacks import TwoStageTraining
+from tfhash.data import ArrayBatches
 from tfhash.export import export_saved_model
-from tfhash.models import HashingModel, build_backbone
+from tfhash.models import HashingModel, build_backbone, fingerprint
 from tfhash.optimizers import ConvMuon
 
 CLASSES, BITS = 32, 12
@@ -28,94 +29,164 @@ def data():
     return images.clip(0, 255).astype("uint8"), labels
 
 
-def make_model(loss=None, optimizer="sgd"):
+def make_model(optimizer="sgd"):
     keras.utils.set_random_seed(0)
-    # Without batch normalization, whose statistics are those of a replica.
     penalty = keras.regularizers.L2(1e-3)
-    layers = [keras.layers.Flatten(), keras.layers.Dense(24, "tanh", kernel_regularizer=penalty)]
+    layers = [
+        keras.layers.Flatten(),
+        keras.layers.Dense(24, use_bias=False, kernel_regularizer=penalty),
+        keras.layers.BatchNormalization(),
+        keras.layers.Activation("tanh"),
+    ]
     if optimizer == "conv_muon":
         layers.insert(0, keras.layers.Conv2D(4, 3, activation="relu"))
     model = HashingModel(keras.Sequential(layers), BITS, CLASSES, head_lr_multiplier=1.0)
     optimizers = {"sgd": keras.optimizers.SGD(0.1), "conv_muon": ConvMuon(1e-2, weight_decay=0.1)}
-    model.compile(optimizers[optimizer], hashing_loss=loss)
+    model.compile(optimizers[optimizer])
     return model
 
 
-def results_of(model, items=128, **arguments):
-    images, labels = (part[:items] for part in data())
-    history = model.fit(
-        images, labels, batch_size=64, shuffle=False, verbose=0, **arguments
-    ).history
+def results_of(model, **arguments):
+    history = model.fit(shuffle=False, verbose=0, **arguments).history
     return {
         "losses": history["loss"],
         "kernel": keras.ops.convert_to_numpy(model.hashing.kernel).tolist(),
-        "statistics": keras.ops.convert_to_numpy(
-            model.hashing.standardization.moving_variance
-        ).tolist(),
+        "statistics": [
+            keras.ops.convert_to_numpy(layer.moving_variance).tolist()
+            for layer in (model.hashing.standardization, model.backbone.layers[-2])
+        ],
     }
 
 
-def naive_loss(model, items):
-    """The mean of what two replicas would compute from the pairs among their own items."""
-    images, labels = (part[:items] for part in data())
-    codes = model(images, training=True)["codes"]
-    loss = losses.ExponentiatedHashingLoss()
-    halves = [slice(0, items // 2), slice(items // 2, items)]
-    return float(np.mean([loss(labels[half], codes[half]) for half in halves]) + sum(model.losses))
+def on_arrays():
+    images, labels = data()
+    return {"x": images, "y": labels, "batch_size": 64}
+
+
+def on_batches_in_both_stages():
+    batches = ArrayBatches(*data(), 64, seed=0)
+    return {
+        "x": batches,
+        "steps_per_epoch": batches.steps_per_epoch,
+        "epochs": 4,
+        "callbacks": [TwoStageTraining(2)],
+    }
+
+
+def value_and_gradient(loss, codes, labels):
+    codes = tf.constant(codes)
+    with tf.GradientTape() as tape:
+        tape.watch(codes)
+        value = loss(labels, codes)
+    return value, tape.gradient(value, codes)
+
+
+def mirrored_value_and_gradient(strategy, loss, codes, labels):
+    halves = np.split(codes, 2), np.split(labels, 2)
+    parts = [
+        strategy.experimental_distribute_values_from_function(
+            lambda context, of_half=of_half: tf.constant(of_half[context.replica_id_in_sync_group])
+        )
+        for of_half in halves
+    ]
+    found = strategy.run(lambda *batch: value_and_gradient(loss, *batch), parts)
+    values, gradients = map(strategy.experimental_local_results, found)
+    # Keras gives each replica its share of the mean.
+    return np.sum(values), np.concatenate(gradients)
+
+
+def compared_losses(strategy):
+    rng = np.random.default_rng(0)
+    codes = np.tanh(rng.normal(size=(2 * CLASSES, BITS))).astype("float32")
+    labels = np.arange(2 * CLASSES) % CLASSES  # one item of each class on each replica
+    compared = {
+        "exponentiated": losses.ExponentiatedHashingLoss(),
+        "hashnet": losses.HashNetLoss(),  # its weights count the whole batch
+        "dch": losses.DCHLoss(),
+        "dpsh": losses.DPSHLoss(),
+        "dtsh": losses.DTSHLoss(),  # has a custom gradient
+        "csq": losses.CSQLoss(CLASSES, BITS),
+    }
+    results = {}
+    for name, loss in compared.items():
+        found = (
+            mirrored_value_and_gradient(strategy, loss, codes, labels),
+            value_and_gradient(loss, codes, labels),
+        )
+        results[name] = [(float(value), np.asarray(slope).tolist()) for value, slope in found]
+    halves = zip(np.split(labels, 2), np.split(codes, 2))
+    naive = np.mean([compared["exponentiated"](*half) for half in halves])
+    return {"losses": results, "naive": float(naive)}
+
+
+def codes_with_other_statistics_on_each_replica(strategy):
+    with strategy.scope():
+        keras.utils.set_random_seed(0)
+        model = HashingModel(build_backbone("mlp", (8, 8, 1), 4), BITS, CLASSES)
+    images, _ = data()
+    model.build(images.shape)
+    norm = next(n for n in model.backbone.layers if isinstance(n, keras.layers.BatchNormalization))
+
+    def shift():
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        norm.moving_mean.assign(norm.moving_mean + 0.5 * tf.cast(replica, "float32"))
+
+    strategy.run(tf.function(shift))
+    with tempfile.TemporaryDirectory() as directory:
+        served = tf.saved_model.load(export_saved_model(model, directory))
+        exported = served.signatures["encode"](images=tf.constant(images))["codes"]
+    return {
+        "shift": [
+            float(np.mean(v)) for v in strategy.experimental_local_results(norm.moving_mean.value)
+        ],
+        "codes": [
+            exported.numpy().tolist(),
+            model.encode(images).tolist(),
+            model.uncompiled_copy().encode(images).tolist(),
+        ],
+    }
+
+
+def refusal(strategy):
+    with strategy.scope():
+        model = HashingModel(build_backbone("mlp", (8, 8, 1), 4), BITS, CLASSES)
+        try:
+            model.compile("adam")
+        except ValueError as error:
+            return str(error)
+    return None
 
 
 def main():
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    cases = {
-        "hashnet": lambda: {"loss": losses.HashNetLoss()},  # its weights count the whole batch
-        "dch": lambda: {"loss": losses.DCHLoss()},
-        "dpsh": lambda: {"loss": losses.DPSHLoss()},
-        "dtsh": lambda: {"loss": losses.DTSHLoss()},  # has a custom gradient
-        "csq": lambda: {"loss": losses.CSQLoss(CLASSES, BITS)},
-        "conv_muon": lambda: {"optimizer": "conv_muon"},
+    results = {
+        "refused": {
+            "MultiWorkerMirroredStrategy": refusal(tf.distribute.MultiWorkerMirroredStrategy()),
+            "CentralStorageStrategy": refusal(
+                tf.distribute.experimental.CentralStorageStrategy(["CPU:0", "CPU:1"])
+            ),
+            "OneDeviceStrategy": refusal(tf.distribute.OneDeviceStrategy("CPU:0")),
+        }
     }
     # One for all: two strategies in a process would share the keys of their collective ops.
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    results = {}
-    for name, arguments in cases.items():
-        with strategy.scope():
-            mirrored = make_model(**arguments())
-        results[name] = [results_of(m, epochs=2) for m in (mirrored, make_model(**arguments()))]
-    # 32 classes of 2 items, one item of each class on each replica.
-    with strategy.scope():
-        mirrored = make_model()
-    results["one pair a class"] = {
-        "mirrored": results_of(mirrored, 2 * CLASSES)["losses"][0],
-        "alone": results_of(make_model(), 2 * CLASSES)["losses"][0],
-        "naive": naive_loss(make_model(), 2 * CLASSES),
+    results |= compared_losses(strategy)
+    trainings = {
+        "conv_muon": (lambda: make_model("conv_muon"), on_arrays),
+        "stages": (make_model, on_batches_in_both_stages),
     }
-    with strategy.scope():
-        mirrored = make_model()
-    results["stages"] = [
-        results_of(m, epochs=4, callbacks=[TwoStageTraining(2)]) for m in (mirrored, make_model())
-    ]
+    for name, (make, arguments) in trainings.items():
+        with strategy.scope():
+            mirrored = make()
+        results[name] = [results_of(m, **arguments()) for m in (mirrored, make())]
     # Codes of a model in a scope, and of a batch that no strategy divides.
     images, _ = data()
     results["codes"] = [
         m.encode(images[:37]).tolist() for m in (mirrored, mirrored.uncompiled_copy())
     ]
-    # Each replica has its own statistics of batch normalization, the backbone's and not the head's.
-    with strategy.scope():
-        normalized = HashingModel(build_backbone("convnet", (8, 8, 1), 4), BITS, CLASSES)
-        normalized.compile("adam")
-    normalized.fit(*data(), batch_size=64, verbose=0)
-    with tempfile.TemporaryDirectory() as directory:
-        served = tf.saved_model.load(export_saved_model(normalized, directory))
-        exported = served.signatures["encode"](images=tf.constant(images))["codes"]
-    results["codes with statistics of each replica"] = [
-        codes.tolist()
-        for codes in (
-            exported.numpy(),
-            normalized.encode(images),
-            normalized.uncompiled_copy().encode(images),
-        )
-    ]
+    results["fingerprints"] = [fingerprint(m) for m in (mirrored, mirrored.uncompiled_copy())]
+    results["other statistics"] = codes_with_other_statistics_on_each_replica(strategy)
     json.dump(results, sys.stdout)
 
 

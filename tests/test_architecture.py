@@ -20,6 +20,8 @@ RANKS = [
         "pixels",
         "keras_private",
         "varint",
+        "devices",
+        "prediction",
     },
     {"losses", "data", "index", "serving", "encoding"},
     {"layers", "metrics", "optimizers"},

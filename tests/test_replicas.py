@@ -19,23 +19,29 @@ def results():
     return json.loads(finished.stdout.splitlines()[-1])
 
 
-# Losses over pairs, triplets and centers, with a penalty that must count once; another optimizer; and
-# both stages by the exponentiated loss.
-@pytest.mark.parametrize(
-    "training", ["hashnet", "dch", "dpsh", "dtsh", "csq", "conv_muon", "stages"]
-)
-def test_two_replicas_train_as_one_device_on_the_whole_batch(results, training):
-    mirrored, alone = results[training]
-    np.testing.assert_allclose(mirrored["losses"], alone["losses"], rtol=5e-5)
-    for part in ("kernel", "statistics"):
-        np.testing.assert_allclose(mirrored[part], alone[part], rtol=1e-4, atol=1e-6)
+# Losses over pairs, triplets and centers.
+@pytest.mark.parametrize("loss", ["exponentiated", "hashnet", "dch", "dpsh", "dtsh", "csq"])
+def test_two_replicas_have_the_loss_and_the_gradient_of_the_whole_batch(results, loss):
+    (value, gradient), (expected, expected_gradient) = results["losses"][loss]
+    assert value == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-4, atol=1e-7)
+    assert np.abs(expected_gradient).max() > 1e-4
 
 
 def test_pairs_across_replicas_count_where_each_replica_has_one_item_of_a_class(results):
-    found = results["one pair a class"]
-    assert found["mirrored"] == pytest.approx(found["alone"], rel=1e-5)
     # Without those pairs no item has a similar one, and the loss lacks that term.
-    assert found["naive"] < 0.85 * found["alone"]
+    (value, _), _ = results["losses"]["exponentiated"]
+    assert results["naive"] < 0.85 * value
+
+
+# With a penalty that must count once, and statistics of the backbone and the head.
+@pytest.mark.parametrize("training", ["conv_muon", "stages"])
+def test_two_replicas_train_as_one_device_on_the_whole_batch(results, training):
+    mirrored, alone = results[training]
+    np.testing.assert_allclose(mirrored["losses"], alone["losses"], rtol=5e-5)
+    np.testing.assert_allclose(mirrored["kernel"], alone["kernel"], rtol=1e-4, atol=1e-6)
+    for found, expected in zip(mirrored["statistics"], alone["statistics"]):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_a_model_of_a_strategy_gives_the_codes_of_its_copy_without_one(results):
@@ -44,10 +50,28 @@ def test_a_model_of_a_strategy_gives_the_codes_of_its_copy_without_one(results):
     assert mirrored == alone
 
 
-def test_statistics_of_each_replica_give_an_image_one_code(results):
-    exported, encoded, copied = results["codes with statistics of each replica"]
+def test_a_model_of_a_strategy_is_the_same_model_as_its_copy_without_one(results):
+    mirrored, alone = results["fingerprints"]
+    assert mirrored == alone
+
+
+def test_other_statistics_on_each_replica_give_an_image_one_code(results):
+    found = results["other statistics"]
+    assert found["shift"] == pytest.approx([0, 0.5])
+    exported, encoded, copied = found["codes"]
     assert len({*map(tuple, exported)}) > 1  # or the comparisons below show nothing
     assert exported == encoded == copied
+
+
+@pytest.mark.parametrize("strategy", ["MultiWorkerMirroredStrategy", "CentralStorageStrategy"])
+def test_strategies_that_were_not_tested_are_refused(results, strategy):
+    message = results["refused"][strategy]
+    assert f"Received: a {strategy}" in message
+    assert "KERAS_BACKEND=jax" in message
+
+
+def test_a_strategy_of_one_device_is_taken(results):
+    assert results["refused"]["OneDeviceStrategy"] is None
 
 
 def test_without_replicas_nothing_is_gathered():

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhash import codes, errors, pixels
+from tfhash import codes, errors, pixels, prediction
 
 # Relaxed codes lie in [-1, 1] but for the rounding of half-precision types.
 LARGEST_RELAXED = 1.01
@@ -147,7 +147,7 @@ def _run(model, images, output, batch_size=None, verbose=0):
     """Relaxed codes of images that have been checked."""
     _align_replicas(model)
     with errors.translated():
-        outputs = model.predict(images, batch_size=batch_size, verbose=verbose)
+        outputs = prediction.predict(model, images, batch_size, verbose)
     return relaxed_codes(model, outputs, output)
 
 

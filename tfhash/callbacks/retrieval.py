@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfhash import encoding, errors, labels, metrics
+from tfhash import devices, encoding, errors, labels, metrics
 from tfhash.callbacks import tensorboard
 from tfhash.metrics.histograms import check_integer
 
@@ -96,7 +96,7 @@ class RetrievalEvaluation(keras.callbacks.Callback):
         # The first side with the last, which is itself where there is one.
         labels.check_same_kind(samples[0][1], samples[-1][1])
         self._log = None
-        if self.log_dir is not None:
+        if self.log_dir is not None and devices.process_index() == 0:
             self._sample, of_sample = tensorboard.sample_of(self.queries)
             class_names = getattr(self.model, "class_names", None)
             self._log = tensorboard.RetrievalLog(self.log_dir, self._sample, of_sample, class_names)

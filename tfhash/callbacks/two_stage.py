@@ -6,7 +6,7 @@ import warnings
 import keras
 import numpy as np
 
-from tfhash import files
+from tfhash import devices, files
 from tfhash.callbacks import stock_callbacks
 from tfhash.callbacks.backup import Backup
 from tfhash.models import STAGES
@@ -42,7 +42,8 @@ class TwoStageTraining(keras.callbacks.Callback):
             the optimizer.
         backup_dir: Directory that keeps the state of the run after every epoch. If it holds one when
             `fit` begins, training resumes from it, in the right stage, and the history includes the
-            epochs before. The directory is not removed at the end.
+            epochs before. The directory is not removed at the end. Of several processes, the first
+            writes it and all read it.
         frozen_epochs: First epochs, of both stages, in which the backbone stays as it is, batch
             statistics included: for pre-trained weights, which the steps of untrained heads would
             spoil. Then it trains too, by a fresh optimizer; schedules go on.
@@ -197,6 +198,8 @@ class TwoStageTraining(keras.callbacks.Callback):
         self.seconds += self._clock - before
         if self.model.stage == "pretrain":
             self._end_pretraining_early(epoch)
+        if devices.process_index() > 0:
+            return  # files are written by the first process
         if self.pretrained_weights and epoch + 1 == self._pretrain_end:
             with files.atomic_write(self.pretrained_weights) as temporary:
                 self.model.uncompiled_copy().save_weights(temporary)

@@ -1,6 +1,6 @@
 """Images and labels: from folders, tensorflow-datasets and scikit-learn as `tf.data`, and arrays.
 
-`Augmentation`, `ArrayBatches` and `PartlyLabeledBatches` need no TensorFlow.
+`Augmentation`, `ArrayBatches`, `PartlyLabeledBatches` and `ProcessShare` need no TensorFlow.
 """
 
 from tfhash import _lazy
@@ -12,6 +12,7 @@ _MODULE_OF = {
     "ImageFiles": "gradual",
     "LeftOut": "summary",
     "PartlyLabeledBatches": "arrays",
+    "ProcessShare": "process_share",
     "Split": "split",
     "Splits": "splits",
     "Summary": "summary",

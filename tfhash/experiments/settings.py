@@ -277,6 +277,12 @@ class Training(Settings):
         "Also pre-train on the database's images outside the training items, with pseudo-labels; "
         f"for the protocols {' and '.join(WITH_UNLABELED)}.",
     )
+    devices: int = setting(
+        1,
+        "Number of devices that train together, the first GPUs, or CPUs where there is none. Each takes "
+        "its part of a batch; pairs are those of the whole batch.",
+        at_least=1,
+    )
     seed: int = setting(0, "Seed of the weights and of the order of training.", at_least=0)
 
 

@@ -31,6 +31,7 @@ from tfhash.experiments.datasets import (
     spread,
     summary_of,
 )
+from tfhash.experiments.devices import Devices
 from tfhash.experiments.fitting import fit
 from tfhash.experiments.measurement import measure
 from tfhash.experiments.progress import Progress
@@ -109,7 +110,9 @@ def train(dataset, command_line=None, verbose="auto", hashing_loss=None, **given
     asked_for = given.get("scale") or given.get("loss") not in (None, "exponentiated")
     if hashing_loss is not None and asked_for:
         raise ValueError("`hashing_loss` excludes the settings `loss` and `scale`")
-    return _Training(given, command_line, Progress(verbose), hashing_loss).run()
+    training = _Training(given, command_line, Progress(verbose), hashing_loss)
+    with training.devices.in_force():
+        return training.run()
 
 
 class _Training:
@@ -124,6 +127,7 @@ class _Training:
         self.labels = settings.Labels.pick(given)
         self.division = settings.Division.pick(given)
         self.training = settings.Training.pick(given)
+        self.devices = Devices(self.training.devices)
         self.variant = settings.Measure.pick(given).variant()
         self.compared = settings.Compared.pick(given).baselines
         self.output = settings.Output.pick(given)
@@ -198,7 +202,8 @@ class _Training:
             textwrap.fill(heading + chosen, report.LINE_LENGTH, subsequent_indent="  ")
         )
         self.warnings = report.warnings_of_recipe(self.recipe)
-        hints = [f"Warning: {warning}" for warning in self.warnings]
+        hints = self.devices.plan(min(self.recipe.batch_size, len(train) + len(self.unlabeled)))
+        hints += [f"Warning: {warning}" for warning in self.warnings]
         if settings.is_folder(self.source.dataset):
             in_color = presets.are_in_color(shape, self.has_colors)
             hints += report.tips_for_folder(self.recipe, in_color)
@@ -212,15 +217,16 @@ class _Training:
 
     def _make_model(self):
         """The network as it is before training, the same each time."""
-        model = network.build_model(
-            self.recipe,
-            self.splits.image_shape,
-            len(self.splits.classes),
-            self.training.bits,
-            self._make_loss(),
-            self.training.seed,
-            class_names=self.class_names,
-        )
+        with self.devices.making_a_model():
+            model = network.build_model(
+                self.recipe,
+                self.splits.image_shape,
+                len(self.splits.classes),
+                self.training.bits,
+                self._make_loss(),
+                self.training.seed,
+                class_names=self.class_names,
+            )
         if not self.recipe.is_pretrained():
             model.adapt(spread(self.splits.train, ADAPTED_ITEMS).batches())
         return model

@@ -63,6 +63,37 @@ def gather(*tensors):
     return *gathered, lambda values: values[begin:end]
 
 
+def check_strategy(strategy):
+    """Raises `ValueError` for a `tf.distribute` strategy that losses here were not tested under.
+
+    Args:
+        strategy: A strategy, or `None`.
+
+    Example:
+
+    >>> check_strategy(None)
+    """
+    if strategy is None or keras.backend.backend() != "tensorflow":
+        return
+    import tensorflow as tf
+
+    experimental = tf.distribute.experimental
+    untested = {
+        "MultiWorkerMirroredStrategy": (tf.distribute.MultiWorkerMirroredStrategy,),
+        "ParameterServerStrategy": (tf.distribute.ParameterServerStrategy,),
+        "TPUStrategy": (tf.distribute.TPUStrategy, experimental.TPUStrategy),
+        "CentralStorageStrategy": (experimental.CentralStorageStrategy,),
+    }
+    for name, classes in untested.items():
+        if isinstance(strategy, classes):
+            raise ValueError(
+                "on TensorFlow, tfhash trains under `tf.distribute.MirroredStrategy`, on the devices of "
+                f"one process. Received: a {name}. Several processes train together on Keras's JAX "
+                "backend: set KERAS_BACKEND=jax, call keras.distribution.initialize and train under "
+                "keras.distribution.DataParallel; see docs/devices.md"
+            )
+
+
 def _replica_context():
     import tensorflow as tf
 

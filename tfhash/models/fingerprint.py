@@ -44,7 +44,10 @@ def fingerprint(model):
 
 def _relevant(config):
     if isinstance(config, dict):
-        return {key: _relevant(value) for key, value in config.items() if key not in _IRRELEVANT}
+        # Whether statistics are those of one replica tells how it trained.
+        alone = {"synchronized": False} if "synchronized" in config else {}
+        kept = {**config, **alone}
+        return {key: _relevant(value) for key, value in kept.items() if key not in _IRRELEVANT}
     return [_relevant(item) for item in config] if isinstance(config, (list, tuple)) else config
 
 

@@ -8,9 +8,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhash import codes, encoding, errors
+from tfhash import codes, devices, encoding, errors, prediction
 from tfhash.keras_private import sublayers
 from tfhash.layers import HashingLayer, PatchWhitening
+from tfhash.losses import replicas
 from tfhash.models.pixel_range import preprocessing_for
 from tfhash.models.stages import StagedModel
 
@@ -92,6 +93,10 @@ class HashingModel(StagedModel):
                 f"`num_classes` must be an integer >= 2. Received: num_classes={num_classes!r}"
             )
         self.backbone = backbone
+        for layer in sublayers(backbone):
+            if isinstance(layer, keras.layers.BatchNormalization):
+                # By the whole batch, as on one device.
+                layer.synchronized = replicas.num_replicas() > 1
         self.bits = codes.check_bits(bits)
         self.num_classes = int(num_classes)
         self.class_names = _check_class_names(class_names, self.num_classes)
@@ -200,7 +205,7 @@ class HashingModel(StagedModel):
             if len(images) == 0:
                 return np.zeros((0, self.num_classes), np.float32)
         with errors.translated():
-            return self._scorer.predict(images, batch_size, verbose)
+            return prediction.predict(self._scorer, images, batch_size, verbose)
 
     @functools.cached_property
     def _scorer(self):
@@ -223,11 +228,22 @@ class HashingModel(StagedModel):
         named = {"relaxed_codes": outputs["codes"], "logits": outputs["logits"]}
         keras.Model(images, named).export(filepath, format, **options)
 
+    def save(self, *args, **kwargs):
+        """As `keras.Model.save`. Of several processes, one may call it alone."""
+        # Keras makes objects to compare with, whose variables all processes would have to make.
+        with devices.undistributed():
+            super().save(*args, **kwargs)
+
+    def save_weights(self, *args, **kwargs):
+        """As `keras.Model.save_weights`. Of several processes, one may call it alone."""
+        with devices.undistributed():
+            super().save_weights(*args, **kwargs)
+
     def uncompiled_copy(self):
         """A copy for inference, without optimizer, losses and metrics.
 
         It is made as Keras saves and loads a model, so that all state of a layer is in it, be it
-        weights or not.
+        weights or not. It is on one device of this process.
 
         Raises:
             ValueError: If the model is not built.
@@ -240,7 +256,8 @@ class HashingModel(StagedModel):
         with tempfile.TemporaryDirectory() as directory:
             path = pathlib.Path(directory, "model.keras")
             self.save(path)
-            return keras.saving.load_model(path, own_classes, compile=False)
+            with devices.undistributed():
+                return keras.saving.load_model(path, own_classes, compile=False)
 
     def get_config(self):
         return {

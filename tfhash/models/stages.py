@@ -14,7 +14,7 @@ from tfhash import errors, labels, losses, pixels
 from tfhash.keras_private import sublayers
 from tfhash.layers import ImageScaling
 from tfhash.losses import replicas
-from tfhash.models import compiling, fitting
+from tfhash.models import compiling, dividing, fitting
 from tfhash.optimizers import ContinuedSchedule
 
 STAGES = ("pretrain", "finetune")
@@ -72,8 +72,11 @@ class StagedModel(keras.Model):
 
         Raises:
             TypeError: If a loss is no `keras.losses.Loss`, or there is no such argument.
+            ValueError: If the model was made under a strategy of `tf.distribute` other than
+                `MirroredStrategy` and `OneDeviceStrategy`.
         """
         compiling.check(hashing_loss, classification_loss, others)
+        replicas.check_strategy(getattr(self, "distribute_strategy", None))
         # A proxy, because Keras turns dictionaries on a model, nested ones too, into tracked ones,
         # which copy the whole model when they are copied.
         self._compile_arguments = types.MappingProxyType(
@@ -269,8 +272,10 @@ class StagedModel(keras.Model):
             pixels.check_first_batch(x)
         elif not hasattr(x, "element_spec"):  # reading a dataset may reshuffle it
             pixels.check_pixel_range(x)
+        dividing.leave_files_to_first(arguments)
         fitting.arrange_callbacks(arguments)
         fitting.balance_classes(arguments)
+        dividing.check(self, arguments)
         with errors.translated():
             return super().fit(**arguments)
 
