@@ -6,10 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
-from demo_cases import COPIES, PHOTOS, SHAPE, app_of, bits_of, write_index, write_photos
+from demo_cases import BITS, COPIES, PHOTOS, SHAPE, app_of, write_index, write_photos
 from serving_cases import file_of, photo, served
 
 from tfhash.experiments import ImageIndex
+from tfhash.experiments.demo_page.query import ByModel
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs pip install playwright")
 
@@ -43,14 +44,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def index(folder, model):
-    index = ImageIndex.load(write_index(folder, model, folder.parent / "photos.index"))
+    index = ImageIndex.load(write_index(folder, folder.parent / "photos.index", model))
     (folder / "trips" / "07.png").unlink()
     return index
 
 
 @pytest.fixture(scope="module")
 def url(index, model):
-    with served(app_of(index, model)) as url:
+    with served(app_of(index, ByModel(model))) as url:
         yield url
 
 
@@ -110,7 +111,7 @@ def test_a_dropped_image_shows_its_code_and_its_nearest_images(open_page, index,
     code = index.index.codes[0]
     drawn = page.locator("#code svg")
     bits = drawn.get_attribute("aria-label").removeprefix("code ").replace(" ", "")
-    assert bits == bits_of(code.tobytes().hex(), 12)
+    assert bits == "".join(map(str, np.unpackbits(code, bitorder="little")[:BITS]))
     kinds = [square.get_attribute("class") for square in drawn.locator("rect:not(.paper)").all()]
     assert kinds == ["one" if bit == "1" else "zero" for bit in bits]
     distances, ids = index.index.search(code[None], 12)
@@ -260,8 +261,8 @@ def test_without_a_model_the_page_says_what_is_missing(open_page, index, folder)
         wait_for_text(page, "#error", "not one of the indexed files, and there is no model")
 
 
-def test_a_server_that_was_stopped_is_said(open_page, index, model, folder):
-    with served(app_of(index, model)) as url:
+def test_a_server_that_was_stopped_is_said(open_page, index, folder):
+    with served(app_of(index)) as url:
         page = open_page(url)
     drop(page, "copy 0.png", (folder / "copy 0.png").read_bytes())
     wait_for_text(page, "#error", "The server does not answer")

@@ -90,6 +90,7 @@ class App:
         self.asgi = Starlette(
             routes=routes, exception_handlers={HTTPException: _on_http_error, Exception: _on_bug}
         )
+        self.asgi.router.redirect_slashes = False
 
     def close(self):
         """Ends the threads, after what they are at. What waits for them is dropped."""

@@ -8,8 +8,8 @@ from tfhash.data.guarded import MAX_PIXELS
 from tfhash.experiments.serving import pixels
 from tfhash.experiments.serving.request_error import RequestError
 
-# Side of a thumbnail, in pixels.
-SIDE = 320
+# Shape of a thumbnail.
+THUMBNAIL = (320, 320, 3)
 
 _OF_PILLOW = ("TIFF", "AVIF", "HEIC", "JPEG 2000", "PNM")
 
@@ -50,7 +50,7 @@ def thumbnail(contents, name=""):
     from PIL import Image
 
     jpeg = io.BytesIO()
-    Image.fromarray(decode(contents, (SIDE, SIDE, 3), name)).save(jpeg, "JPEG", quality=85)
+    Image.fromarray(decode(contents, THUMBNAIL, name)).save(jpeg, "JPEG", quality=85)
     return jpeg.getvalue()
 
 

@@ -52,7 +52,7 @@ class ByFile:
             RequestError: If it is none.
         """
         # First, what would be wrong with a model, too.
-        pictures.decode(contents, (8, 8, 3))
+        pictures.decode(contents, pictures.THUMBNAIL)
         item = self._gallery.find(contents)
         if item is None:
             raise RequestError(
