@@ -63,6 +63,7 @@ def open_page(browser, url):
     def open_page(url=url, **options):
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
+        page.set_default_timeout(120_000)  # machines that run tests are busy
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: check_address(request.url))
         page.goto(url)
@@ -117,7 +118,7 @@ def test_a_dropped_image_shows_its_code_and_its_nearest_images(open_page, index,
     distances, ids = index.index.search(code[None], 12)
     expected = [
         (name, f"{distance} bit{'s' * (distance != 1)}")
-        for name, distance in zip(index.names_of(ids[0]), distances[0])
+        for name, distance in zip(index.names_of(ids[0]), distances[0].tolist())
     ]
     assert shown(page) == expected
     # The frames of bits that differ are as many as the distance.

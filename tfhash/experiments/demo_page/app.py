@@ -19,6 +19,7 @@ except ImportError as error:
         "'tfhash[demo]'`"
     ) from error
 
+from tfhash.experiments.demo_page import pictures
 from tfhash.experiments.demo_page.gallery import UnavailableError
 from tfhash.experiments.serving import local
 from tfhash.experiments.serving.intake import Intake
@@ -74,9 +75,11 @@ class App:
             most_bytes, MOST_UPLOADS * most_bytes, MOST_UPLOADS, "Drop a smaller file"
         )
         self._thumbnail = functools.lru_cache(_KEPT)(lambda item, stamp: gallery.thumbnail(item))
-        # Groups may take minutes, and then nothing else waits for them.
+        pictures.warm_up()
+        # A search does not wait for the pictures of the last one, nor for groups, which take minutes.
         self._joins = concurrent.futures.ThreadPoolExecutor(1)
-        self._threads = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+        self._searches = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
+        self._pictures = concurrent.futures.ThreadPoolExecutor(os.cpu_count())
         get = {
             "/api/about": self._about,
             "/api/codes/{item}": self._indexed,
@@ -94,8 +97,8 @@ class App:
 
     def close(self):
         """Ends the threads, after what they are at. What waits for them is dropped."""
-        self._joins.shutdown(cancel_futures=True)
-        self._threads.shutdown(cancel_futures=True)
+        for threads in (self._joins, self._searches, self._pictures):
+            threads.shutdown(cancel_futures=True)
 
     def _answering(self, answer):
         async def respond(request):
@@ -120,27 +123,27 @@ class App:
 
     async def _about(self, request):
         del request
-        about = await self._in(self._threads, self._answers.about)
+        about = await self._in(self._searches, self._answers.about)
         return as_json(about | {"most_bytes": self._most_bytes})
 
     async def _encode(self, request):
         async with self._intake.admitted() as admit:
             body = await self._intake.body(request, admit)
-            return as_json(await self._in(self._threads, self._answers.encode, body))
+            return as_json(await self._in(self._searches, self._answers.encode, body))
 
     async def _indexed(self, request):
-        return as_json(await self._in(self._threads, self._answers.indexed, _item(request)))
+        return as_json(await self._in(self._searches, self._answers.indexed, _item(request)))
 
     async def _neighbors(self, request):
         code, k, radius = _text(request, "code"), _number(request, "k"), _number(request, "radius")
-        return as_json(await self._in(self._threads, self._answers.neighbors, code, k, radius))
+        return as_json(await self._in(self._searches, self._answers.neighbors, code, k, radius))
 
     async def _groups(self, request):
         radius = _number(request, "radius")
         return as_json(await self._in(self._joins, self._answers.groups, radius))
 
     async def _show(self, request):
-        jpeg = await self._in(self._threads, self._shown, _item(request))
+        jpeg = await self._in(self._pictures, self._shown, _item(request))
         return Response(jpeg, media_type="image/jpeg")
 
     def _shown(self, item):

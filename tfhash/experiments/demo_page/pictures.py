@@ -54,6 +54,15 @@ def thumbnail(contents, name=""):
     return jpeg.getvalue()
 
 
+def warm_up():
+    """Has TensorFlow trace the decoding of thumbnails, before several threads would."""
+    from PIL import Image
+
+    png = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(png, "PNG")
+    thumbnail(png.getvalue())
+
+
 def _through_pillow(contents):
     from PIL import Image, UnidentifiedImageError
 
