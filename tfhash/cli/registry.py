@@ -12,6 +12,7 @@ COMMANDS = {
     "dedupe": "find copies and look-alikes in a folder",
     "export": "write a model as a SavedModel for TensorFlow Serving",
     "serve": "answer requests for codes and neighbors over HTTP",
+    "demo": "open an index in the browser, and search it by dropping images",
 }
 
 

@@ -99,9 +99,7 @@ def run(given, command_line):
 
     index = ImageIndex.load(given["index"])
     if given.get("picture") is not None:
-        from tfhash.experiments import search_picture
-
-        search_picture.folder_of(index, given.get("images"))
+        index.find_folder(given.get("images"))
     output, format = given.get("output"), _format(given)
     notes = []
     if given.get("codes") is not None:
@@ -131,6 +129,8 @@ def run(given, command_line):
     if output is not None:
         print(f"{found.headline()}\nwrote {output}")
     if given.get("picture") is not None:
+        from tfhash.experiments import search_picture
+
         lines = search_picture.draw(found, queries, index, given["picture"], given.get("images"))
         lines.append(f"drew {given['picture']}")
         _print_lines(lines, is_aside=format != "table" and output is None)

@@ -81,6 +81,7 @@ def run(given, command_line):
     from tfhash.cli.flags import named_as_flags
     from tfhash.experiments import ImageIndex, RunDirectory, searching
     from tfhash.experiments.serving import running
+    from tfhash.experiments.serving.app import App
     from tfhash.experiments.serving.local import is_local
     from tfhash.experiments.serving.service import Service
 
@@ -109,9 +110,13 @@ def run(given, command_line):
     def when_ready():
         print("\n".join(_welcome(service, running.url_of(listening))), flush=True)
 
-    running.serve(
-        service, listening, batching.max_batch, batching.batch_timeout_ms / 1000, when_ready
+    app = App(
+        service,
+        batching.max_batch,
+        batching.batch_timeout_ms / 1000,
+        is_local=is_local(listening.getsockname()[0]),
     )
+    running.serve(app, listening, when_ready)
     print("stopped")
 
 

@@ -10,11 +10,13 @@
 from tfhash import _lazy
 
 _MODULE_OF = {
+    "Demo": "demonstration",
     "ImageIndex": "image_index",
     "Recipe": "recipe",
     "Run": "run",
     "RunDirectory": "run_directory",
     "choose_preset": "presets",
+    "demo": "demonstration",
     "evaluate": "evaluation",
     "index_images": "indexing",
     "make_recipe": "presets",

@@ -39,13 +39,47 @@ class ImageIndex:
     origin: Origin
     stamps: dict[int, tuple[int, int]] | None = None
 
+    def stamps_in_order(self):
+        """Sizes and times of change of `stamps`, `int64 [n, 2]`, in the order of `index.ids`, or `None`.
+
+        Of an index of millions of images, much smaller than `stamps`, which need not be loaded.
+
+        Raises:
+            tfhash.index.DamagedFileError: If they do not fit the images.
+        """
+        if self.stamps is not None:
+            in_order = [self.stamps[item] for item in self.index.ids.tolist()]
+            return np.array(in_order, np.int64).reshape(-1, 2)
+        return _stamps_in_order(self.index, "the index")
+
+    def find_folder(self, folder=None):
+        """The folder of the images.
+
+        Args:
+            folder: Where it is now; by default where it was when the index was made.
+
+        Raises:
+            ValueError: If it is not known.
+            FileNotFoundError: If it does not exist.
+        """
+        folder = folder or self.origin.folder
+        if not folder:
+            raise ValueError(
+                "the index was made of codes and does not say where its images are. Give `images`, "
+                "their folder"
+            )
+        if not pathlib.Path(folder).is_dir():
+            raise FileNotFoundError(
+                f"there is no folder {folder} with the indexed images. Give `images`, where it is now"
+            )
+        return folder
+
     def save(self, path):
         """Writes the index, whole or not at all."""
         origin = json.dumps(dataclasses.asdict(self.origin)).encode()
         attached: dict[str, np.ndarray] = {_ORIGIN: np.frombuffer(origin, np.uint8)}
         if self.stamps is not None:
-            in_order = [self.stamps[item] for item in self.index.ids.tolist()]
-            stamps = np.array(in_order, np.int64).reshape(-1, 2)
+            stamps = self.stamps_in_order()
             attached |= {_SIZES: stamps[:, 0], _TIMES: stamps[:, 1]}
         self.index.attached = attached
         self.index.save(path)
@@ -134,13 +168,19 @@ def _origin_of(index, path):
 
 
 def _stamps_of(index, path):
+    stamps = _stamps_in_order(index, path)
+    if stamps is None:
+        return None
+    return dict(zip(index.ids.tolist(), map(tuple, stamps.tolist())))
+
+
+def _stamps_in_order(index, path):
     if _SIZES not in index.attached:
         return None
-    ids = index.ids.tolist()
     sizes, times = (index.attached.get(name, np.empty(0)) for name in (_SIZES, _TIMES))
-    if sizes.shape != times.shape or sizes.shape != (len(ids),):
+    if sizes.shape != times.shape or sizes.shape != (len(index),):
         raise _damaged(path, "the sizes and times of its files do not fit its images")
-    return dict(zip(ids, zip(sizes.tolist(), times.tolist())))
+    return np.stack([sizes, times], axis=1)
 
 
 def _damaged(path, problem):

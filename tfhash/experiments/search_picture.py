@@ -28,7 +28,7 @@ def draw(found, queries, index, path, folder=None):
         ValueError: If it is not known where the images are.
         FileNotFoundError: If their folder does not exist.
     """
-    folder = folder_of(index, folder)
+    folder = index.find_folder(folder)
     answers = found.answers[:QUERIES_SHOWN]
     shown = [answer.items[:NEIGHBORS_SHOWN] for answer in answers]
     query_names = [answer.query for answer in answers]
@@ -55,26 +55,6 @@ def draw(found, queries, index, path, folder=None):
     if missing := [name for name in found_names if name not in pictures]:
         notes.append(f"{len(missing):,} images are gray: they cannot be read in {folder} any more")
     return notes
-
-
-def folder_of(index, folder=None):
-    """The folder of the indexed images.
-
-    Raises:
-        ValueError: If it is not known.
-        FileNotFoundError: If it does not exist.
-    """
-    folder = folder or index.origin.folder
-    if not folder:
-        raise ValueError(
-            "the index was made of codes and does not say where its images are. Give `images`, "
-            "their folder"
-        )
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(
-            f"there is no folder {folder} with the indexed images. Give `images`, where it is now"
-        )
-    return folder
 
 
 def _thumbnails(folder, names):

@@ -1,12 +1,9 @@
-"""Runs the web application until it is told to stop."""
+"""Runs a web application until it is told to stop."""
 
 import contextlib
 import signal
 import socket
 import threading
-
-from tfhash.experiments.serving.app import App
-from tfhash.experiments.serving.local import is_local
 
 # Seconds that requests have to be finished after the server was told to stop.
 LONGEST_STOP = 60
@@ -51,18 +48,27 @@ def url_of(listening):
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(service, listening, max_batch, batch_timeout, when_ready):
+def serve(app, listening, when_ready):
     """Answers requests until SIGTERM or SIGINT comes, and then those that have begun.
 
     Args:
-        service: `tfhash.experiments.serving.service.Service`.
+        app: Has `asgi`, a web application, and `close()`, which is called at the end.
         listening: What `listen` returned. It is closed.
-        max_batch, batch_timeout: See `tfhash.experiments.serving.app.App`.
         when_ready: Function that is called before the first request is answered.
     """
+    try:
+        when_ready()
+        with _signals_end_nothing():
+            server_of(app).run(sockets=[listening])
+    finally:
+        app.close()
+        listening.close()
+
+
+def server_of(app):
+    """The server of a web application, of uvicorn, not started yet."""
     import uvicorn
 
-    app = App(service, max_batch, batch_timeout, is_local=is_local(listening.getsockname()[0]))
     config = uvicorn.Config(
         app.asgi,
         log_level="error",
@@ -72,13 +78,7 @@ def serve(service, listening, max_batch, batch_timeout, when_ready):
         ws="none",
         timeout_graceful_shutdown=LONGEST_STOP,
     )
-    try:
-        when_ready()
-        with _signals_end_nothing():
-            uvicorn.Server(config).run(sockets=[listening])
-    finally:
-        app.close()
-        listening.close()
+    return uvicorn.Server(config)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,93 @@
+r"""
+  tfhash demo --index=photos.index
+  tfhash demo --index=photos.index --model=runs/photos-32 --port=9000
+  tfhash demo --index=photos.index --images=/mnt/photos    # the folder was moved
+
+Opens an index to look at: a page on this machine where you drop an image and see its code and the
+nearest images, with sliders for the radius and their number, and groups of duplicates. Works offline.
+Only programs on this machine are answered, unless --host says otherwise. Stop it with Ctrl-C.
+
+From Python:
+
+  with tfhash.experiments.demo("photos.index") as demo:
+      print(demo.url)
+      input("Press Enter to stop")
+
+Shows files of the index and no others; files that are missing are counted. Nothing is written.
+Needs `pip install 'tfhash[demo]'`.
+"""
+
+import dataclasses
+
+from tfhash.cli.model_flag import Model
+from tfhash.cli.require import require
+from tfhash.experiments.settings import Settings, setting
+
+
+@dataclasses.dataclass(frozen=True)
+class Index(Settings):
+    index: str | None = setting(
+        None, "File that `tfhash index` wrote. It remembers its model and its images."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Images(Settings):
+    images: str | None = setting(
+        None, "Where the folder of the indexed images is now, if it was moved."
+    )
+    follow_links: bool = setting(
+        False, "Also show what links in the folder lead to, if it is what was indexed."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Address(Settings):
+    host: str = setting(
+        "127.0.0.1",
+        "Address to listen on; 0.0.0.0 is all of this machine. There is no password.",
+    )
+    port: int = setting(
+        8502, "Port to listen on; 0 is any that is free.", at_least=0, at_most=65535
+    )
+
+
+GROUPS = {"Index and model": (Index, Model), "Images": (Images,), "Address": (Address,)}
+
+
+def check(given):
+    require(given, "index")
+    for group in GROUPS.values():
+        for cls in group:
+            cls.pick(given)
+
+
+def run(given, command_line):
+    del command_line
+    import sys
+
+    from tfhash.cli.flags import named_as_flags
+    from tfhash.experiments import demonstration
+    from tfhash.experiments.serving import running
+    from tfhash.experiments.serving.local import is_local
+
+    address, images = Address.pick(given), Images.pick(given)
+    app, listening, notes = demonstration.prepare(
+        given["index"],
+        given.get("model"),
+        images.images,
+        images.follow_links,
+        address.host,
+        address.port,
+    )
+    for note in notes:
+        print(f"note: {named_as_flags(note, ['model'])}", file=sys.stderr)
+    if not is_local(listening.getsockname()[0]):
+        print(
+            f"warning: --host={address.host} lets every machine that reaches this one see the "
+            "images, without a password",
+            file=sys.stderr,
+        )
+    url = running.url_of(listening)
+    running.serve(app, listening, lambda: print(f"Open {url}", flush=True))
+    print("stopped")
