@@ -1,0 +1,92 @@
+"""Runs a pipeline on workers of this machine, again when one of them was killed."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+from tfhash.beam.driver import WORKER_DIED
+
+# Deaths in a row after which a run is given up, where no shard was finished between them.
+MOST_DEATHS = 3
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+
+def run(directory, pending, workers, batch_size, options, log, progress):
+    """Makes the shards of a directory.
+
+    A shard that a killed worker was making is made again. What the workers and Beam write goes to a log.
+
+    Args:
+        directory: `tfhash.beam.directory.Directory`.
+        pending: Function that returns the numbers of the shards that are to be made.
+        workers: Processes that encode.
+        batch_size: Images that go through the model at a time.
+        options: Further options of Beam, a list of strings.
+        log: Path of the log.
+        progress: Told about deaths, `Progress`.
+
+    Raises:
+        OSError: If the pipeline fails, or workers die again and again. The message names the log.
+    """
+    deaths, left = 0, pending()
+    while left:
+        task = {
+            "directory": directory.path,
+            "manifest": directory.manifest.to_json(),
+            "batch_size": batch_size,
+            "workers": workers,
+            "options": options,
+            "pending": left,
+        }
+        status = _run_once(task, log)
+        before, left = left, pending()
+        if status not in (0, WORKER_DIED) and status > 0:
+            raise OSError(f"encoding has failed: {_last_line(log)}. See {log}")
+        deaths = 0 if len(left) < len(before) else deaths + 1
+        if left and deaths >= MOST_DEATHS:
+            raise OSError(
+                f"workers have died {deaths} times without finishing a shard, as they do when there "
+                f"is too little memory. Give fewer `workers` or a smaller `batch_size`. See {log}"
+            )
+        if left:
+            progress.say(
+                f"a worker died; starting again with the {len(left):,} shards that are left"
+            )
+
+
+def _run_once(task, log):
+    """Runs a task in a process of its own, and returns its exit status, negative for a signal."""
+    with open(log, "ab") as file:
+        # Of a group of its own, so that its workers can be ended with it.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tfhash.beam.driver"],
+            stdin=subprocess.PIPE,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(task).encode() + b"\n")
+            process.stdin.flush()
+        # It ends when this pipe does, so it must stay open until then.
+        while process.poll() is None:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        return process.returncode
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+
+
+def _last_line(log):
+    with open(log, encoding="utf-8", errors="replace") as file:
+        lines = [line.strip() for line in file if line.strip()]
+    return lines[-1][:1000] if lines else "it wrote nothing"
