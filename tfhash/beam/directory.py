@@ -132,6 +132,10 @@ class Directory:
             return None
         return report if is_this else None
 
+    def count_reports(self):
+        """How many shards have a report."""
+        return sum(path.endswith(".report") for path in self._sizes())
+
     def collect(self):
         """What the reports of all shards say.
 

@@ -9,6 +9,7 @@ import sys
 import time
 
 from tfhash.beam.driver import WORKER_DIED
+from tfhash.experiments.progress import SECONDS_BETWEEN_LINES
 
 # Deaths in a row after which a run is given up, where no shard was finished between them.
 MOST_DEATHS = 3
@@ -28,7 +29,7 @@ def run(directory, pending, workers, batch_size, options, log, progress):
         batch_size: Images that go through the model at a time.
         options: Further options of Beam, a list of strings.
         log: Path of the log.
-        progress: Told about deaths, `Progress`.
+        progress: `Progress`.
 
     Raises:
         OSError: If the pipeline fails, or workers die again and again. The message names the log.
@@ -43,7 +44,7 @@ def run(directory, pending, workers, batch_size, options, log, progress):
             "options": options,
             "pending": left,
         }
-        status = _run_once(task, log)
+        status = _run_once(task, log, _reporting(directory, progress))
         before, left = left, pending()
         if status not in (0, WORKER_DIED) and status > 0:
             raise OSError(f"encoding has failed: {_last_line(log)}. See {log}")
@@ -59,7 +60,7 @@ def run(directory, pending, workers, batch_size, options, log, progress):
             )
 
 
-def _run_once(task, log):
+def _run_once(task, log, report):
     """Runs a task in a process of its own, and returns its exit status, negative for a signal."""
     with open(log, "ab") as file:
         # Of a group of its own, so that its workers can be ended with it.
@@ -77,6 +78,7 @@ def _run_once(task, log):
         # It ends when this pipe does, so it must stay open until then.
         while process.poll() is None:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
+            report()
         return process.returncode
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -84,6 +86,20 @@ def _run_once(task, log):
         process.wait()
         with contextlib.suppress(OSError):
             process.stdin.close()
+
+
+def _reporting(directory, progress):
+    """A function that says now and then how many shards there are."""
+    said = time.perf_counter()
+
+    def report():
+        nonlocal said
+        if time.perf_counter() - said > SECONDS_BETWEEN_LINES:
+            said = time.perf_counter()
+            done, total = directory.count_reports(), directory.manifest.shards
+            progress.say(f"encoded {done:,} of {total:,} shards")
+
+    return report
 
 
 def _last_line(log):

@@ -5,6 +5,7 @@ principle). So codes are grouped by the number and the bits of a piece, and comp
 A pair is reported where its first piece in common is, hence once.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -95,7 +96,7 @@ def pieces(bits, radius):
     if radius >= bits:
         return [(0, 0)]
     cuts = [bits * i // (radius + 1) for i in range(radius + 2)]
-    return list(zip(cuts, cuts[1:]))
+    return list(itertools.pairwise(cuts))
 
 
 def _by_piece(block, bits, bounds, groups):
@@ -112,10 +113,10 @@ def _by_piece(block, bits, bounds, groups):
 def _chunk_pairs(element, size):
     """Every two chunks of a group, and each with itself, as (piece, chunk, chunk or None)."""
     (piece, _), parts = element
-    chunks = list(_chunks(parts, size))
-    for i, chunk in enumerate(chunks):
+    # Parts are read again for each chunk, for they may be more than memory holds.
+    for i, chunk in enumerate(_chunks(parts, size)):
         yield piece, chunk, None
-        for other in chunks[i + 1 :]:
+        for other in itertools.islice(_chunks(parts, size), i + 1, None):
             yield piece, chunk, other
 
 

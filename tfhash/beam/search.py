@@ -1,5 +1,6 @@
 """Search in more codes than memory holds."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -129,5 +130,5 @@ def _nothing(count):
 def _rows(element):
     first, (count, rows, distances, ids) = element
     splits = np.searchsorted(rows, np.arange(count + 1))
-    for row, (start, end) in enumerate(zip(splits, splits[1:])):
+    for row, (start, end) in enumerate(itertools.pairwise(splits)):
         yield NearestCodes(first + row, distances[start:end], ids[start:end])
