@@ -53,7 +53,7 @@ def mixed(tmp_path):
     """A folder of images of all kinds and sizes."""
     rng = np.random.default_rng(0)
     (tmp_path / "mixed" / "deep").mkdir(parents=True)
-    for i in range(18):
+    for i in range(12):
         pixels = rng.integers(0, 256, (8 + 5 * (i % 4), 30, 3), "uint8")
         folder = tmp_path / "mixed" / ("deep" if i % 2 else "")
         Image.fromarray(pixels).save(folder / f"{i}.{FORMATS[i % 6]}")
@@ -75,7 +75,7 @@ def contents(output):
 
 
 def test_encode_gives_the_bits_of_the_command_and_bad_images_apart(mixed, model_path, model):
-    bad = {"bad.png": b"rubbish", "empty.jpg": b"", "caf\udce9.png": b"x"}
+    bad = {"bad.png": b"rubbish", "empty.jpg": b""}
     files = [(path.relative_to(mixed).as_posix(), path.read_bytes()) for path in mixed.rglob("*.*")]
     files += bad.items()
 
@@ -90,7 +90,6 @@ def test_encode_gives_the_bits_of_the_command_and_bad_images_apart(mixed, model_
     )
     assert reasons.keys() == bad.keys()
     assert "is empty" in reasons["empty.jpg"]
-    assert "UTF-8" in reasons["caf\udce9.png"]
 
 
 def test_the_counters_of_a_pipeline_say_how_many_images_were_bad(mixed, model_path):
@@ -117,25 +116,28 @@ def test_a_directory_has_the_codes_of_the_command(
     (mixed / "broken.png").write_bytes(b"rubbish")
     (mixed / "notes.txt").write_text("no image")
     (mixed / "gone.png").symlink_to(mixed / "nowhere")
+    (mixed / "caf\udce9.png").write_bytes((mixed / "0.png").read_bytes())
     output = tmp_path / "codes"
     command = ["encode", f"--model={model_path}", f"--images={mixed}", f"--output={output}"]
     command += ["--runner=direct", "--shard_size=5", f"--file_format={file_format}"]
     error = error_of(capsys, *command)
-    assert "2 images cannot be read: gone.png: a link to" in error
+    assert "3 images cannot be read: gone.png: a link to" in error
+    assert r"caf\xe9.png: its name is not valid UTF-8" in error
     assert "broken.png: Unknown image" in error
-    assert "codes of the 18 others are kept" in error
+    assert "codes of the 12 others are kept" in error
     # Not complete, so that nothing is missed by mistake.
     assert "is not complete" in error_of(capsys, "index", f"--codes={output}", "--output=x.index")
     before = {path: path.stat().st_mtime_ns for path in output.glob("codes-*")}
     assert main([*command, "--skip_broken"]) == 0
     printed = capsys.readouterr().out
-    assert "4 of 4 shards are there already" in printed
+    assert "3 of 3 shards are there already" in printed
     assert "left out 1, not an image (.txt): notes.txt" in printed
-    assert "wrote 18 codes of 12 bits" in printed
+    assert "wrote 12 codes of 12 bits" in printed
     assert {path: path.stat().st_mtime_ns for path in output.glob("codes-*")} == before
+    (mixed / "caf\udce9.png").unlink()
     assert contents(output) == codes_of(model, mixed)
     manifest = shards.read_manifest(output)
-    assert (manifest.items, manifest.bad, manifest.folder) == (18, 2, str(mixed.resolve()))
+    assert (manifest.items, manifest.bad, manifest.folder) == (12, 3, str(mixed.resolve()))
 
 
 def test_what_was_cut_off_or_has_changed_is_made_again_and_nothing_else(
@@ -148,7 +150,7 @@ def test_what_was_cut_off_or_has_changed_is_made_again_and_nothing_else(
         return {path.name: path.stat().st_ino for path in output.glob("*.parquet")}
 
     first = run()
-    assert len(first) == 6
+    assert len(first) == 4
     assert run() == first
     names = sorted(first)
     # Killed before the report; cut off; killed between shard and report, for another content.
@@ -194,7 +196,6 @@ def test_another_model_or_list_of_images_is_refused_unless_overwritten(
 def test_a_pattern_takes_what_it_matches_below_its_folder(mixed, model_path, model, tmp_path):
     everything = codes_of(model, mixed)
     for pattern, matches in (
-        ("**", lambda name: True),
         ("*", lambda name: "/" not in name),
         ("**.jpg", lambda name: name.endswith(".jpg")),
         ("deep/1?.*", lambda name: name.startswith("deep/1") and len(name) == len("deep/11.jpg")),
@@ -354,5 +355,5 @@ def test_a_report_is_json_with_the_bad_inputs(mixed, model_path, tmp_path):
     output = tmp_path / "codes"
     encode_images(model_path, output, images=str(mixed), skip_broken=True)
     report = json.loads((output / "codes-00000-of-00001.report").read_text())
-    assert report["items"] == 18
+    assert report["items"] == 12
     assert [name for name, _ in report["bad"]] == ["broken.png"]
