@@ -15,9 +15,8 @@ pytest.importorskip("apache_beam", reason="needs the extra beam: pip install 'tf
 import apache_beam as beam
 from beam_cases import collected, pipeline, run_here
 
-from tfhash.beam import Encode, encode_images, sharing
+from tfhash.beam import Bad, Encode, encode_images, sharing
 from tfhash.beam import encoder as encoders
-from tfhash.beam.elements import Bad
 from tfhash.cli import main
 from tfhash.experiments import RunDirectory
 from tfhash.experiments.encoding import encode

@@ -14,7 +14,8 @@ Needs apache-beam: `pip install 'tfhash[beam]'`. Importing this package alone do
 from tfhash import _lazy
 
 _MODULE_OF = {
-    "Code": "encode",
+    "Bad": "elements",
+    "Code": "elements",
     "Encode": "encode",
     "NearPair": "pairs",
     "NearPairs": "pairs",

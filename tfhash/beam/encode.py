@@ -1,10 +1,7 @@
 """The transform from image files to codes."""
 
-from tfhash.beam.elements import Bad, Code
 from tfhash.beam.extra import apache_beam as beam
 from tfhash.beam.sharing import EncoderHandle
-
-__all__ = ["Bad", "Code", "Encode"]
 
 # Name of the output of images that could not be read, and of the counters.
 BAD, COUNTERS = "bad", "tfhash"
@@ -17,8 +14,8 @@ class Encode(beam.PTransform):
     `Bad` of those that could not be read, which are also the outputs `codes` and `bad`. The counters
     `codes` and `bad` of the namespace `tfhash` say how many there are.
 
-    Each worker process loads the model once. Names must be different from each other: they make the
-    ids.
+    Each worker process loads the model once. Names must be different from each other, for they make the
+    ids, and text that UTF-8 can hold. The files of a batch are in memory together.
 
     Args:
         model: Path of a run or `.keras` file, which every worker can read; in a file system of Beam,

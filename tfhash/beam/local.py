@@ -71,10 +71,12 @@ def _run_once(task, log, report):
             stderr=file,
             start_new_session=True,
         )
+    pipe = process.stdin
+    assert pipe is not None
     try:
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(task).encode() + b"\n")
-            process.stdin.flush()
+            pipe.write(json.dumps(task).encode() + b"\n")
+            pipe.flush()
         # It ends when this pipe does, so it must stay open until then.
         while process.poll() is None:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
@@ -85,7 +87,7 @@ def _run_once(task, log, report):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         with contextlib.suppress(OSError):
-            process.stdin.close()
+            pipe.close()
 
 
 def _reporting(directory, progress):

@@ -122,7 +122,8 @@ def _chunk_pairs(element, size):
 
 def _chunks(parts, size):
     """The items of a group, put together and cut into chunks."""
-    waiting, count = [], 0
+    waiting: list[tuple[np.ndarray, np.ndarray]] = []
+    count = 0
     for ids, codes in parts:
         for start in range(0, len(ids), size):
             part = ids[start : start + size], codes[start : start + size]

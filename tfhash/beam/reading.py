@@ -72,7 +72,7 @@ def _image_of(record, name, source):
         return name, Bad(name, "the record is not a tf.train.Example"), 0
 
     def value_of(key):
-        found = feature[key].bytes_list.value if key in feature else ()
+        found = list(feature[key].bytes_list.value) if key in feature else []
         return found[0] if len(found) == 1 else None
 
     if source["name_key"] is not None:
@@ -97,7 +97,8 @@ def _decoded(encoder, contents, batch_size):
         contents: Iterable of name, bytes (or `Bad`) and size.
         batch_size: Files of a batch.
     """
-    names, images, bad, files = [], [], [], []
+    names, images, bad = [], [], []
+    files: list[tuple[str, bytes]] = []
     taken = waiting = 0
 
     def decode():

@@ -108,8 +108,8 @@ class _Nearest(beam.CombineFn):
         return self.merge_accumulators([accumulator, found])
 
     def merge_accumulators(self, accumulators):
-        counts, rows, distances, ids = zip(*accumulators)
-        rows, distances, ids = map(np.concatenate, (rows, distances, ids))
+        counts, *columns = zip(*accumulators)
+        rows, distances, ids = map(np.concatenate, columns)
         order = np.lexsort((ids, distances, rows))
         rows, distances, ids = rows[order], distances[order], ids[order]
         if self._k is not None:

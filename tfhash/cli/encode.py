@@ -144,7 +144,7 @@ def _run_bulk(given):
     from tfhash.beam import encode_images
     from tfhash.experiments.progress import Progress
 
-    settings = {}
+    settings: dict = {}
     for cls in (Images, Source, Records, Bulk):
         settings |= dataclasses.asdict(cls.pick(given))
     settings["beam_options"] = settings["beam_options"] or ()
