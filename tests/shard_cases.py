@@ -4,6 +4,7 @@ import numpy as np
 from index_cases import make_codes
 
 from tfhash.index import shards
+from tfhash.index.shard_files import write_shard
 
 
 def write_directory(path, counts, bits=16, file_format="parquet", **changes):
@@ -15,9 +16,7 @@ def write_directory(path, counts, bits=16, file_format="parquet", **changes):
         names = [f"deep/ü{i}.jpg" for i in range(first, first + count)]
         ids = np.array([shards.id_of(name) for name in names], np.int64)
         block = shards.CodeBlock(ids, make_codes(rng, count, bits), names)
-        shards.write_shard(
-            path / shards.shard_name(number, len(counts), file_format), block, file_format
-        )
+        write_shard(path / shards.shard_name(number, len(counts), file_format), block, file_format)
         blocks.append(block)
         first += count
     values = {"complete": True, "items": first, "model": "m", **changes}

@@ -22,7 +22,7 @@ from tfhash.experiments import RunDirectory
 from tfhash.experiments.encoding import encode
 from tfhash.experiments.progress import Progress
 from tfhash.experiments.settings import Source
-from tfhash.index import OtherModelError, shards
+from tfhash.index import OtherModelError, shard_files, shards
 
 # By what is appended to the name.
 FORMATS = ("png", "jpg", "gif", "bmp", "webp", "tif")
@@ -108,7 +108,7 @@ def test_a_process_loads_the_model_once(model_path, monkeypatch, model):
     assert loaded == [model_path]
 
 
-@pytest.mark.parametrize("file_format", shards.FILE_FORMATS)
+@pytest.mark.parametrize("file_format", shard_files.FILE_FORMATS)
 def test_a_directory_has_the_codes_of_the_command(
     mixed, model_path, model, tmp_path, capsys, file_format
 ):

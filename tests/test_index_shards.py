@@ -19,6 +19,7 @@ from tfhash.index import (
     OtherModelError,
     add_shards,
     connect,
+    shard_files,
     shards,
 )
 
@@ -44,7 +45,7 @@ add_shards(index, path)
 """
 
 
-@pytest.mark.parametrize("file_format", shards.FILE_FORMATS)
+@pytest.mark.parametrize("file_format", shard_files.FILE_FORMATS)
 @pytest.mark.parametrize(("bits", "counts"), [(16, [3, 0, 5]), (1, [1]), (13, [0]), (200, [2, 2])])
 def test_a_directory_is_read_as_it_was_written(tmp_path, file_format, bits, counts):
     written = write_directory(tmp_path, counts, bits, file_format)

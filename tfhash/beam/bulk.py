@@ -11,7 +11,7 @@ from tfhash.beam.pipeline import Job, build
 from tfhash.data import LeftOut, Summary
 from tfhash.experiments.datasets import say_summary
 from tfhash.experiments.progress import Progress
-from tfhash.index import shards
+from tfhash.index import shard_files, shards
 from tfhash.text import escaped, listing
 
 # Beam's names of runners by ours.
@@ -63,7 +63,7 @@ def encode_images(
         runner: One of `RUNNERS`. `direct` starts processes on this machine.
         workers: Processes that encode, >= 1; for `direct`.
         beam_options: Options of Beam, as `--region=europe-west1`.
-        file_format: Of the shards, one of `tfhash.index.shards.FILE_FORMATS`.
+        file_format: Of the shards, one of `tfhash.index.shard_files.FILE_FORMATS`.
         shard_size: Images of a shard, >= 1; not of `records`.
         batch_size: Images that go through the model at a time, >= 1.
         skip_broken: Leave out images that cannot be read. Otherwise they are an error that names them,
@@ -155,7 +155,7 @@ def _check(images, records, dataset, runner, workers, file_format, shard_size, o
         raise ValueError("give one of `images`, `records` and `dataset`")
     for name, value, known in (
         ("runner", runner, tuple(RUNNERS)),
-        ("file_format", file_format, shards.FILE_FORMATS),
+        ("file_format", file_format, shard_files.FILE_FORMATS),
     ):
         if value not in known:
             raise ValueError(f"`{name}` must be one of {', '.join(known)}. Received: {value!r}")

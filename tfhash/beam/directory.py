@@ -19,6 +19,7 @@ import os
 from tfhash import files
 from tfhash.beam import storage
 from tfhash.index import OtherModelError, shards
+from tfhash.index.shard_files import read_shard, write_shard
 
 LOG = "run.log"
 _LOCK = ".lock"
@@ -109,7 +110,7 @@ class Directory:
         """
         path = self._path(number, self.manifest.file_format)
         with storage.whole_file(path) as temporary:
-            shards.write_shard(temporary, block, self.manifest.file_format)
+            write_shard(temporary, block, self.manifest.file_format)
             size = temporary.stat().st_size
         report = {"inputs": digest, "bytes": size, "items": len(block.ids), "bad": bad}
         storage.write(self._path(number, "report"), json.dumps(report))
@@ -178,7 +179,7 @@ class Directory:
     def _ids(self):
         for name in self.manifest.files():
             with storage.local_copy(storage.join(self.path, name)) as copy:
-                yield shards.read_shard(copy, self.manifest).ids
+                yield read_shard(copy, self.manifest.bits, self.manifest.file_format).ids
 
     def _path(self, number, ending):
         name = shards.shard_name(number, self.manifest.shards, ending)

@@ -8,6 +8,7 @@ from tfhash.beam.extra import apache_beam as beam
 from tfhash.codes import as_packed
 from tfhash.index import shards
 from tfhash.index.arguments import as_integer
+from tfhash.index.shard_files import read_shard
 
 
 class ReadCodes(beam.PTransform):
@@ -76,7 +77,7 @@ class ToBlocks(beam.PTransform):
 
 def _read(name, path, manifest):
     with storage.local_copy(storage.join(path, name)) as copy:
-        return shards.read_shard(copy, manifest)
+        return read_shard(copy, manifest.bits, manifest.file_format)
 
 
 def check_block(block, bits):

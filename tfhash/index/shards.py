@@ -13,37 +13,29 @@ import hashlib
 import json
 import pathlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import numpy as np
 
-from tfhash import codes as code_layout
+from tfhash.index.shard_files import CodeBlock, read_shard
 from tfhash.index.storage import DamagedFileError, IndexFileError, OtherModelError
+
+__all__ = [
+    "CodeBlock",
+    "Manifest",
+    "add_shards",
+    "blocks",
+    "complete_manifest",
+    "id_of",
+    "read_manifest",
+]
 
 FORMAT, VERSION = "tfhash.codes", 1
 MANIFEST = "manifest.json"
-FILE_FORMATS = ("parquet", "tfrecord")
 
 # Items that `add_shards` adds at a time, at least: an engine takes a statement for each portion.
 PORTION = 50_000
 # Ids that are compared with each other at a time: half a gigabyte.
 COMPARED = 2**26
-
-
-class CodeBlock(NamedTuple):
-    """Some items of a directory of codes.
-
-    Attributes:
-        ids: `int64 [n]`; see `id_of`.
-        codes: Packed codes, `uint8 [n, ceil(bits / 8)]`.
-        names: A name for each, a list.
-
-    `blocks` returns an iterator of it and has an example.
-    """
-
-    ids: np.ndarray
-    codes: np.ndarray
-    names: list[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +49,7 @@ class Manifest:
         folder: Absolute path of the folder that names begin in; "" if there is none.
         source: What was encoded, a dictionary.
         inputs: SHA-256 of the names of all inputs.
-        file_format: One of `FILE_FORMATS`.
+        file_format: One of `shard_files.FILE_FORMATS`.
         shards: Number of shards.
         complete: Whether all shards are there.
         items, bad: Numbers of codes, and of images that could not be read; 0 until it is complete.
@@ -143,7 +135,7 @@ def shard_name(number, shards, file_format):
     Args:
         number: Which shard, from 0.
         shards: Number of shards.
-        file_format: One of `FILE_FORMATS`; any other ending for what belongs to a shard.
+        file_format: One of `shard_files.FILE_FORMATS`; any other ending for what belongs to a shard.
 
     Example:
 
@@ -202,7 +194,7 @@ def blocks(path) -> Iterator[CodeBlock]:
     manifest = complete_manifest(path)
     found = 0
     for name in manifest.files():
-        block = read_shard(pathlib.Path(path) / name, manifest)
+        block = read_shard(pathlib.Path(path) / name, manifest.bits, manifest.file_format)
         found += len(block.ids)
         yield block
     if found != manifest.items:
@@ -238,6 +230,9 @@ def check_complete(manifest, path):
     Args:
         manifest: `Manifest`.
         path: Its directory.
+
+    Raises:
+        ValueError: If not all shards are there yet.
     """
     if not manifest.complete:
         raise ValueError(
@@ -299,12 +294,15 @@ def add_shards(index, path):
 
 
 def check_distinct(columns, most=COMPARED):
-    """Raises `ValueError` if an id comes twice.
+    """Checks that no id comes twice.
 
     Args:
         columns: Function that returns an iterator of arrays of ids, `int64 [n]`, each time anew: they
             are read several times where all of them are too many for memory.
         most: Ids that are held in memory, about.
+
+    Raises:
+        ValueError: If one does.
     """
     total = sum(len(ids) for ids in columns())
     parts = max(1, -(-total // most))
@@ -317,102 +315,6 @@ def check_distinct(columns, most=COMPARED):
                 f"{len(again):,} ids come more than once, the first is {again[0]}: inputs have the "
                 "same name. Give each image a name of its own"
             )
-
-
-def write_shard(path, block, file_format):
-    """Writes a shard.
-
-    Args:
-        path: The file.
-        block: `CodeBlock`.
-        file_format: One of `FILE_FORMATS`.
-    """
-    if file_format == "tfrecord":
-        _write_records(path, block)
-        return
-    pa, parquet = _pyarrow()
-    length = block.codes.shape[1]
-    codes = pa.Array.from_buffers(
-        pa.binary(length), len(block.ids), [None, pa.py_buffer(block.codes.tobytes())]
-    )
-    columns = {"id": pa.array(block.ids, pa.int64()), "name": pa.array(block.names, pa.string())}
-    parquet.write_table(pa.table({**columns, "code": codes}), path)
-
-
-def read_shard(path, manifest):
-    """Reads a shard.
-
-    Args:
-        path: The file.
-        manifest: `Manifest` of its directory.
-
-    Returns:
-        `CodeBlock`.
-
-    Raises:
-        DamagedFileError: If it is missing, cut off, or does not fit the manifest.
-        ImportError: If pyarrow is not installed.
-    """
-    length = code_layout.packed_length(manifest.bits)
-    try:
-        if manifest.file_format == "tfrecord":
-            block = _read_records(path, length)
-        else:
-            block = _read_parquet(path, length)
-        codes = code_layout.as_packed(block.codes, manifest.bits)
-    except (OSError, ValueError, KeyError) as error:
-        raise DamagedFileError(
-            f"{path} is missing or damaged: {error}. Remove what is left of it, and give the command "
-            "that makes the directory again"
-        ) from error
-    return block._replace(codes=codes)
-
-
-def _read_parquet(path, length):
-    pa, parquet = _pyarrow()
-    # Not read_table, which takes the path for a data set and looks for partitions in its name.
-    with parquet.ParquetFile(path) as file:
-        table = file.read()
-    column = table["code"].combine_chunks()
-    if column.type != pa.binary(length):
-        raise ValueError(f"its codes are {column.type}, not of {length} bytes")
-    data = np.frombuffer(column.buffers()[1], np.uint8) if len(column) else np.empty(0, np.uint8)
-    start = length * column.offset
-    codes = data[start : start + length * len(column)].reshape(-1, length)
-    return CodeBlock(table["id"].to_numpy(), codes, table["name"].to_pylist())
-
-
-def _write_records(path, block):
-    import tensorflow as tf
-
-    def of_bytes(value):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
-    with tf.io.TFRecordWriter(str(path)) as file:
-        for item, code, name in zip(block.ids.tolist(), block.codes, block.names):
-            feature = {
-                "id": tf.train.Feature(int64_list=tf.train.Int64List(value=[item])),
-                "name": of_bytes(name.encode("utf-8")),
-                "code": of_bytes(code.tobytes()),
-            }
-            example = tf.train.Example(features=tf.train.Features(feature=feature))
-            file.write(example.SerializeToString())
-
-
-def _read_records(path, length):
-    import tensorflow as tf
-
-    ids, names, codes = [], [], [b""]
-    try:
-        for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-            feature = tf.train.Example.FromString(record).features.feature
-            ids.append(feature["id"].int64_list.value[0])
-            names.append(feature["name"].bytes_list.value[0].decode("utf-8"))
-            codes.append(feature["code"].bytes_list.value[0])
-    except tf.errors.OpError as error:
-        raise OSError(str(error)) from None
-    array = np.frombuffer(b"".join(codes), np.uint8).reshape(-1, length)
-    return CodeBlock(np.array(ids, np.int64), array, names)
 
 
 def _portions(found):
@@ -436,14 +338,3 @@ def _together(found):
 
 def _some(names, marked):
     return [name for name, is_marked in zip(names, marked.tolist()) if is_marked]
-
-
-def _pyarrow():
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise ImportError(
-            "shards of codes need pyarrow. Install it with: pip install 'tfhash[parquet]'"
-        ) from error
-    return pyarrow, pyarrow.parquet
