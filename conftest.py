@@ -2,6 +2,6 @@
 
 import importlib.util
 
-_OF_BEAM = ["tfhash/beam/*.py", "tests/beam_cases.py"]
+_OF_BEAM = ["tfhash/beam/*.py", "tests/beam_*.py"]
 
 collect_ignore_glob = [] if importlib.util.find_spec("apache_beam") else _OF_BEAM

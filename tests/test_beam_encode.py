@@ -15,7 +15,7 @@ pytest.importorskip("apache_beam", reason="needs the extra beam: pip install 'tf
 import apache_beam as beam
 from beam_cases import collected, pipeline, run_here
 
-from tfhash.beam import Bad, Encode, encode_images, sharing
+from tfhash.beam import Bad, Encode, encode_images, local, sharing
 from tfhash.beam import encoder as encoders
 from tfhash.cli import main
 from tfhash.experiments import RunDirectory
@@ -356,3 +356,19 @@ def test_a_report_is_json_with_the_bad_inputs(mixed, model_path, tmp_path):
     report = json.loads((output / "codes-00000-of-00001.report").read_text())
     assert report["items"] == 12
     assert [name for name, _ in report["bad"]] == ["broken.png"]
+
+
+def test_an_error_of_a_worker_is_found_in_the_log(tmp_path):
+    log = tmp_path / "run.log"
+    log.write_text("OSError: of an earlier run\n")
+    start = log.stat().st_size
+    assert local.error_in(log, start) == "it wrote nothing"
+    with open(log, "a") as file:
+        file.write("INFO: started\n")
+    assert local.error_in(log, start) == "INFO: started"
+    with open(log, "a") as file:
+        file.write(
+            "Traceback:\nValueError: x is another model [while running 'Encode-ptransform-9']\n"
+        )
+        file.write("INFO: closing\n")
+    assert local.error_in(log, start) == "ValueError: x is another model"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,10 @@ from tfhash.experiments.progress import SECONDS_BETWEEN_LINES
 MOST_DEATHS = 3
 
 _SECONDS_BETWEEN_LOOKS = 0.2
+
+# The last line of a traceback, and what Beam appends to it.
+_ERROR = re.compile(r"[\w.]*(Error|Exception): ")
+_STEP = re.compile(r"\s*\[while running '.*'\]$")
 
 
 def run(directory, pending, workers, batch_size, options, log, progress):
@@ -44,10 +49,11 @@ def run(directory, pending, workers, batch_size, options, log, progress):
             "options": options,
             "pending": left,
         }
+        start = os.path.getsize(log) if os.path.exists(log) else 0
         status = _run_once(task, log, _reporting(directory, progress))
         before, left = left, pending()
         if status not in (0, WORKER_DIED) and status > 0:
-            raise OSError(f"encoding has failed: {_last_line(log)}. See {log}")
+            raise OSError(f"encoding has failed: {error_in(log, start)}. See {log}")
         deaths = 0 if len(left) < len(before) else deaths + 1
         if left and deaths >= MOST_DEATHS:
             raise OSError(
@@ -104,7 +110,19 @@ def _reporting(directory, progress):
     return report
 
 
-def _last_line(log):
+def error_in(log, start=0):
+    """The last error in a log, or its last line.
+
+    Args:
+        log: Path of the log.
+        start: Where to begin, in bytes.
+
+    Returns:
+        A line, without the step of the pipeline that raised the error.
+    """
     with open(log, encoding="utf-8", errors="replace") as file:
+        file.seek(start)
         lines = [line.strip() for line in file if line.strip()]
-    return lines[-1][:1000] if lines else "it wrote nothing"
+    errors = [line for line in lines if _ERROR.match(line)]
+    found = (errors or lines or ["it wrote nothing"])[-1]
+    return _STEP.sub("", found)[:1000]
