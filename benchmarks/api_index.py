@@ -10,8 +10,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 MODULES = (
     "tfhash_ops", "tfhash", "tfhash.codes", "tfhash.labels", "tfhash.files", "tfhash.losses",
     "tfhash.data", "tfhash.index", "tfhash.index.duplicates", "tfhash.index.engines",
-    "tfhash.serving", "tfhash.layers", "tfhash.metrics", "tfhash.optimizers", "tfhash.models",
-    "tfhash.callbacks", "tfhash.export", "tfhash.plots", "tfhash.experiments",
+    "tfhash.index.shards", "tfhash.serving", "tfhash.layers", "tfhash.metrics", "tfhash.optimizers", "tfhash.models",
+    "tfhash.callbacks", "tfhash.export", "tfhash.plots", "tfhash.experiments", "tfhash.beam",
 )  # fmt: skip
 
 # Files whose functions have the names of others, beside which they are not listed.

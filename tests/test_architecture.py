@@ -28,6 +28,7 @@ RANKS = [
     {"models"},
     {"callbacks", "export", "plots"},
     {"experiments"},
+    {"beam"},
     {"cli"},
 ]
 RANK_OF = {name: rank for rank, names in enumerate(RANKS) for name in names}

@@ -8,7 +8,7 @@ import api_index
 
 # Methods that Keras or a base class calls, whose arguments are described there.
 OF_FRAMEWORK = {
-    "build", "call", "compute_output_shape", "from_config", "get_config", "num_batches", "on_epoch_begin",
+    "build", "call", "compute_output_shape", "expand", "from_config", "get_config", "num_batches", "on_epoch_begin",
     "on_epoch_end", "on_train_batch_end", "on_train_begin", "on_train_end", "predict_step", "update_step",
     "values",
 }  # fmt: skip

@@ -9,7 +9,7 @@
 `import tfhash` imports neither Keras nor TensorFlow; after it, `keras.saving.load_model` finds all
 classes of tfhash. A module imports only from those before it: `codes`, `labels`, `files`, `errors`,
 `pixels`, `losses`, `data`, `index`, `serving`, `layers`, `metrics`, `optimizers`, `models`, `encoding`, `callbacks`,
-`export`, `plots`, `experiments`, `cli`.
+`export`, `plots`, `experiments`, `beam`, `cli`.
 """
 
 import importlib
@@ -19,7 +19,7 @@ from tfhash._registration import register_with_keras
 __version__ = "0.1.0"
 
 _MODULES = (
-    "callbacks", "codes", "data", "encoding", "errors", "experiments", "export", "files", "index",
+    "beam", "callbacks", "codes", "data", "encoding", "errors", "experiments", "export", "files", "index",
     "labels", "layers", "losses", "metrics", "models", "optimizers", "pixels", "plots",
     "serving",
 )  # fmt: skip

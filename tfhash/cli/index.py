@@ -2,6 +2,7 @@
   tfhash index --model=runs/photos-32 --images=photos/ --output=photos.index
   tfhash index --model=runs/photos-32 --images=photos/ --output=photos.index --update
   tfhash index --codes=codes.npz --output=photos.index
+  tfhash index --codes=codes/ --output=photos.index
 
 Encodes the images of a folder, searched at any depth, and writes an index for `tfhash search`.
 
@@ -31,7 +32,10 @@ class Images(Settings):
 
 @dataclasses.dataclass(frozen=True)
 class Codes(Settings):
-    codes: str | None = setting(None, "File of packed codes, .npz, that `tfhash encode` wrote.")
+    codes: str | None = setting(
+        None,
+        "File of packed codes, .npz, or directory of shards, that `tfhash encode` wrote.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ _MODULE_OF = {
     "Splits": "splits",
     "Summary": "summary",
     "decode_and_resize": "images",
+    "decode_files": "contents",
     "load": "loading",
     "load_images": "loading",
 }

@@ -19,6 +19,9 @@ from tfhash.text import escaped, listing
 # A 16-bit image whose largest value is below this uses the lower 12 bits alone.
 TWELVE_BITS = 2**12
 
+# Why a file without contents is broken.
+EMPTY = "the file is empty"
+
 
 @dataclasses.dataclass(frozen=True)
 class Examined:
@@ -130,7 +133,7 @@ def _examine(root, name):
     except OSError as error:
         return LeftOut(name, error.strerror or str(error), True)
     if not contents:
-        return LeftOut(name, "the file is empty", True)
+        return LeftOut(name, EMPTY, True)
     found = formats.format_of(contents)
     is_for_pillow = formats.is_for_pillow(name, contents)
     try:
@@ -138,7 +141,7 @@ def _examine(root, name):
         checksum, shorter_side = _check(contents, decoded)
         is_dim = _is_16_bit_png(decoded) and 0 < _largest_value(decoded) < TWELVE_BITS
     except (tf.errors.OpError, ValueError) as error:
-        return LeftOut(name, _reason(in_words(error), found, name), True)
+        return LeftOut(name, reason_of(error, contents, name), True)
     return Examined(
         name,
         digest(contents),
@@ -150,7 +153,15 @@ def _examine(root, name):
     )
 
 
-def _reason(reason, found, name):
+def reason_of(error, contents, name):
+    """Why a file cannot be read, in words.
+
+    Args:
+        error: What decoding it raised.
+        contents: Bytes of the file.
+        name: Its name.
+    """
+    reason, found = in_words(error), formats.format_of(contents)
     if "nimation" in reason:
         return f"{reason}: an animated file; save one picture of it"
     extension = os.path.splitext(name)[1].lower()

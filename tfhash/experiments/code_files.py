@@ -10,6 +10,7 @@ import numpy as np
 
 from tfhash import codes as code_layout
 from tfhash import files
+from tfhash.index import shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +37,14 @@ class CodeFile:
         names: A name for each.
         bits: Length of the codes; `None` where the file does not say.
         origin: `Origin`.
+        ids: Their ids, `int64 [n]`; `None` where they have none yet.
     """
 
     codes: np.ndarray
     names: list[str]
     bits: int | None
     origin: Origin
+    ids: np.ndarray | None = None
 
 
 def origin_of(model, path, dataset):
@@ -75,10 +78,11 @@ def write_codes(path, codes, names, bits, origin, **more):
 
 
 def read_codes(path):
-    """Reads packed codes from an .npz file of `write_codes`, or a bare array from an .npy file.
+    """Reads packed codes: an .npz file of `write_codes`, a directory of shards, or an .npy file.
 
     Args:
-        path: File; an .npz file needs `codes` alone. Items without names are called 0, 1, ...
+        path: File, or directory; an .npz file needs `codes` alone, and an .npy file is a bare array.
+            Items without names are called 0, 1, ...
 
     Returns:
         `CodeFile`.
@@ -87,6 +91,8 @@ def read_codes(path):
         ValueError: If the file is damaged or holds something else.
         FileNotFoundError: If there is no such file.
     """
+    if pathlib.Path(path).is_dir():
+        return _read_shards(path)
     arrays = _read(path)
     if "codes" not in arrays:
         found = ", ".join(arrays) or "nothing"
@@ -112,12 +118,24 @@ def read_codes(path):
     return CodeFile(codes, [str(name) for name in names], bits, origin)
 
 
+def _read_shards(path):
+    manifest = shards.read_manifest(path)
+    found = list(shards.blocks(path))
+    empty = shards.CodeBlock(
+        np.empty(0, np.int64), np.empty((0, code_layout.packed_length(manifest.bits)), np.uint8), []
+    )
+    ids, codes, names = zip(empty, *found)
+    origin = Origin(manifest.model, manifest.model_path, manifest.folder)
+    names = [name for some in names for name in some]
+    return CodeFile(np.concatenate(codes), names, manifest.bits, origin, np.concatenate(ids))
+
+
 def _read(path):
     """Dictionary of the arrays in a file."""
     if not pathlib.Path(path).is_file():
         raise FileNotFoundError(
-            f"`codes` must be an .npz file that `tfhash encode` wrote, or an .npy file. There is "
-            f"no {path}"
+            "`codes` must be an .npz file or a directory that `tfhash encode` wrote, or an .npy "
+            f"file. There is no {path}"
         )
     try:
         loaded = np.load(path, allow_pickle=False)

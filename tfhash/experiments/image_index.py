@@ -137,7 +137,7 @@ def index_codes(found, output, overwrite=False):
             "`tfhash encode`"
         )
     index = HammingIndex(found.bits, model=found.origin.model)
-    index.add(found.codes, names=found.names)
+    index.add(found.codes, found.ids, found.names)
     ImageIndex(index, found.origin).save(output)
     return index
 

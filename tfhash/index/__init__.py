@@ -14,6 +14,7 @@ Needs neither TensorFlow nor Keras.
 from tfhash.index.engines import ApproximateItems, EngineError, OtherWriterError, connect
 from tfhash.index.hamming_index import HammingIndex
 from tfhash.index.results import ItemsWithin, NearestItems
+from tfhash.index.shards import add_shards
 from tfhash.index.storage import DamagedFileError, IndexFileError, OtherModelError
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "NearestItems",
     "OtherModelError",
     "OtherWriterError",
+    "add_shards",
     "connect",
 ]

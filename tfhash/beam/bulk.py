@@ -1,0 +1,170 @@
+"""Encodes images into a directory of shards, on workers of this machine or of a cluster."""
+
+import os
+import tempfile
+
+from tfhash.beam import directory as directories
+from tfhash.beam import inputs, local, storage
+from tfhash.beam.encoder import Encoder
+from tfhash.beam.extra import apache_beam as beam
+from tfhash.beam.pipeline import Job, build
+from tfhash.data import LeftOut, Summary
+from tfhash.experiments.datasets import say_summary
+from tfhash.experiments.progress import Progress
+from tfhash.index import shard_files, shards
+from tfhash.text import escaped, listing
+
+# Beam's names of runners by ours.
+RUNNERS = {
+    "direct": "DirectRunner",
+    "dataflow": "DataflowRunner",
+    "flink": "FlinkRunner",
+    "spark": "SparkRunner",
+}
+
+
+def encode_images(
+    model,
+    output,
+    *,
+    images=None,
+    records=None,
+    dataset=None,
+    split="test",
+    data_dir=None,
+    image_key=None,
+    name_key=None,
+    runner="direct",
+    workers=1,
+    beam_options=(),
+    file_format="parquet",
+    shard_size=4096,
+    batch_size=256,
+    skip_broken=False,
+    overwrite=False,
+    progress=None,
+):
+    """Encodes images into a directory of shards.
+
+    A run that was interrupted is given again: shards that are there are kept. So are those whose
+    files have the size and time of change that they had; the others are made again.
+
+    Args:
+        model: Path of a run or `.keras` file, which all workers can read.
+        output: The directory; in a file system of Beam, such as `gs://`, for workers elsewhere.
+        images: A folder, or a pattern such as `photos/**.jpg`; `**` stands for any characters, and `*`
+            for any but `/`.
+        records: Path or pattern of TFRecord files of `tf.train.Example`, each a shard.
+        dataset, split, data_dir: As `source`, `split` and `data_dir` of `tfhash.data.load_images`.
+            Exactly one of `images`, `records` and `dataset` is given.
+        image_key: Feature of `records` that holds the file of an image; by default `image/encoded`
+            or `image`.
+        name_key: Feature of `records` that holds its name; by default the name is `FILE/NUMBER`.
+        runner: One of `RUNNERS`. `direct` starts processes on this machine.
+        workers: Processes that encode, >= 1; for `direct`.
+        beam_options: Options of Beam, as `--region=europe-west1`.
+        file_format: Of the shards, one of `tfhash.index.shard_files.FILE_FORMATS`.
+        shard_size: Images of a shard, >= 1; not of `records`.
+        batch_size: Images that go through the model at a time, >= 1.
+        skip_broken: Leave out images that cannot be read. Otherwise they are an error that names them,
+            after all others were encoded.
+        overwrite: Encode all images again.
+        progress: `Progress`; by default nothing is printed.
+
+    Returns:
+        `tfhash.index.shards.Manifest`.
+
+    Raises:
+        ValueError: If an argument is not as above, there are no images, images are broken, or
+            `output` holds codes of other images.
+        OtherModelError: If it holds codes of another model.
+        FileNotFoundError: If the model or the images do not exist.
+        OSError: If the runner fails.
+
+    Example:
+
+        tfhash.beam.encode_images("runs/photos-32", "codes/", images="photos/", workers=4)
+    """
+    progress = Progress(0) if progress is None else progress
+    _check(images, records, dataset, runner, workers, file_format, shard_size, output)
+    model = os.path.abspath(model) if storage.is_local(model) else model
+    encoder = Encoder(model)
+    if images is not None:
+        found = inputs.of_images(images, shard_size)
+    elif records is not None:
+        found = inputs.of_records(records, image_key, name_key)
+    else:
+        shape = encoder.model.image_shape
+        found = inputs.of_dataset(dataset, split, data_dir, shape, shard_size)
+    manifest = shards.Manifest(
+        encoder.model.bits,
+        encoder.fingerprint,
+        model,
+        found.folder,
+        found.source,
+        found.digest,
+        file_format,
+        len(found.shards),
+    )
+    output = os.path.abspath(output) if storage.is_local(output) else output.rstrip("/")
+    directory = directories.Directory(output, manifest)
+    # Workers load it themselves.
+    del encoder
+    with directory.locked():
+        _run(directory, found, runner, workers, batch_size, list(beam_options), overwrite, progress)
+        items, bad = directory.collect()
+        left_out = [*found.left_out, *(LeftOut(name, reason, True) for name, reason in bad)]
+        summary = Summary(left_out=left_out)
+        if summary.broken and not skip_broken:
+            raise ValueError(
+                escaped(
+                    f"{len(summary.broken):,} images cannot be read: {listing(summary.broken)}. The "
+                    f"codes of the {items:,} others are kept. Mend them and give the same command "
+                    "again, or pass `skip_broken` to leave them out"
+                )
+            )
+        say_summary(summary, progress)
+        return directory.complete(items, len(summary.broken))
+
+
+def _run(directory, found, runner, workers, batch_size, options, overwrite, progress):
+    pending = directory.begin(found.shards, overwrite)
+    done = len(found.shards) - len(pending)
+    if done:
+        progress.say(f"{done:,} of {len(found.shards):,} shards are there already")
+    if not pending:
+        return
+    if runner == "direct":
+        if storage.is_local(directory.path):
+            log = storage.join(directory.path, directories.LOG)
+        else:
+            log = os.path.join(tempfile.mkdtemp(), directories.LOG)
+
+        def left():
+            return directory.begin(found.shards, False)
+
+        local.run(directory, left, workers, batch_size, options, log, progress)
+        return
+    options = beam.options.pipeline_options.PipelineOptions(options)
+    with beam.Pipeline(RUNNERS[runner], options) as pipeline:
+        build(pipeline, Job(directory, batch_size), pending)
+
+
+def _check(images, records, dataset, runner, workers, file_format, shard_size, output):
+    if sum(given is not None for given in (images, records, dataset)) != 1:
+        raise ValueError("give one of `images`, `records` and `dataset`")
+    for name, value, known in (
+        ("runner", runner, tuple(RUNNERS)),
+        ("file_format", file_format, shard_files.FILE_FORMATS),
+    ):
+        if value not in known:
+            raise ValueError(f"`{name}` must be one of {', '.join(known)}. Received: {value!r}")
+    for name, value in (("workers", workers), ("shard_size", shard_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"`{name}` must be an integer >= 1. Received: {name}={value!r}")
+    if runner != "direct" and workers != 1:
+        raise ValueError(
+            f"`workers` is for runner direct. Give {runner} its own options in `beam_options`"
+        )
+    if storage.is_local(output) and os.path.isfile(output):
+        raise ValueError(f"`output` must be a directory. Received: the file {output}")
