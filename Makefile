@@ -9,6 +9,9 @@ DEMO_DIR ?= runs/demo
 # number of tests, the slow files would come last.
 IN_PARALLEL = --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
+# Tests start processes by the dozen. Without bytecode, each compiles all of TensorFlow's Python: 10 s.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test tables docs clean
 
 demo: $(VENV)/installed-demo
