@@ -8,7 +8,14 @@ VENV ?= .venv
 DEMO_DIR ?= runs/demo
 # One process per test file, because its tests share trained models. In order of file names: sorted by
 # number of tests, the slow files would come last.
-IN_PARALLEL = --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+IN_PARALLEL = --numprocesses=auto --dist=loadfile --no-loadscope-reorder --durations=25
+
+# Tests start processes by the dozen. Without bytecode, each compiles all of TensorFlow's Python: 10 s.
+unexport PYTHONDONTWRITEBYTECODE
+
+# Tests make the same small models again and again. JAX compiles each of them once.
+ON_JAX = KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
+	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
 .PHONY: demo test tables docs release clean
 
@@ -20,7 +27,7 @@ test: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest $(IN_PARALLEL)
-	KERAS_BACKEND=jax $(VENV)/bin/python -m pytest $(IN_PARALLEL) tests/test_codes.py tests/test_labels.py \
+	$(ON_JAX) $(VENV)/bin/python -m pytest $(IN_PARALLEL) tests/test_codes.py tests/test_labels.py \
 		tests/test_losses.py tests/test_loss_edges.py tests/test_every_loss.py tests/test_layers.py tests/test_metrics.py \
 		tests/test_optimizers.py tests/test_models.py tests/test_callbacks.py tests/test_retrieval_evaluation.py \
 		tests/test_self_training.py tests/test_stock_callbacks.py tests/test_backbones.py tests/test_centers.py \

@@ -1,5 +1,7 @@
 """A frozen backbone, and one that is frozen for the first epochs."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -79,13 +81,24 @@ def test_schedules_go_on_where_the_backbone_begins_to_train(make_model, striped,
     assert len(set(whole.rates)) > 3
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(make_model, striped):
+    """Trains once for each number of frozen epochs; gives the model and its watch."""
+
+    @functools.cache
+    def train(frozen_epochs):
+        watch = Watch()
+        return fit(make_model(), striped, watch, frozen_epochs=frozen_epochs), watch
+
+    return train
+
+
 @pytest.mark.parametrize("frozen_epochs", [1, 3, EPOCHS])
 @pytest.mark.parametrize("kill_at", [(1, 1), (3, 0), (4, 2)], ids=str)
 def test_a_killed_run_resumes_in_the_right_state_to_the_same_weights(
-    make_model, striped, tmp_path, frozen_epochs, kill_at
+    make_model, striped, tmp_path, uninterrupted, frozen_epochs, kill_at
 ):
-    whole, watch = make_model(), Watch()
-    fit(whole, striped, watch, frozen_epochs=frozen_epochs)
+    whole, watch = uninterrupted(frozen_epochs)
     options = {"frozen_epochs": frozen_epochs, "backup_dir": tmp_path}
     with pytest.raises(Killed):
         fit(make_model(), striped, Watch(kill_at), **options)

@@ -18,12 +18,11 @@ from tfhash.models import BACKBONES, HashingModel, build_backbone  # noqa: E402
 SHAPE = (32, 32, 3)
 
 # Networks of `keras.applications` that take 32x32 pixels, one of each kind: with `LayerNormalization`
-# and layer scale, with `Normalization` inside, with `Rescaling` inside, with squeeze and excitation,
+# and layer scale, with `Rescaling`, `Normalization` and squeeze and excitation, with `Rescaling` alone,
 # with preactivation, and without any normalization.
 APPLICATIONS = (
     "ConvNeXtTiny",
     "EfficientNetB0",
-    "EfficientNetV2B0",
     "MobileNetV3Small",
     "ResNet50V2",
     "VGG16",

@@ -57,11 +57,15 @@ def fit(model, batches, confidence=0.95, kill_at=None, **arguments):
     return watch, history.history
 
 
-def test_pseudo_labels_are_the_confident_classes_before_each_epoch_of_pretraining(
-    make_model, striped
-):
-    batches = partly_labeled(striped)
-    watch, history = fit(make_model(), batches)
+@pytest.fixture(scope="module")
+def uninterrupted(make_model, striped):
+    """A training that most tests compare with: its model, what was watched, and its history."""
+    model = make_model()
+    return model, *fit(model, partly_labeled(striped))
+
+
+def test_pseudo_labels_are_the_confident_classes_before_each_epoch_of_pretraining(uninterrupted):
+    _, watch, history = uninterrupted
     none = 56 * [-1]
     assert watch.pseudo_labels == [none, none, watch.sure[2], watch.sure[3], none]
     shares = [np.mean(np.array(pseudo_labels) >= 0) for pseudo_labels in watch.pseudo_labels]
@@ -75,10 +79,11 @@ def accuracy_on_unlabeled(model, batches, labels):
     return np.mean(classes == labels[~batches.is_labeled])
 
 
-def test_pseudo_labels_are_right_and_harmful_ones_are_noticed(make_model, striped, monkeypatch):
+def test_pseudo_labels_are_right_and_harmful_ones_are_noticed(
+    make_model, striped, uninterrupted, monkeypatch
+):
     batches, labels = partly_labeled(striped), striped[1]
-    helped = make_model()
-    watch, _ = fit(helped, batches)
+    helped, watch, _ = uninterrupted
     for pseudo_labels in watch.pseudo_labels[FIRST_EPOCH:PRETRAIN_EPOCHS]:
         is_sure = np.array(pseudo_labels) >= 0
         assert (np.array(pseudo_labels) == labels[8:])[is_sure].mean() > 0.9
@@ -94,10 +99,9 @@ def test_pseudo_labels_are_right_and_harmful_ones_are_noticed(make_model, stripe
     assert accuracy_on_unlabeled(harmed, batches, labels) < 0.7
 
 
-def test_pseudo_labels_change_what_the_network_learns(make_model, striped):
-    alone, helped = make_model(), make_model()
+def test_pseudo_labels_change_what_the_network_learns(make_model, striped, uninterrupted):
+    alone, (helped, *_) = make_model(), uninterrupted
     fit(alone, partly_labeled(striped), confidence=1.0)
-    fit(helped, partly_labeled(striped))
     same = [
         np.array_equal(ops.convert_to_numpy(one), ops.convert_to_numpy(other))
         for one, other in zip(alone.backbone.weights, helped.backbone.weights)
@@ -106,9 +110,10 @@ def test_pseudo_labels_change_what_the_network_learns(make_model, striped):
 
 
 @pytest.mark.parametrize("kill_at", [1, 3, 4])
-def test_a_killed_run_resumes_to_the_same_weights(make_model, striped, tmp_path, kill_at):
-    expected = make_model()
-    _, history = fit(expected, partly_labeled(striped))
+def test_a_killed_run_resumes_to_the_same_weights(
+    make_model, striped, tmp_path, uninterrupted, kill_at
+):
+    expected, _, history = uninterrupted
     with pytest.raises(Killed):
         fit(make_model(), partly_labeled(striped), kill_at=kill_at, backup_dir=tmp_path)
     resumed = make_model(seed=99)
