@@ -1,6 +1,7 @@
 # make demo: learn codes of handwritten digits and evaluate them
 # make test: lint, type-check and run all tests
 # make tables: write the tables of the documents from benchmarks/results
+# make notebooks: run the notebooks and store them with what they printed and drew
 # make docs: build the documentation as a site, build/docs/index.html
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ DEMO_DIR ?= runs/demo
 # number of tests, the slow files would come last.
 IN_PARALLEL = --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
-.PHONY: demo test tables docs clean
+.PHONY: demo test tables notebooks docs clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/tfhash train --dataset=digits --bits=12 --output_dir=$(DEMO_DIR) --overwrite
@@ -27,6 +28,9 @@ test: $(VENV)/installed-dev
 
 tables:
 	$(PYTHON) benchmarks/write_tables.py
+
+notebooks: $(VENV)/installed-dev
+	$(VENV)/bin/python tools/run_notebooks.py $(NOTEBOOKS)
 
 docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build
