@@ -121,7 +121,7 @@ def execute(notebook, directory, **variables):
 
 def _offline(directory):
     """Photos and weights for `your_photos`, in its working directory, so that it shows no path of this machine."""
-    write_photos(pathlib.Path(directory, "cifar10"), most=101, side=160)
+    write_photos(pathlib.Path(directory, "cifar10"), most=81, side=160)
     variables = {"TFHASH_NOTEBOOK_PHOTOS": "cifar10", "TFHASH_NOTEBOOK_WEIGHTS": "none"}
     if weights := os.environ.get("TFHASH_NOTEBOOK_WEIGHTS"):
         variables["TFHASH_NOTEBOOK_WEIGHTS"] = "mobilenet_v2.weights.h5"
