@@ -1,6 +1,7 @@
 # make demo: learn codes of handwritten digits and evaluate them
 # make test: lint, type-check and run all tests
 # make tables: write the tables of the documents from benchmarks/results
+# make notebooks: run the notebooks and store them with what they printed and drew
 # make docs: build the documentation as a site, build/docs/index.html
 # make release: build a wheel and an sdist in dist/
 PYTHON ?= python3
@@ -17,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 ON_JAX = KERAS_BACKEND=jax JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: demo test tables docs release clean
+.PHONY: demo test tables notebooks docs release clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/tfhash train --dataset=digits --bits=12 --output_dir=$(DEMO_DIR) --overwrite
@@ -36,6 +37,9 @@ test: $(VENV)/installed-dev
 
 tables:
 	$(PYTHON) benchmarks/write_tables.py
+
+notebooks: $(VENV)/installed-dev
+	$(VENV)/bin/python tools/run_notebooks.py $(NOTEBOOKS)
 
 docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build

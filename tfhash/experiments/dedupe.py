@@ -10,6 +10,7 @@ import numpy as np
 from tfhash import data, files
 from tfhash.experiments import contact_sheet
 from tfhash.experiments.datasets import say_summary
+from tfhash.experiments.progress import Progress
 from tfhash.index import duplicates
 from tfhash.text import listing
 
@@ -112,7 +113,7 @@ def count(number, what):
     return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
-def find(folder, encoder, progress, radius=None, method="the model", batch_size=256):
+def find(folder, encoder, progress=None, radius=None, method="the model", batch_size=256):
     """Finds the look-alikes in a folder.
 
     Images that cannot be read are left out; the summary names them.
@@ -120,7 +121,7 @@ def find(folder, encoder, progress, radius=None, method="the model", batch_size=
     Args:
         folder: Path of the folder, searched at any depth.
         encoder: `HashingModel`, or `PerceptualHash`.
-        progress: `Progress`.
+        progress: `Progress`; by default nothing is printed.
         radius: Largest distance of a pair in bits, >= 0; the encoder's default if it has one, and 0
             otherwise.
         method: What made the codes, in words.
@@ -135,6 +136,7 @@ def find(folder, encoder, progress, radius=None, method="the model", batch_size=
     """
     if radius is None:
         radius = getattr(encoder, "default_radius", 0)
+    progress = progress or Progress(0)
     images, summary = data.load_images(
         pathlib.Path(folder),
         encoder.image_shape,
