@@ -67,6 +67,7 @@ def _compiled(model):
 
         def run(weights, images):
             model = reference()
+            assert model is not None  # it calls this
             # In the order of all variables, which is the same in every stage.
             with keras.StatelessScope(state_mapping=list(zip(model.variables, weights))):
                 return model(images, training=False)
