@@ -91,7 +91,7 @@ def trained_on_jax(tmp_path_factory):
     flags = "--xla_force_host_platform_device_count=2"
     variables = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
     variables["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # compiling takes most of the time
-    short = ["--pretrain_epochs=1", "--finetune_epochs=1", "--baselines=none"]
+    short = ["--pretrain_epochs=0", "--finetune_epochs=2", "--baselines=none", "--optimizer=adamw"]
     finished = subprocess.run(
         [sys.executable, "-c", TRAINING, directory, *QUICK, *short],
         env={**os.environ, **variables, "PYTHONPATH": str(ROOT)},

@@ -228,16 +228,24 @@ class HashingModel(StagedModel):
         named = {"relaxed_codes": outputs["codes"], "logits": outputs["logits"]}
         keras.Model(images, named).export(filepath, format, **options)
 
-    def save(self, *args, **kwargs):
-        """As `keras.Model.save`. Of several processes, one may call it alone."""
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
+        """As `keras.Model.save`. Of several processes, one may call it alone.
+
+        Args:
+            filepath, overwrite, zipped, **kwargs: As in `keras.Model.save`.
+        """
         # Keras makes objects to compare with, whose variables all processes would have to make.
         with devices.undistributed():
-            super().save(*args, **kwargs)
+            super().save(filepath, overwrite, zipped, **kwargs)
 
-    def save_weights(self, *args, **kwargs):
-        """As `keras.Model.save_weights`. Of several processes, one may call it alone."""
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None):
+        """As `keras.Model.save_weights`. Of several processes, one may call it alone.
+
+        Args:
+            filepath, overwrite, max_shard_size: As in `keras.Model.save_weights`.
+        """
         with devices.undistributed():
-            super().save_weights(*args, **kwargs)
+            super().save_weights(filepath, overwrite, max_shard_size)
 
     def uncompiled_copy(self):
         """A copy for inference, without optimizer, losses and metrics.
