@@ -149,10 +149,12 @@ def test_mixed_precision_is_that_of_the_network_alone(rng):
     )
 
 
-def test_learning_rate_multiplier_and_slope_are_those_of_the_hashing_head():
-    recipe = make_recipe(*CIFAR, head_lr_multiplier=2.5, slope=1.5, width=2)
-    hashing = network.build_model(recipe, (32, 32, 3), 10, 12, None, seed=0).hashing
-    assert (hashing.lr_multiplier, hashing.slope) == (2.5, 1.5)
+def test_multipliers_and_slope_of_the_recipe_are_those_of_the_heads():
+    given = {"head_lr_multiplier": 2.5, "slope": 1.5, "classifier_lr_multiplier": 3.5}
+    recipe = make_recipe(*CIFAR, **given, width=2)
+    model = network.build_model(recipe, (32, 32, 3), 10, 12, None, seed=0)
+    assert (model.hashing.lr_multiplier, model.hashing.slope) == (2.5, 1.5)
+    assert model.classifier.lr_multiplier == 3.5
 
 
 def rates_of(stage, **given):
