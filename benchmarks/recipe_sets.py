@@ -111,4 +111,3 @@ def _photo(glyph, rng):
     background = color + 0.25 * texture
     ink = np.where(color < 128, rng.uniform(150, 255, 3), rng.uniform(0, 105, 3))
     return np.clip(alpha * ink + (1 - alpha) * background, 0, 255).astype("uint8")
-

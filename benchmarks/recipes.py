@@ -23,7 +23,6 @@ import pathlib
 import tempfile
 
 import keras
-import numpy as np
 import recipe_sets
 import tensorflow as tf
 from absl import app, flags
@@ -224,9 +223,7 @@ def load(folder, side):
 
 def fitted(recipe, splits, seed, scratch):
     """A trained model, and the logs of the last epoch."""
-    model = network.build_model(
-        recipe, splits.image_shape, len(splits.classes), BITS, None, seed
-    )
+    model = network.build_model(recipe, splits.image_shape, len(splits.classes), BITS, None, seed)
     if not recipe.is_pretrained():
         model.adapt(spread(splits.train, ADAPTED_ITEMS).batches())
     train = splits.train
