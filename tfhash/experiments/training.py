@@ -234,8 +234,12 @@ class _Training:
     def _choose_preset(self):
         if self.preset:
             return {"preset": self.preset, "reason": "as asked for"}
+        items = len(self.splits.train) + len(self.unlabeled)
         name, reason = presets.choose_preset(
-            self.splits.image_shape, self.has_colors, self.asked.is_pretrained()
+            self.splits.image_shape,
+            self.has_colors,
+            self.asked.is_pretrained(),
+            None if "batch_size" in self.recipe_given else items,
         )
         return {"preset": name, "reason": reason}
 
