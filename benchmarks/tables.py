@@ -66,6 +66,17 @@ AUGMENTATION_COLUMNS = (
     "tfhash / Keras",
 )
 
+RECIPE_COLUMNS = (
+    "recipe",
+    "side",
+    "epochs",
+    "steps",
+    "images trained on",
+    "validation mAP",
+    "mAP, images never seen",
+    "seeds",
+)
+
 MEMORY_COLUMNS = ("batch", "bits", "classifier, MB", "hashing loss, MB", "difference, MB")
 
 EVALUATION_COLUMNS = (
@@ -241,6 +252,32 @@ def evaluation(bits, cell):
 def finished(report, arm):
     """The cells of an arm in a report of `accuracy.py`, one per seed, without diverged ones."""
     return [cell for cell in report["cells"].get(arm, {}).values() if "metrics" in cell]
+
+
+def recipes(report, of_set):
+    """The arms of a set in a report of `recipes.py`: a whole table."""
+    rows = []
+    for name, cells in report["cells"].items():
+        found = list(cells.values())
+        if found[0]["set"] != of_set:
+            continue
+        recipe = found[0]["recipe"]
+        steps = found[0]["images"] // min(recipe["batch_size"], found[0]["train_items"])
+        figures = [
+            mean_and_deviation([c[f"{part}_map"] for c in found]) for part in ("val", "test")
+        ]
+        rows.append(
+            [
+                name.removeprefix(f"{of_set}: "),
+                found[0]["side"],
+                f"{recipe['pretrain_epochs']} + {recipe['finetune_epochs']}",
+                f"{steps:,}",
+                f"{found[0]['images']:,}",
+                *figures,
+                len(found),
+            ]
+        )
+    return header(RECIPE_COLUMNS) + "".join(map(row, rows))
 
 
 def over_seeds(report, arm, figure_of):

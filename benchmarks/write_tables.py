@@ -196,6 +196,10 @@ TABLES = {
     "loss-memory": _memory,
     "photos": _rows("photos", tables.PHOTO_COLUMNS, tables.photos),
     "photos-differences": lambda root: tables.differences(read_result("photos")["differences"]),
+    **{
+        f"recipes-{name}": lambda root, name=name: tables.recipes(read_result("recipes"), name)
+        for name in ("few", "digits", "many")
+    },
     "evaluation": _rows("evaluation", tables.EVALUATION_COLUMNS, tables.evaluation),
     "search": _on_cpus(search_tables.search_on_cpus),
     "search-zen3": _search("hamming-zen3"),

@@ -55,7 +55,7 @@ def test_a_saved_model_is_trained_on_images_of_its_size_with_the_recipe_for_such
     printed = capsys.readouterr().out
     assert "8x12x3; " in printed
     assert "Recipe pretrained (the weights are pre-trained): " in printed
-    assert "Tip: " not in printed
+    assert "Tip: these photos" not in printed
     report = report_of(tmp_path / "run")
     assert report["settings"]["backbone"] == str(path)
     assert report["settings"]["optimizer"] == "adamw"
@@ -175,7 +175,7 @@ def test_gray_images_of_three_channels_get_no_flips_and_no_tip(
         assert f"Recipe {name} (" in printed
         assert "flip=False" in printed
         assert "flip_tta=False" in printed
-        assert "Tip: " not in printed
+        assert "Tip: these photos" not in printed
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def test_progress_prints_as_much_as_asked_for(verbose, make_model, striped, caps
     progress = Progress(verbose)
     images, labels = striped
     model = make_model()
-    model.fit(images, labels, verbose=progress.verbose, callbacks=progress.callbacks())
+    model.fit(images, labels, verbose=progress.verbose, callbacks=progress.callbacks(epochs=1))
     progress.encode_with(model.encode, images, len(images), "the images")
     printed = capsys.readouterr().out
     if verbose == 0:
@@ -217,11 +217,51 @@ def test_progress_prints_as_much_as_asked_for(verbose, make_model, striped, caps
 
 
 def test_lines_hide_what_repeats_the_loss(capsys):
-    lines = EpochLines()
-    lines.set_params({"epochs": 3, "steps": 1, "verbose": 2})
-    lines.on_epoch_begin(0)
-    lines.on_epoch_end(0, {"stage": 1, "pretrain_accuracy": 0.5, "pretrain_loss": 2.0, "loss": 2.0})
+    logs = {"stage": 1, "pretrain_accuracy": 0.5, "pretrain_loss": 2.0, "loss": 2.0}
+    run_epochs(EpochLines(), 3, [logs])
     assert capsys.readouterr().out.startswith("epoch 1/3: loss 2.0000, accuracy 0.5000 (")
+
+
+def run_epochs(lines, planned, logs_of_epochs):
+    lines.set_params({"epochs": planned, "steps": 1, "verbose": 2})
+    lines.set_model(SimpleNamespace(stop_training=False))
+    lines.on_train_begin()
+    for epoch, logs in enumerate(logs_of_epochs):
+        lines.model.stop_training = epoch + 1 == planned
+        lines.on_epoch_begin(epoch)
+        lines.on_epoch_end(epoch, logs)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "validated", "lines"),
+    [
+        (100, (), range(1, 101)),
+        (101, (), [*range(2, 101, 2), 101]),
+        (500, (7, 10), sorted({7, *range(5, 501, 5)})),
+    ],
+)
+def test_long_trainings_have_a_line_for_several_epochs_and_for_each_validation(
+    epochs, validated, lines, capsys
+):
+    logs = [
+        {"loss": 1.0, **({"val_map": 0.5} if e in validated else {})} for e in range(1, epochs + 1)
+    ]
+    run_epochs(EpochLines(), epochs, logs)
+    printed = capsys.readouterr().out.splitlines()
+    assert [int(re.match(rf"epoch (\d+)/{epochs}: ", line)[1]) for line in printed] == list(lines)
+    # Each epoch counts once, in the line of its own or the next one.
+    counts = [
+        int(found[1]) if (found := re.search(r"\((\d+) epochs in ", line)) else 1
+        for line in printed
+    ]
+    assert sum(counts) == epochs
+
+
+def test_bars_of_many_epochs_become_lines():
+    assert Progress(1).callbacks(epochs=100) == []
+    assert [type(each) for each in Progress(1).callbacks(epochs=101)] == [EpochLines]
+    assert [type(each) for each in Progress(2).callbacks(epochs=1)] == [EpochLines]
+    assert Progress(0).callbacks(epochs=101) == []
 
 
 @pytest.mark.parametrize(

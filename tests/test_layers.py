@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfhash.layers import HashingLayer, ImageScaling, PatchWhitening
+from tfhash.layers import ClassifierLayer, HashingLayer, ImageScaling, PatchWhitening
 from tfhash.losses import ExponentiatedHashingLoss
 
 
@@ -46,6 +46,47 @@ def test_lr_multiplier_keeps_the_initial_codes_and_multiplies_the_steps_of_adam(
         turned[lr_multiplier] = np.linalg.norm(step) / np.linalg.norm(before)
     np.testing.assert_allclose(first[30.0], first[1.0], atol=1e-6)
     assert turned[30.0] == pytest.approx(30 * turned[1.0], rel=0.01)
+
+
+def test_the_multiplier_of_the_classifier_keeps_the_initial_logits_and_multiplies_the_steps_of_adam(
+    rng,
+):
+    features = rng.normal(size=(50, 3)).astype("float32")
+    labels = rng.integers(0, 4, 50)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    first, moved = {}, {}
+    for lr_multiplier in (1.0, 10.0):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((3,)), ClassifierLayer(4, lr_multiplier)])
+        model.compile(keras.optimizers.Adam(1e-4), loss)
+        first[lr_multiplier] = model.predict(features, verbose=0)
+        model.train_on_batch(features, labels)
+        moved[lr_multiplier] = model.predict(features, verbose=0) - first[lr_multiplier]
+    np.testing.assert_allclose(first[10.0], first[1.0], atol=1e-6)
+    np.testing.assert_allclose(moved[10.0], 10 * moved[1.0], rtol=0.01, atol=1e-5)
+
+
+def test_the_classifier_computes_what_a_dense_layer_does_and_takes_its_weights(rng):
+    features = rng.normal(size=(5, 3)).astype("float32")
+    keras.utils.set_random_seed(0)
+    dense = keras.layers.Dense(4)
+    dense.build(features.shape)
+    keras.utils.set_random_seed(0)
+    layer = ClassifierLayer(4)
+    layer.build(features.shape)
+    np.testing.assert_array_equal(*map(ops.convert_to_numpy, (layer.kernel, dense.kernel)))
+    weights = [rng.normal(size=weight.shape).astype("float32") for weight in dense.weights]
+    for each in (dense, layer):
+        each.set_weights(weights)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(layer(features)), ops.convert_to_numpy(dense(features)), rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("lr_multiplier", [0, -1.0, float("inf"), float("nan")])
+def test_a_multiplier_of_the_classifier_that_is_no_finite_number_above_0_is_refused(lr_multiplier):
+    with pytest.raises(ValueError, match="`lr_multiplier` must be a finite number above 0"):
+        ClassifierLayer(4, lr_multiplier)
 
 
 def test_every_bit_has_items_on_both_sides_wherever_the_features_lie(rng):

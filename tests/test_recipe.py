@@ -36,7 +36,13 @@ def test_the_preset_depends_on_what_the_images_are(image_shape, has_colors, pres
         ("photographs", 32, 47_500, "whitenet", 48, 125, 15),  # CIFAR-10
         ("photographs", 32, 4_750, "whitenet", 48, 100, 100),
         ("photographs", 64, 4_750, "whitenet", 24, 100, 100),
-        ("photographs", 64, 30, "whitenet", 24, 100, 500),
+        ("photographs", 64, 10, "whitenet", 24, 32, 500),  # a step an epoch
+        ("photographs", 64, 30, "whitenet", 24, 32, 500),
+        ("photographs", 64, 200, "whitenet", 24, 32, 100),
+        ("photographs", 64, 499, "whitenet", 24, 32, 100),
+        ("photographs", 64, 500, "whitenet", 24, 100, 100),
+        ("photographs", 64, 2_000, "whitenet", 24, 100, 100),
+        ("photographs", 64, 100_000, "whitenet", 24, 125, 15),
         ("photographs", 16, 4_750, "whitenet", 48, 100, 100),
     ],
 )
@@ -88,11 +94,25 @@ def test_what_is_given_replaces_what_the_preset_chose_and_nothing_else():
     changed = {
         "width": 7,
         "flip": False,
+        "flip_tta": False,
         "pretrain_epochs": 0,
         "cutout": 6,
         "unaugmented_epochs": 0,
     }
     assert {**vars(make_recipe(*CIFAR)), **changed} == vars(make_recipe(*CIFAR, **changed))
+
+
+@pytest.mark.parametrize(("items", "is_said"), [(10, True), (499, True), (500, False)])
+def test_the_reason_says_that_few_images_make_small_batches(items, is_said):
+    name, reason = choose_preset((64, 64, 3), items=items)
+    smaller = make_recipe(name, (64, 64, 3), items).batch_size < 100
+    assert (f"{presets.VERY_FEW_ITEMS:,}" in reason) == smaller == is_said
+
+
+def test_images_that_must_not_be_flipped_are_not_flipped_for_their_codes_either():
+    assert not make_recipe(*CIFAR, flip=False).flip_tta
+    assert make_recipe(*CIFAR).flip_tta
+    assert make_recipe(*CIFAR, flip=False, flip_tta=True).flip_tta
 
 
 def test_an_unknown_preset_is_refused():
@@ -149,10 +169,12 @@ def test_mixed_precision_is_that_of_the_network_alone(rng):
     )
 
 
-def test_learning_rate_multiplier_and_slope_are_those_of_the_hashing_head():
-    recipe = make_recipe(*CIFAR, head_lr_multiplier=2.5, slope=1.5, width=2)
-    hashing = network.build_model(recipe, (32, 32, 3), 10, 12, None, seed=0).hashing
-    assert (hashing.lr_multiplier, hashing.slope) == (2.5, 1.5)
+def test_multipliers_and_slope_of_the_recipe_are_those_of_the_heads():
+    given = {"head_lr_multiplier": 2.5, "slope": 1.5, "classifier_lr_multiplier": 3.5}
+    recipe = make_recipe(*CIFAR, **given, width=2)
+    model = network.build_model(recipe, (32, 32, 3), 10, 12, None, seed=0)
+    assert (model.hashing.lr_multiplier, model.hashing.slope) == (2.5, 1.5)
+    assert model.classifier.lr_multiplier == 3.5
 
 
 def rates_of(stage, **given):

@@ -37,6 +37,7 @@ NEWER = {
     "loss": "exponentiated",
     "crop": 1.0,
     "augment": "",
+    "classifier_lr_multiplier": 1.0,
 }
 
 

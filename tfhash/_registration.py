@@ -12,6 +12,7 @@ import sys
 PACKAGE = "tfhash"
 
 MODULE_OF = {
+    "ClassifierLayer": "layers",
     "HashingLayer": "layers",
     "ImageScaling": "layers",
     "PatchWhitening": "layers",

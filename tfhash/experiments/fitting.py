@@ -74,7 +74,7 @@ def fit(
             epochs=recipe.epochs(),
             shuffle=False,
             verbose=progress.verbose,
-            callbacks=[*self_training, *callbacks, *progress.callbacks()],
+            callbacks=[*self_training, *callbacks, *progress.callbacks(recipe.epochs())],
         )
     return stages
 

@@ -109,6 +109,7 @@ def build_model(recipe, image_shape, num_classes, bits, hashing_loss, seed, clas
             num_classes,
             flip_tta=recipe.flip_tta,
             head_lr_multiplier=recipe.head_lr_multiplier,
+            classifier_lr_multiplier=recipe.classifier_lr_multiplier,
             slope=recipe.slope,
             class_names=class_names,
             name="tfhash",

@@ -22,6 +22,10 @@ from tfhash.experiments.settings import Settings, check_side_for_built_in, setti
 # With fewer training items, smaller batches make more steps.
 FEW_ITEMS = 10_000
 
+# With fewer photographs still, small batches take as many steps in fewer epochs, and learn no worse;
+# measured with 200 (docs/training.md).
+VERY_FEW_ITEMS, BATCH_OF_VERY_FEW = 500, 32
+
 # Steps of each stage, however few the items are.
 FEWEST_STEPS_SIMPLE, FEWEST_STEPS_PHOTOGRAPHS = 500, (400, 100)
 
@@ -38,7 +42,7 @@ WITH_CROPS = ("photographs", "pretrained")
 SIDE_OF_PHOTOGRAPHS = 32
 
 
-def choose_preset(image_shape, has_colors=None, is_pretrained=False):
+def choose_preset(image_shape, has_colors=None, is_pretrained=False, items=None):
     """Chooses a preset by what the images are, and what the network knows of images already.
 
     Args:
@@ -46,6 +50,7 @@ def choose_preset(image_shape, has_colors=None, is_pretrained=False):
         has_colors: Whether the channels differ in some of the images: gray images are often stored
             with three channels. Taken for granted by default where there are three.
         is_pretrained: Whether the weights of the backbone are; see `Recipe.is_pretrained`.
+        items: Number of training items, where the reason is to say what follows from it.
 
     Returns:
         `(name, reason)`: a key of `PRESETS`, and why, in words.
@@ -56,6 +61,8 @@ def choose_preset(image_shape, has_colors=None, is_pretrained=False):
     ('simple', 'the images are gray')
     >>> choose_preset((64, 64, 3))
     ('photographs', 'the images are in color')
+    >>> choose_preset((64, 64, 3), items=200)
+    ('photographs', 'the images are in color; small batches for fewer than 500')
     >>> choose_preset((224, 224, 3), is_pretrained=True)
     ('pretrained', 'the weights are pre-trained')
     """
@@ -65,7 +72,10 @@ def choose_preset(image_shape, has_colors=None, is_pretrained=False):
         return "simple", "the images are gray"
     if not are_in_color(image_shape, has_colors):
         return "simple", "the images are gray, though they have three channels"
-    return "photographs", "the images are in color"
+    reason = "the images are in color"
+    if items is not None and items < VERY_FEW_ITEMS:
+        reason += f"; small batches for fewer than {VERY_FEW_ITEMS:,}"
+    return "photographs", reason
 
 
 def are_in_color(image_shape, has_colors=None):
@@ -199,6 +209,9 @@ def _implied(given):
     if given.get("freeze"):
         # Without the backbone, pre-training would train a classifier that fine-tuning makes no use of.
         implied |= {"pretrain_epochs": 0}
+    if given.get("flip") is False:
+        # Where a mirrored image is of another class, its features spoil those of the image.
+        implied |= {"flip_tta": False}
     if given.get("loss") == "hashnet":
         implied |= {"slope": 1.0}  # from where `TanhContinuation` raises it
     return implied
@@ -224,7 +237,9 @@ def _simple(image_shape, items, batch_size):
 def _photographs(image_shape, items, batch_size):
     """Less than an hour on two cores, for 5,000 or 50,000 images."""
     is_small = items < FEW_ITEMS
-    batch_size = batch_size or (100 if is_small else 125)
+    if batch_size is None:
+        few = BATCH_OF_VERY_FEW if items < VERY_FEW_ITEMS else 100
+        batch_size = few if is_small else 125
     side = max(image_shape[:2])
     epochs = (80, 20) if is_small else (9, 6)
     pretrain_epochs, finetune_epochs = (

@@ -1,6 +1,7 @@
 """What is printed while an experiment runs."""
 
 import contextlib
+import math
 import sys
 import time
 
@@ -9,13 +10,18 @@ import keras
 # In a log file, while images are encoded.
 SECONDS_BETWEEN_LINES = 60
 
+# Of a training: one for each epoch, or for several where there are more. Bars of so many epochs would
+# fill a terminal, too.
+MOST_EPOCH_LINES = 100
+
 
 class Progress:
     """Prints what happens: with bars on a terminal, in whole lines in a log file.
 
     Args:
-        verbose: 0 prints nothing, 1 shows Keras's progress bars, 2 prints one line an epoch without
-            control characters. `"auto"` is 1 on a terminal and in a notebook, otherwise 2.
+        verbose: 0 prints nothing, 1 shows Keras's progress bars, 2 prints lines without control
+            characters, one an epoch, or one for several epochs where there are more than
+            `MOST_EPOCH_LINES`. `"auto"` is 1 on a terminal and in a notebook, otherwise 2.
     """
 
     def __init__(self, verbose="auto"):
@@ -28,9 +34,10 @@ class Progress:
         if self.verbose:
             print(text, flush=True)
 
-    def callbacks(self):
-        """Callbacks for `fit`, to be put last."""
-        return [EpochLines()] if self.verbose == 2 else []
+    def callbacks(self, epochs):
+        """Callbacks for a `fit` of so many epochs, to be put last."""
+        shows_bars = self.verbose == 1 and epochs <= MOST_EPOCH_LINES
+        return [EpochLines()] if self.verbose and not shows_bars else []
 
     def encode(self, model, split, what):
         """Encodes a split, and shows how far it is or how long it took."""
@@ -70,29 +77,41 @@ class Progress:
 
 
 class EpochLines(keras.callbacks.ProgbarLogger):
-    """Prints a line for each epoch, in place of the bar of Keras."""
+    """Prints a line for each epoch, or for several, in place of the bar of Keras.
+
+    An epoch with figures of validation, and the last one, always has a line.
+    """
 
     # Said elsewhere in the line, or the same as the loss.
     HIDDEN = ("stage", "pretrain_loss", "finetune_loss")
 
     def on_train_begin(self, logs=None):
-        pass
+        self._unsaid = 0
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._started = time.perf_counter()
+        if not self._unsaid:
+            self._started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
         pass
 
     def on_epoch_end(self, epoch, logs=None):
+        self._unsaid += 1
+        every = math.ceil(self.epochs / MOST_EPOCH_LINES)
+        is_last = epoch + 1 == self.epochs or self.model.stop_training
+        is_validated = any(name.startswith("val_") for name in logs or {})
+        if (epoch + 1) % every and not (is_last or is_validated):
+            return
         values = ", ".join(
             f"{name.removeprefix('pretrain_').removeprefix('finetune_')} {float(value):.4f}"
             # The loss first.
             for name, value in sorted((logs or {}).items(), key=lambda item: item[0] != "loss")
             if name not in self.HIDDEN
         )
-        seconds = time.perf_counter() - self._started
-        print(f"epoch {epoch + 1}/{self.epochs}: {values} ({seconds:.1f} s)", flush=True)
+        seconds = f"{time.perf_counter() - self._started:.1f} s"
+        time_of = seconds if self._unsaid == 1 else f"{self._unsaid} epochs in {seconds}"
+        print(f"epoch {epoch + 1}/{self.epochs}: {values} ({time_of})", flush=True)
+        self._unsaid = 0
 
 
 def _shows_bars():

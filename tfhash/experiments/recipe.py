@@ -133,6 +133,11 @@ class Recipe(Settings):
         "Learning rate of the hashing head, as a multiple of the backbone's.",
         above=0,
     )
+    classifier_lr_multiplier: float = setting(
+        1.0,
+        "Learning rate of the classifier in the pretrain stage, as a multiple of the backbone's.",
+        above=0,
+    )
     slope: float = setting(
         2.5,
         "Slope of tanh in the hashing head; larger slopes give relaxed codes closer to binary.",

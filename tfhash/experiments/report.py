@@ -115,12 +115,21 @@ def warnings_of_recipe(recipe):
 
 def tips_for_folder(recipe, are_in_color):
     """What would help a training on a folder of images, as sentences."""
-    if recipe.is_pretrained() or not are_in_color:
+    if not are_in_color:
         return []
+    tips = []
+    if recipe.flip:
+        tips.append(
+            "Tip: training flips images horizontally. If a mirrored image would be of another class, as "
+            "with text or traffic signs, pass --noflip"
+        )
+    if recipe.is_pretrained():
+        return tips
     return [
+        *tips,
         "Tip: these photos alone teach the network what images look like. Weights that were trained on "
         "ImageNet know that already, which can help, above all where photos are few: compare with "
-        "--backbone=MobileNetV3Small"
+        "--backbone=MobileNetV3Small",
     ]
 
 

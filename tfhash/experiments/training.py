@@ -71,7 +71,7 @@ def train(dataset, command_line=None, verbose="auto", hashing_loss=None, **given
         dataset: `"digits"`, a dataset of tensorflow-datasets, or a folder with one subfolder of
             images per class, or with a file `labels`; see `tfhash.data.load`.
         command_line: List of arguments, for the report.
-        verbose: 0 silent, 1 with progress bars, 2 one line an epoch; see
+        verbose: 0 silent, 1 with progress bars, 2 lines for epochs; see
             `tfhash.experiments.progress.Progress`.
         hashing_loss: A `keras.losses.Loss` of your own for the finetune stage, in place of the
             setting `loss`. The run records the name of its class.
@@ -240,8 +240,10 @@ class _Training:
     def _choose_preset(self):
         if self.preset:
             return {"preset": self.preset, "reason": "as asked for"}
+        has_size = "batch_size" in self.recipe_given
+        items = None if has_size else len(self.splits.train) + len(self.unlabeled)
         name, reason = presets.choose_preset(
-            self.splits.image_shape, self.has_colors, self.asked.is_pretrained()
+            self.splits.image_shape, self.has_colors, self.asked.is_pretrained(), items
         )
         return {"preset": name, "reason": reason}
 

@@ -1,7 +1,8 @@
-"""Keras layers: the hashing head, image scaling and patch whitening."""
+"""Keras layers: the two heads, image scaling and patch whitening."""
 
+from tfhash.layers.classifier import ClassifierLayer
 from tfhash.layers.hashing import HashingLayer
 from tfhash.layers.scaling import ImageScaling
 from tfhash.layers.whitening import PatchWhitening
 
-__all__ = ["HashingLayer", "ImageScaling", "PatchWhitening"]
+__all__ = ["ClassifierLayer", "HashingLayer", "ImageScaling", "PatchWhitening"]

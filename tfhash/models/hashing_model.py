@@ -10,7 +10,7 @@ from keras import ops
 
 from tfhash import codes, devices, encoding, errors, prediction
 from tfhash.keras_private import sublayers
-from tfhash.layers import HashingLayer, PatchWhitening
+from tfhash.layers import ClassifierLayer, HashingLayer, PatchWhitening
 from tfhash.losses import replicas
 from tfhash.models.pixel_range import preprocessing_for
 from tfhash.models.stages import StagedModel
@@ -47,6 +47,7 @@ class HashingModel(StagedModel):
             its weights start random and those of a backbone may be pre-trained. For Adam-like
             optimizers; pass 1 with plain gradient descent, see `tfhash.layers.HashingLayer`.
         slope: Slope of the hashing head, see there.
+        classifier_lr_multiplier: As `head_lr_multiplier`, for the classifier head in pre-training.
         class_names: Name of each class, `num_classes` distinct strings of one line, to
             keep with the model.
         **kwargs: Arguments of `keras.Model` (`name`, `dtype`).
@@ -59,8 +60,8 @@ class HashingModel(StagedModel):
         classifier's `[n, num_classes]`. `predict` returns the relaxed codes alone.
 
     Raises:
-        ValueError: If `bits`, `num_classes`, `head_lr_multiplier` or `slope` is out of range, or it is
-            not clear what pixels the backbone takes.
+        ValueError: If `bits`, `num_classes`, a multiplier or `slope` is out of range, or it is not
+            clear what pixels the backbone takes.
 
     Example:
 
@@ -85,6 +86,7 @@ class HashingModel(StagedModel):
         head_lr_multiplier=30.0,
         slope=2.5,
         class_names=None,
+        classifier_lr_multiplier=1.0,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -105,7 +107,9 @@ class HashingModel(StagedModel):
         self.hashing = HashingLayer(
             self.bits, lr_multiplier=head_lr_multiplier, slope=slope, name="hashing"
         )
-        self.classifier = keras.layers.Dense(self.num_classes, dtype="float32", name="classifier")
+        self.classifier = ClassifierLayer(
+            self.num_classes, lr_multiplier=classifier_lr_multiplier, name="classifier"
+        )
         self._set_stage("finetune")
 
     def build(self, input_shape):
@@ -268,8 +272,11 @@ class HashingModel(StagedModel):
                 return keras.saving.load_model(path, own_classes, compile=False)
 
     def get_config(self):
+        # Left out at 1, so that models from before it existed keep their fingerprint.
+        multiplier = self.classifier.lr_multiplier
         return {
             **super().get_config(),
+            **({} if multiplier == 1 else {"classifier_lr_multiplier": multiplier}),
             "backbone": keras.saving.serialize_keras_object(self.backbone),
             "bits": self.bits,
             "num_classes": self.num_classes,
