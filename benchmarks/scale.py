@@ -5,12 +5,17 @@ before anything is timed. The engines are those whose URLs are given, on servers
 chDB and the index file need none. Every measurement makes a table scale_NUMBER, which it leaves; that
 of a cluster, scale, whose shards have `shard_ddl("scale", bits)`. A run continues where it stopped.
 
+Memory is what the searches left resident: of this process beside the codes that it made, or of the
+server's processes, where `--pids` names them.
+
     python benchmarks/scale.py --output=scale.json --items=1000000 --engines=file,chdb
     python benchmarks/scale.py --output=scale.json --engines=postgresql,clickhouse \
-        --postgresql=postgresql://ada@127.0.0.1/codes --clickhouse=clickhouse://127.0.0.1/codes
+        --postgresql=postgresql://ada@127.0.0.1/codes --clickhouse=clickhouse://127.0.0.1/codes \
+        --pids=$(pgrep -o postgres)
 """
 
 import pathlib
+import re
 import tempfile
 import time
 
@@ -28,6 +33,7 @@ flags.DEFINE_list("engines", ["file", "chdb"], "file, chdb, clickhouse, cluster,
 flags.DEFINE_string("clickhouse", None, "URL of a server; that of the cluster, too.")
 flags.DEFINE_string("cluster", None, "Name of a cluster whose shards have the table scale__shard.")
 flags.DEFINE_string("postgresql", None, "URL of a server.")
+flags.DEFINE_list("pids", [], "Process ids of the servers, on this machine.")
 flags.DEFINE_integer("bits", 64, "Bits of a code.", lower_bound=1)
 flags.DEFINE_integer("k", 10, "Nearest items.", lower_bound=1)
 flags.DEFINE_integer("batch", 32, "Queries of a batched search.", lower_bound=1)
@@ -37,7 +43,15 @@ flags.DEFINE_integer("seed", 0, "Seed of the codes.")
 flags.DEFINE_string("output", None, "Result file.", required=True)
 
 SETTINGS = ("bits", "k", "batch", "part", "repeats", "seed")
-COLUMNS = ("engine", "codes", "loading, s", "one query, ms", "a query of a batch, ms", "disk, MB")
+COLUMNS = (
+    "engine",
+    "codes",
+    "loading, s",
+    "one query, ms",
+    "a query of a batch, ms",
+    "disk, MB",
+    "memory, MB",
+)
 
 
 def main(_):
@@ -64,6 +78,8 @@ def main(_):
 
 def measure(engine, codes, folder):
     """Loads codes into an engine, checks its answers and times its searches."""
+    processes = ["self"] if engine in ("file", "chdb") else FLAGS.pids
+    before = resident_mb(processes) if processes == ["self"] else 0
     started = time.perf_counter()
     index = HammingIndex(FLAGS.bits) if engine == "file" else opened(engine, folder)
     for first in range(0, len(codes), FLAGS.part):
@@ -82,9 +98,36 @@ def measure(engine, codes, folder):
             index.search(some, FLAGS.k)
             seconds[name].append(time.perf_counter() - started)
     disk_bytes = (folder / "index").stat().st_size if engine == "file" else index.nbytes
+    memory = resident_mb(processes) - before if processes else None
     if engine != "file":
         index.close()
-    return {"loading": loading, "seconds": seconds, "disk_bytes": disk_bytes}
+    return {
+        "loading": loading, "seconds": seconds, "disk_bytes": disk_bytes, "resident_mb": memory
+    }  # fmt: skip
+
+
+def resident_mb(processes):
+    """Resident memory of processes and of those that they started, pages that they share counted once."""
+    parents = {}
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            # The name, in parentheses, may hold anything.
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        parents[stat.parent.name] = fields[1]
+    found, new = set(), set(processes)
+    while new:
+        found |= new
+        new = {each for each, parent in parents.items() if parent in found} - found
+    kilobytes = 0
+    for each in found:
+        try:
+            rollup = pathlib.Path("/proc", each, "smaps_rollup").read_text()
+        except OSError:
+            continue
+        kilobytes += int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[1])
+    return kilobytes / 1000
 
 
 def opened(engine, folder):
@@ -121,6 +164,7 @@ def shown(engine, items, cell):
     return (
         engine, f"{items:,}", f"{cell['loading']:.2f}", f"{1e3 * one:.1f}",
         f"{1e3 * batch / FLAGS.batch:.1f}", f"{cell['disk_bytes'] / 1e6:.1f}",
+        "-" if cell.get("resident_mb") is None else f"{cell['resident_mb']:.0f}",
     )  # fmt: skip
 
 
