@@ -135,7 +135,7 @@ class Recipe(Settings):
     )
     classifier_lr_multiplier: float = setting(
         1.0,
-        "Learning rate of the classifier in the pretrain stage, as a multiple of the backbone's.",
+        "Learning rate of the classifier head in the pretrain stage, as a multiple of the backbone's.",
         above=0,
     )
     slope: float = setting(
