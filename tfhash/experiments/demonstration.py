@@ -11,6 +11,11 @@ class Demo:
 
     Use it in a `with` statement, or call `close`. `demo` returns it and has an example.
 
+    Args:
+        app: `tfhash.experiments.demo_page.app.App`.
+        listening: A socket that listens.
+        notes: See below.
+
     Attributes:
         url: Its address.
         notes: What the user must know, a line each.
