@@ -11,6 +11,7 @@ The first three hold as many images again to validate and to test as `HELD_OUT` 
 """
 
 import itertools
+import os
 import shutil
 
 import numpy as np
@@ -36,7 +37,7 @@ def write(scratch, data_dir):
     if set(missing) - set(makers):
         makers |= _cifar10(data_dir)
     for name in missing:
-        partial = scratch / f"{name}.partial"
+        partial = scratch / f"{name}.partial-{os.getpid()}"
         shutil.rmtree(partial, ignore_errors=True)
         for number, (part, label, pixels) in enumerate(makers[name]()):
             path = partial / part / str(label) / f"{number:05d}.png"

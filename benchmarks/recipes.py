@@ -65,9 +65,9 @@ def main(_):
             if not is_wanted or (name, seed) in finished(scratch):
                 continue
             cell = {"arm": name, "seed": seed, **train(arm, seed, scratch)}
-            # One write of one line: other processes append to the same file.
+            # One write: other processes append to the same file, whose last line a kill may have cut.
             with open(scratch / CELLS, "a", encoding="utf-8") as file:
-                file.write(json.dumps(cell) + "\n")
+                file.write(f"\n{json.dumps(cell)}\n")
             print({key: cell[key] for key in ("arm", "seed", "val_map", "cpu_seconds")}, flush=True)
             keras.backend.clear_session()
 

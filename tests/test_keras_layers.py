@@ -201,8 +201,8 @@ def test_layers_that_keras_does_not_make_so_are_refused_without_images(text, err
             "RandomCrop(4, 4)",
             r"must keep the shape of the images; `crop` .* RandomCrop, which makes",
         ),
-        ("RandomFlip('up')", r"layer RandomFlip of `augment` changed none of 64 images"),
-        ("RandomInvert(0)", r"layer RandomInvert of `augment` changed none of 64 images"),
+        ("RandomFlip('up')", r"layer RandomFlip of `augment` changed none of 1024 images"),
+        ("RandomInvert(0)", r"layer RandomInvert of `augment` changed none of 1024 images"),
     ],
 )
 def test_layers_that_do_not_suit_the_images_are_refused_before_training(text, error):

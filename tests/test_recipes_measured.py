@@ -30,6 +30,9 @@ def test_a_cell_that_a_kill_cut_short_is_trained_again(tmp_path):
     assert recipe_arms.finished(tmp_path) == {("a", 0): cells[0], ("b", 1): cells[1]}
     path.write_text("".join(lines)[:-5])
     assert recipe_arms.finished(tmp_path) == {("a", 0): cells[0]}
+    with path.open("a") as file:
+        file.write(f"\n{lines[1]}")
+    assert recipe_arms.finished(tmp_path) == {("a", 0): cells[0], ("b", 1): cells[1]}
 
 
 def test_digits_as_photos_are_in_color_and_show_the_digit(rng):

@@ -28,7 +28,7 @@ REFUSED = {
 }
 
 # A layer that does nothing to two images as often as this counts as one that never does anything.
-_TRIES = 32
+_TRIES = 512
 
 # What a layer must take, whatever Keras's global settings are.
 _FIXED = {"data_format": "channels_last", "dtype": "float32"}

@@ -79,39 +79,47 @@ class Progress:
 class EpochLines(keras.callbacks.ProgbarLogger):
     """Prints a line for each epoch, or for several, in place of the bar of Keras.
 
-    An epoch with figures of validation, and the last one, always has a line.
+    An epoch with figures of validation, and the last one of a stage, always has a line.
     """
 
     # Said elsewhere in the line, or the same as the loss.
     HIDDEN = ("stage", "pretrain_loss", "finetune_loss")
 
     def on_train_begin(self, logs=None):
-        self._unsaid = 0
+        # Number, logs, start and end of epochs that have no line yet.
+        self._held = []
 
     def on_epoch_begin(self, epoch, logs=None):
-        if not self._unsaid:
-            self._started = time.perf_counter()
+        self._started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
         pass
 
     def on_epoch_end(self, epoch, logs=None):
-        self._unsaid += 1
+        logs = dict(logs or {})
+        if self._held and self._held[-1][1].get("stage") != logs.get("stage"):
+            self._print_held()
+        self._held.append((epoch, logs, self._started, time.perf_counter()))
         every = math.ceil(self.epochs / MOST_EPOCH_LINES)
         is_last = epoch + 1 == self.epochs or self.model.stop_training
-        is_validated = any(name.startswith("val_") for name in logs or {})
-        if (epoch + 1) % every and not (is_last or is_validated):
-            return
+        is_validated = any(name.startswith("val_") for name in logs)
+        if (epoch + 1) % every == 0 or is_last or is_validated:
+            self._print_held()
+
+    def _print_held(self):
+        """A line with the figures of the last of the epochs, and the time of all."""
+        _, _, start, _ = self._held[0]
+        epoch, logs, _, end = self._held[-1]
         values = ", ".join(
             f"{name.removeprefix('pretrain_').removeprefix('finetune_')} {float(value):.4f}"
             # The loss first.
-            for name, value in sorted((logs or {}).items(), key=lambda item: item[0] != "loss")
+            for name, value in sorted(logs.items(), key=lambda item: item[0] != "loss")
             if name not in self.HIDDEN
         )
-        seconds = f"{time.perf_counter() - self._started:.1f} s"
-        time_of = seconds if self._unsaid == 1 else f"{self._unsaid} epochs in {seconds}"
+        seconds = f"{end - start:.1f} s"
+        time_of = seconds if len(self._held) == 1 else f"{len(self._held)} epochs in {seconds}"
         print(f"epoch {epoch + 1}/{self.epochs}: {values} ({time_of})", flush=True)
-        self._unsaid = 0
+        self._held = []
 
 
 def _shows_bars():
