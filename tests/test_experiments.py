@@ -232,6 +232,15 @@ def run_epochs(lines, planned, logs_of_epochs):
         lines.on_epoch_end(epoch, logs)
 
 
+def test_the_last_epoch_of_a_stage_has_a_line(capsys):
+    logs = [{"loss": float(e), "stage": int(e > 200)} for e in range(1, 251)]
+    run_epochs(EpochLines(), 250, logs)
+    lines = capsys.readouterr().out.splitlines()
+    before, after = lines[66:68]
+    assert before.startswith("epoch 200/250: loss 200.0000 (2 epochs in ")
+    assert after.startswith("epoch 201/250: loss 201.0000 (")
+
+
 @pytest.mark.parametrize(
     ("epochs", "validated", "lines"),
     [
