@@ -22,7 +22,7 @@ import keras
 import numpy as np
 from interruption import Killed, KillIn
 
-from tfhash import files, losses
+from tfhash import files, losses, prediction
 from tfhash.callbacks import RetrievalEvaluation, TwoStageTraining
 from tfhash.data import ArrayBatches, ProcessShare
 from tfhash.models import HashingModel
@@ -37,7 +37,7 @@ def data():
     return images.clip(0, 255).astype("uint8"), labels
 
 
-def make_model(loss=None):
+def make_model(loss=None, compiled=True):
     keras.utils.set_random_seed(0)
     layers = [
         keras.layers.Flatten(),
@@ -46,7 +46,8 @@ def make_model(loss=None):
         keras.layers.BatchNormalization(),
     ]
     model = HashingModel(keras.Sequential(layers), BITS, CLASSES)
-    model.compile(keras.optimizers.Adam(1e-3), hashing_loss=loss)
+    if compiled:
+        model.compile(keras.optimizers.Adam(1e-3), hashing_loss=loss)
     return model
 
 
@@ -111,6 +112,9 @@ def on_devices():
         "dataset": refusal(lambda: model.fit(ArrayBatches(images, labels, 31, seed=0))),
         "validation": refusal(lambda: model.fit(batches, validation_data=(images[:3], labels[:3]))),
         "made before": refusal(lambda: outside.fit(images, labels)),
+        "not compiled": refusal(lambda: make_model(compiled=False).fit(batches)),
+        "endless": refusal(lambda: model.encode(batches)),
+        "no items": refusal(lambda: prediction.predict(model, images[:0])),
     }
     return results
 
@@ -121,6 +125,26 @@ def refusal(fit):
     except ValueError as error:
         return str(error)
     return None
+
+
+def refused_with_own_shares(model, index):
+    """What `fit` says where each process divides its data itself."""
+    images, labels = data()
+    own = images[index::2], labels[index::2]
+    whole = ArrayBatches(images, labels, 32, seed=0)
+    fewer = tuple(array[: 32 - 16 * index] for array in own)
+
+    def fit(x, y=None, **arguments):
+        return refusal(lambda: model.fit(x, y, batch_size=16, verbose=0, **arguments))
+
+    return {
+        "forgotten share": fit(whole, steps_per_epoch=2, shuffle=False),
+        "same arrays": fit(images, labels),
+        "same arrays of validation": fit(*own, validation_data=(images, labels)),
+        "items of validation": fit(*own, validation_data=fewer),
+        "split": fit(*own, validation_split=0.25 + 0.25 * index),
+        "one process": fit(own[0], own[1] + 100 * index),
+    }
 
 
 def in_processes(port, index, directory):
@@ -153,6 +177,7 @@ def in_processes(port, index, directory):
             )
         ),
     }
+    results["refused"] |= refused_with_own_shares(model, index)
     # Keras divides whole batches of a dataset of TensorFlow by itself.
     import tensorflow as tf
 
@@ -162,6 +187,15 @@ def in_processes(port, index, directory):
     dataset = tf.data.Dataset.from_tensor_slices((images, labels))
     results["refused"]["last batch"] = refusal(lambda: model.fit(dataset.batch(32)))
     dataset = dataset.batch(32, drop_remainder=True)
+    results["refused"] |= {
+        "arrays of validation": refusal(
+            lambda: model.fit(dataset, validation_data=(images, labels))
+        ),
+        "batches": refusal(lambda: model.fit(dataset.take(2 - index))),
+        "batches of validation": refusal(
+            lambda: model.fit(dataset, validation_data=dataset.take(1 + index))
+        ),
+    }
     results["centers"] = state_of(model, model.fit(dataset, verbose=0).history)
     return results
 

@@ -1,4 +1,4 @@
-"""`tfhash train --devices=N`: what is refused, and two virtual devices of JAX against one."""
+"""`tfhash train --devices=N`: what is refused, and and two virtual devices of JAX and of TensorFlow."""
 
 import json
 import os
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from commands import QUICK, error_of
 
+from tfhash.data import load
 from tfhash.experiments import devices
 from tfhash.experiments.devices import Devices
 from tfhash.experiments.run_directory import RunDirectory
@@ -120,3 +121,40 @@ def test_the_devices_are_printed_and_recorded(trained_on_jax):
     assert printed.count("Trains on ") == 1
     recorded = [json.loads((directory / devices / "run.json").read_text()) for devices in "21"]
     assert [run["settings"]["devices"] for run in recorded] == [2, 1]
+
+
+ON_TENSORFLOW = """
+import sys
+
+import tensorflow as tf
+
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+
+from tfhash.cli import main
+from tfhash.experiments import pictures
+
+pictures.draw = lambda *arguments: {}
+sys.exit(main(["train", "--devices=2", *sys.argv[1:]]))
+"""
+
+
+def test_a_run_on_two_devices_of_tensorflow_writes_a_model_with_its_codes(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    short = ["--pretrain_epochs=0", "--finetune_epochs=1", "--baselines=none", "--optimizer=adamw"]
+    run = tmp_path / "run"
+    finished = subprocess.run(
+        [sys.executable, "-c", ON_TENSORFLOW, *QUICK, *short, f"--output_dir={run}"],
+        env={**os.environ, "KERAS_BACKEND": "tensorflow", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    assert "Trains on 2 devices (CPU:0, CPU:1): 32 of 64" in " ".join(finished.stdout.split())
+    assert json.loads((run / "run.json").read_text())["settings"]["devices"] == 2
+    served = tf.saved_model.load(run / "saved_model" / "1").signatures["encode"]
+    found = served(images=load("digits").database.images())["codes"].numpy()
+    written = np.load(run / "database.npz")["codes"]
+    assert len(np.unique(written, axis=0)) > 10
+    # A relaxed code near 0 may round to either sign.
+    assert (np.unpackbits(found, axis=1) != np.unpackbits(written, axis=1)).mean() < 1e-3

@@ -93,6 +93,9 @@ def test_two_devices_give_the_codes_of_one_for_an_odd_number_of_images(on_device
         ("dataset", "Received: a batch of 31 items"),
         ("validation", "Received: a batch of 3 items"),
         ("made before", "Call keras.distribution.set_distribution before you make the model"),
+        ("not compiled", "compile()"),
+        ("endless", "an endless ArrayBatches"),
+        ("no items", "an empty ndarray"),
     ],
 )
 def test_what_two_devices_cannot_train_on_is_refused(on_devices, case, message):
@@ -127,11 +130,25 @@ def test_only_the_first_process_writes_files(in_processes, shared_directory):
         ("backup", "`BackupAndRestore` writes one file in every process"),
         ("arrays", "`tfhash.data.ProcessShare`"),
         ("last batch", "drop_remainder=True"),
+        ("forgotten share", "the same first batch of training in all 2 processes"),
+        ("same arrays", "the same first batch of training in all 2 processes"),
+        ("same arrays of validation", "the same first batch of validation in all 2 processes"),
+        ("items of validation", "number of items of validation. Received: 32, 16 in"),
+        ("split", "number of items after `validation_split`. Received: 24, 16 in"),
+        ("arrays of validation", "`tfhash.data.ProcessShare`"),
+        ("batches", "number of batches. Received: 2, 1 in processes 0 to 1"),
+        ("batches of validation", "number of batches of validation. Received: 1, 2 in"),
     ],
 )
 def test_what_processes_cannot_train_on_together_is_refused_in_all(in_processes, case, message):
     for process in in_processes:
         assert message in process["refused"][case]
+
+
+def test_an_error_of_one_process_ends_all(in_processes):
+    first, second = (process["refused"]["one process"] for process in in_processes)
+    assert "Received: an error in process 1" in first
+    assert "Received: labels from 101 to 107" in second
 
 
 def test_shares_of_all_processes_are_the_whole_batches(rng):
@@ -157,6 +174,9 @@ def test_without_a_distribution_there_is_one_device_and_one_process():
     assert devices.distribution() is None
     assert (devices.num_parts(), devices.num_processes(), devices.process_index()) == (1, 1, 0)
     devices.check_same({"steps": 3})
+    assert devices.of_all_processes({"steps": 2**40}) == {"steps": [2**40]}
+    with pytest.raises(KeyError, match="of this process"), devices.failing_together():
+        raise KeyError("of this process")
 
 
 @pytest.mark.parametrize(("count", "parts"), [(1, 2), (4, 2), (5, 3)])

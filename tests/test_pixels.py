@@ -128,6 +128,18 @@ def test_codes_do_not_depend_on_whether_the_shape_is_known(make_model):
     )
 
 
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((4, None, None, 1), 4), ((None, None, None, 1), None), (None, None)]
+)
+def test_a_dataset_keeps_the_size_of_its_batches_as_far_as_it_is_known(shape, expected):
+    data = dataset(is_known=True).unbatch().batch(4, drop_remainder=True)
+    data = data.map(lambda images, y: (tf.numpy_function(lambda a: a, [images], images.dtype), y))
+    if shape is not None:
+        data = data.map(lambda images, y: (tf.ensure_shape(images, shape), y))
+    found = pixels.checked(data, (8, 8, 1)).element_spec[0].shape
+    assert found.as_list() == [expected, 8, 8, 1]
+
+
 def test_labels_that_are_text_are_refused(make_model):
     data = dataset().map(lambda image, label: (image, tf.strings.as_string(label)))
     with pytest.raises(ValueError, match="labels must be integers .*Received: string labels. Map"):

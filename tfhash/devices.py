@@ -48,8 +48,11 @@ def num_processes():
     >>> num_processes()
     1
     """
-    found = distribution()
-    return 1 if found is None else found.num_processes
+    if distribution() is None:
+        return 1
+    import jax
+
+    return jax.process_count()
 
 
 def process_index():
@@ -90,6 +93,61 @@ def undistributed():
         keras.distribution.set_distribution(before)
 
 
+def of_all_processes(values):
+    """Integers of all processes, which wait for each other here.
+
+    Args:
+        values: Dictionary from a name to an integer of 64 bits; the same names in all processes.
+
+    Returns:
+        Dictionary from each name to the list of the integers of all processes.
+
+    Example:
+
+    >>> of_all_processes({"epochs": 3})
+    {'epochs': [3]}
+    """
+    if num_processes() == 1:
+        return {name: [value] for name, value in values.items()}
+    from jax.experimental import multihost_utils
+
+    # JAX has integers of 32 bits by default.
+    halves = np.array([*values.values()], "int64").view("int32")
+    found = np.ascontiguousarray(multihost_utils.process_allgather(halves)).view("int64")
+    return dict(zip(values, found.T.tolist()))
+
+
+@contextlib.contextmanager
+def failing_together():
+    """If one process raises an error inside, all do; they wait for each other at the end.
+
+    Otherwise, the others would wait forever for what the failed one does not compute.
+
+    Raises:
+        ValueError: If another process raised an error.
+
+    Example:
+
+    >>> with failing_together():
+    ...     pass
+    """
+    if num_processes() == 1:
+        yield
+        return
+    try:
+        yield
+    except Exception:
+        of_all_processes({"failed": 1})
+        raise
+    flags = of_all_processes({"failed": 0})["failed"]
+    failed = [process for process, flag in enumerate(flags) if flag]
+    if failed:
+        raise ValueError(
+            "all processes must accept their data and arguments. Received: an error in process "
+            f"{', '.join(map(str, failed))}. Look at its message"
+        )
+
+
 def check_same(values):
     """Compares integers of all processes, which wait for each other here.
 
@@ -105,13 +163,8 @@ def check_same(values):
 
     >>> check_same({"epochs": 3})
     """
-    if num_processes() == 1:
-        return
-    from jax.experimental import multihost_utils
-
-    found = multihost_utils.process_allgather(np.array([*values.values()], "int32"))
-    for name, of_processes in zip(values, found.T):
-        if len(set(of_processes.tolist())) > 1:
+    for name, of_processes in of_all_processes(values).items():
+        if len(set(of_processes)) > 1:
             raise ValueError(
                 f"all processes must have the same {name}. Received: "
                 f"{', '.join(map(str, of_processes))} in processes 0 to {len(of_processes) - 1}"

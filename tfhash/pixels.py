@@ -127,13 +127,14 @@ def _checked_when_read(data, wanted):
         check_images(np.broadcast_to(np.zeros((), dtype), shape), wanted, is_dataset=True)
 
     def checked_batch(images, *labels):
+        count = None if images.shape.rank is None else images.shape[0]
         shape = tf.shape(images)
         dtype = images.dtype.as_numpy_dtype
         seen = tf.numpy_function(lambda shape: check(shape, dtype), [shape], [])
         with tf.control_dependencies([seen]):
             if len(wanted) == 3:  # gray images may lack the last axis
                 shape = tf.concat([shape, [1]], axis=0)[:4]
-            images = tf.ensure_shape(tf.reshape(images, shape), (None, *wanted))
+            images = tf.ensure_shape(tf.reshape(images, shape), (count, *wanted))
         return (images, *labels) if labels else images
 
     return data.map(checked_batch)

@@ -13,6 +13,8 @@ import numpy as np
 
 from tfhash import devices
 
+INFINITE = -1  # cardinality of a `tf.data.Dataset`
+
 # Compiled once for each model, not in every epoch.
 _COMPILED: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
 
@@ -28,6 +30,9 @@ def predict(model, x, batch_size=None, verbose=0):
 
     Returns:
         NumPy arrays in the structure of the model's outputs.
+
+    Raises:
+        ValueError: Where a distribution is in force, if a dataset is endless or there are no items.
 
     Example:
 
@@ -56,6 +61,8 @@ def predict(model, x, batch_size=None, verbose=0):
         found = run(weights, jax.device_put(filled, divided))
         outputs.append(_slices(found, 0, count))
         bar.add(1)
+    if not outputs:
+        raise ValueError(f"there must be items to predict. Received: an empty {type(x).__name__}")
     return keras.tree.map_structure(lambda *parts: np.concatenate(parts), *outputs)
 
 
@@ -79,8 +86,12 @@ def _compiled(model):
 def _batches(x, batch_size):
     """The inputs of a model, batch by batch, NumPy."""
     if isinstance(x, keras.utils.PyDataset):
+        if x.num_batches is None:
+            raise _endless(x)
         batches = (x[index] for index in range(x.num_batches))
     elif hasattr(x, "element_spec") or isinstance(x, types.GeneratorType):
+        if hasattr(x, "cardinality") and int(x.cardinality()) == INFINITE:
+            raise _endless(x)
         batches = iter(x)
     else:
         count = len(keras.tree.flatten(x)[0])
@@ -90,6 +101,13 @@ def _batches(x, batch_size):
     for batch in batches:
         inputs = batch[0] if isinstance(batch, (tuple, list)) else batch
         yield keras.tree.map_structure(np.asarray, inputs)
+
+
+def _endless(x):
+    return ValueError(
+        f"a dataset must end. Received: an endless {type(x).__name__}. Pass its images, or "
+        "dataset.take(batches) of a `tf.data.Dataset`"
+    )
 
 
 def _slices(arrays, start, end):

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfhash import errors, labels, losses, pixels
+from tfhash import devices, errors, labels, losses, pixels
 from tfhash.keras_private import sublayers
 from tfhash.layers import ImageScaling
 from tfhash.losses import replicas
@@ -252,10 +252,18 @@ class StagedModel(keras.Model):
         """
         arguments = inspect.signature(keras.Model.fit).bind(self, x, *args, **kwargs).arguments
         del arguments["self"]
+        with devices.failing_together():
+            same, firsts = self._prepare(arguments)
+        dividing.compare(same, firsts)
+        with errors.translated():
+            return super().fit(**arguments)
+
+    def _prepare(self, arguments):
+        """Checks and arranges the arguments of `fit`; returns what processes compare."""
         y = arguments.get("y")
         if isinstance(y, np.ndarray):
             self._check_values(y)
-        x = arguments["x"] = pixels.checked(x, self._shape_to_train_on())
+        x = arguments["x"] = pixels.checked(arguments.get("x"), self._shape_to_train_on())
         if not self.built:
             # Callbacks that begin a stage need the weights before the first batch makes them.
             shape = fitting.shape_of_images(x)
@@ -275,9 +283,7 @@ class StagedModel(keras.Model):
         dividing.leave_files_to_first(arguments)
         fitting.arrange_callbacks(arguments)
         fitting.balance_classes(arguments)
-        dividing.check(self, arguments)
-        with errors.translated():
-            return super().fit(**arguments)
+        return dividing.check(self, arguments)
 
     def _shape_to_train_on(self):
         """Shape of one image, with `None` for sides of any length."""
