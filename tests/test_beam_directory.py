@@ -27,7 +27,7 @@ def make(directory, pending, bad=()):
 def directory(tmp_path):
     """A complete directory of three codes."""
     directory = Directory(str(tmp_path), MANIFEST)
-    make(directory, directory.begin(PARTS, False))
+    make(directory, directory.begin(PARTS))
     items, bad = directory.collect()
     assert (items, bad) == (3, [])
     directory.complete(items, len(bad))
@@ -35,7 +35,7 @@ def directory(tmp_path):
 
 
 def test_a_complete_directory_has_nothing_to_make(directory):
-    assert directory.begin(PARTS, False) == []
+    assert directory.begin(PARTS) == []
     assert shards.read_manifest(directory.path).complete
 
 
@@ -61,7 +61,7 @@ def test_an_overwrite_that_was_killed_keeps_no_codes_of_the_old_model(
         other.begin(PARTS, True)
     monkeypatch.undo()
     assert other.begin(PARTS, overwrite) == [0, 1]
-    assert other.begin(PARTS, False) == [0, 1]
+    assert other.begin(PARTS) == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_overwrite_that_was_killed_keeps_no_codes_of_the_old_model(
 def test_a_shard_of_something_else_does_not_count(directory, change):
     other = Directory(directory.path, dataclasses.replace(MANIFEST, **change))
     storage.write(storage.join(directory.path, shards.MANIFEST), other.manifest.to_json())
-    assert other.begin(PARTS, False) == [0, 1]
+    assert other.begin(PARTS) == [0, 1]
 
 
 def test_files_of_others_are_left_alone(directory, tmp_path):
@@ -96,3 +96,17 @@ def test_files_are_removed_by_name_and_not_by_pattern(tmp_path):
     storage.remove([])
     assert not (folder / "a").exists()
     assert (tmp_path / "201a" / "a").exists()
+
+
+def test_shards_with_bad_inputs_are_made_again_where_they_are_not_left_out(directory):
+    make(directory, [1], bad=[("c.png", "permission denied")])
+    assert directory.begin(PARTS) == []
+    assert directory.collect() == (2, [("c.png", "permission denied")])
+    assert directory.begin(PARTS, retry_bad=True) == [1]
+    assert not shards.read_manifest(directory.path).complete
+    # A run that starts again with what is left, or was killed.
+    assert directory.begin(PARTS) == [1]
+    make(directory, [1], bad=[("c.png", "still bad")])
+    # The loop of a run ends.
+    assert directory.begin(PARTS) == []
+    assert directory.collect() == (2, [("c.png", "still bad")])

@@ -46,8 +46,9 @@ def encode_images(
 ):
     """Encodes images into a directory of shards.
 
-    A run that was interrupted is given again: shards that are there are kept. So are those whose
-    files have the size and time of change that they had; the others are made again.
+    A run that was interrupted is given again, without `overwrite`: shards that are there are kept. Those
+    whose files have another size or time of change than before are made again; so are those with
+    images that could not be read, unless `skip_broken` is given.
 
     Args:
         model: Path of a run or `.keras` file, which all workers can read.
@@ -111,7 +112,8 @@ def encode_images(
     # Workers load it themselves.
     del encoder
     with directory.locked():
-        _run(directory, found, runner, workers, batch_size, list(beam_options), overwrite, progress)
+        pending = directory.begin(found.shards, overwrite, retry_bad=not skip_broken)
+        _run(directory, found, pending, runner, workers, batch_size, list(beam_options), progress)
         items, bad = directory.collect()
         left_out = [*found.left_out, *(LeftOut(name, reason, True) for name, reason in bad)]
         summary = Summary(left_out=left_out)
@@ -120,15 +122,14 @@ def encode_images(
                 escaped(
                     f"{len(summary.broken):,} images cannot be read: {listing(summary.broken)}. The "
                     f"codes of the {items:,} others are kept. Mend them and give the same command "
-                    "again, or pass `skip_broken` to leave them out"
+                    "again, without `overwrite`, or pass `skip_broken` to leave them out"
                 )
             )
         say_summary(summary, progress)
         return directory.complete(items, len(summary.broken))
 
 
-def _run(directory, found, runner, workers, batch_size, options, overwrite, progress):
-    pending = directory.begin(found.shards, overwrite)
+def _run(directory, found, pending, runner, workers, batch_size, options, progress):
     done = len(found.shards) - len(pending)
     if done:
         progress.say(f"{done:,} of {len(found.shards):,} shards are there already")
@@ -141,7 +142,7 @@ def _run(directory, found, runner, workers, batch_size, options, overwrite, prog
             log = os.path.join(tempfile.mkdtemp(), directories.LOG)
 
         def left():
-            return directory.begin(found.shards, False)
+            return directory.begin(found.shards)
 
         local.run(directory, left, workers, batch_size, options, log, progress)
         return

@@ -64,12 +64,13 @@ class Directory:
             files.remove_abandoned(self.path)
             yield
 
-    def begin(self, parts, overwrite):
+    def begin(self, parts, overwrite=False, retry_bad=False):
         """Writes the manifest and the inputs of the shards, where they are not there yet.
 
         Args:
             parts: The inputs of each shard, as in `tfhash.beam.inputs.Inputs`.
             overwrite: Remove what another run left; without a manifest, that is done anyway.
+            retry_bad: Make shards with bad inputs again, for they may have been mended.
 
         Returns:
             Numbers of the shards that are to be made.
@@ -92,7 +93,12 @@ class Directory:
             path = self._path(number, "inputs")
             if path not in sizes or storage.read(path).decode() != text:
                 storage.write(path, text)
-            if self.report(number, _digest(text), sizes) is None:
+            report = self.report(number, _digest(text), sizes)
+            if report is not None and retry_bad and report["bad"]:
+                # So that the shard is still to be made if this run is killed or started again.
+                storage.remove([self._path(number, "report")])
+                report = None
+            if report is None:
                 pending.append(number)
         # Last, so that a directory with a manifest has all inputs.
         if before is None or pending:
@@ -162,7 +168,7 @@ class Directory:
             if report is None:
                 raise OSError(
                     f"the runner has ended without shard {number} in {self.path}. Give the same "
-                    "command again to make what is missing"
+                    "command again, without `overwrite`, to make what is missing"
                 )
             items += report["items"]
             bad += [tuple(item) for item in report["bad"]]

@@ -236,7 +236,8 @@ def check_complete(manifest, path):
     """
     if not manifest.complete:
         raise ValueError(
-            f"{path} is not complete. Give the command that makes it again: it continues where it was"
+            f"{path} is not complete. Give the command that makes it again, without --overwrite: it "
+            "continues where it was"
         )
     return manifest
 
