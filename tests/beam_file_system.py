@@ -63,7 +63,7 @@ class Elsewhere(FileSystem):
         raise NotImplementedError
 
     def exists(self, path):
-        raise NotImplementedError
+        return os.path.isfile(self._path(path))
 
     def size(self, path):
         raise NotImplementedError
@@ -75,4 +75,5 @@ class Elsewhere(FileSystem):
         raise NotImplementedError
 
     def metadata(self, path):
-        raise NotImplementedError
+        here = self._path(path)
+        return FileMetadata(path, os.path.getsize(here), os.path.getmtime(here))

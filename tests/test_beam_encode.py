@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -315,6 +316,10 @@ def test_flags_that_cannot_work_are_refused(capsys, flags, message):
         ({"images": "a", "workers": 0}, "`workers` must be an integer >= 1"),
         ({"images": "a", "runner": "flink", "workers": 2}, "`workers` is for runner direct"),
         ({"images": "a", "file_format": "csv"}, "`file_format` must be one of"),
+        ({"images": "a", "batch_size": 0}, "`batch_size` must be an integer >= 1"),
+        ({"images": "a", "batch_size": 2.0}, "`batch_size` must be an integer >= 1"),
+        ({"dataset": os.path.dirname(__file__)}, "Give the folder .* as `images`"),
+        ({"dataset": pathlib.Path("photos")}, "Give the folder photos as `images`"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message, tmp_path):

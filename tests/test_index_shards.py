@@ -31,7 +31,7 @@ from tfhash.index import add_shards, connect, shards
 
 url, table, path = sys.argv[1:]
 shards.PORTION = 1
-index = connect(url, table, bits=16)
+index = connect(url, table, bits=16, model="m")
 add, calls = index.add, []
 
 def add_and_die(*arguments):
@@ -87,10 +87,21 @@ def test_shards_are_added_once_however_often_they_are_loaded(places, tmp_path, n
     assert contents_of(index) == dict(zip(ids.tolist(), zip(map(bytes, codes), names)))
 
 
+def test_codes_of_names_that_an_index_has_are_kept(tmp_path):
+    (block,) = write_directory(tmp_path, [3])
+    index = HammingIndex(bits=16, model="m")
+    index.add(255 - block.codes[:1], block.ids[:1], block.names[:1])
+    assert add_shards(index, tmp_path) == 2
+    assert contents_of(index)[block.ids[0]] == (bytes(255 - block.codes[0]), block.names[0])
+    index.remove(block.ids[:1])
+    assert add_shards(index, tmp_path) == 1
+    assert contents_of(index)[block.ids[0]] == (bytes(block.codes[0]), block.names[0])
+
+
 def test_a_loader_that_was_killed_is_started_again_and_loads_each_code_once(places, tmp_path):
     ids, codes, names = together(write_directory(tmp_path, [3, 3, 3, 3]))
     engine = places["postgresql"]
-    table = engine.table(engine.make(16))
+    table = engine.table(engine.make(16, "m"))
     command = [sys.executable, "-c", LOADER, engine.url, table, str(tmp_path)]
     killed = subprocess.run(command, check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL
@@ -106,7 +117,9 @@ def test_what_does_not_fit_an_index_is_refused_and_changes_nothing(tmp_path):
         add_shards(HammingIndex(bits=8), tmp_path)
     with pytest.raises(OtherModelError, match="come from the model 'm'"):
         add_shards(HammingIndex(bits=16, model="other"), tmp_path)
-    index = HammingIndex(bits=16)
+    with pytest.raises(ValueError, match="Make an index with model='m'"):
+        add_shards(HammingIndex(bits=16), tmp_path)
+    index = HammingIndex(bits=16, model="m")
     index.add(blocks[0].codes[1:2], blocks[0].ids[1:2], ["another name"])
     with pytest.raises(ValueError, match="has an item of id"):
         add_shards(index, tmp_path)

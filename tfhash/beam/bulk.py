@@ -1,6 +1,8 @@
 """Encodes images into a directory of shards, on workers of this machine or of a cluster."""
 
+import contextlib
 import os
+import shutil
 import tempfile
 
 from tfhash.beam import directory as directories
@@ -46,13 +48,14 @@ def encode_images(
 ):
     """Encodes images into a directory of shards.
 
-    A run that was interrupted is given again: shards that are there are kept. So are those whose
-    files have the size and time of change that they had; the others are made again.
+    A run that was interrupted is given again, without `overwrite`: shards that are there are kept. Those
+    whose files have another size or time of change than before are made again; so are those with
+    images that could not be read, unless `skip_broken` is given.
 
     Args:
         model: Path of a run or `.keras` file, which all workers can read.
         output: The directory; in a file system of Beam, such as `gs://`, for workers elsewhere.
-        images: A folder, or a pattern such as `photos/**.jpg`; `**` stands for any characters, and `*`
+        images: Path of a folder, or a pattern such as `photos/**.jpg`; `**` stands for any characters, and `*`
             for any but `/`.
         records: Path or pattern of TFRecord files of `tf.train.Example`, each a shard.
         dataset, split, data_dir: As `source`, `split` and `data_dir` of `tfhash.data.load_images`.
@@ -79,14 +82,18 @@ def encode_images(
             `output` holds codes of other images.
         OtherModelError: If it holds codes of another model.
         FileNotFoundError: If the model or the images do not exist.
-        OSError: If the runner fails.
+        OSError: If the runner fails, workers die again and again, or a file cannot be read or written.
 
     Example:
 
         tfhash.beam.encode_images("runs/photos-32", "codes/", images="photos/", workers=4)
     """
     progress = Progress(0) if progress is None else progress
-    _check(images, records, dataset, runner, workers, file_format, shard_size, output)
+    model, output = os.fspath(model), os.fspath(output)
+    images = None if images is None else os.fspath(images)
+    records = None if records is None else os.fspath(records)
+    _check_source(images, records, dataset)
+    _check(runner, workers, file_format, shard_size, batch_size, output)
     model = os.path.abspath(model) if storage.is_local(model) else model
     encoder = Encoder(model)
     if images is not None:
@@ -111,7 +118,8 @@ def encode_images(
     # Workers load it themselves.
     del encoder
     with directory.locked():
-        _run(directory, found, runner, workers, batch_size, list(beam_options), overwrite, progress)
+        pending = directory.begin(found.shards, overwrite, retry_bad=not skip_broken)
+        _run(directory, found, pending, runner, workers, batch_size, list(beam_options), progress)
         items, bad = directory.collect()
         left_out = [*found.left_out, *(LeftOut(name, reason, True) for name, reason in bad)]
         summary = Summary(left_out=left_out)
@@ -120,46 +128,68 @@ def encode_images(
                 escaped(
                     f"{len(summary.broken):,} images cannot be read: {listing(summary.broken)}. The "
                     f"codes of the {items:,} others are kept. Mend them and give the same command "
-                    "again, or pass `skip_broken` to leave them out"
+                    "again, without `overwrite`, or pass `skip_broken` to leave them out"
                 )
             )
         say_summary(summary, progress)
         return directory.complete(items, len(summary.broken))
 
 
-def _run(directory, found, runner, workers, batch_size, options, overwrite, progress):
-    pending = directory.begin(found.shards, overwrite)
+def _run(directory, found, pending, runner, workers, batch_size, options, progress):
     done = len(found.shards) - len(pending)
     if done:
         progress.say(f"{done:,} of {len(found.shards):,} shards are there already")
     if not pending:
         return
     if runner == "direct":
-        if storage.is_local(directory.path):
-            log = storage.join(directory.path, directories.LOG)
-        else:
-            log = os.path.join(tempfile.mkdtemp(), directories.LOG)
 
         def left():
-            return directory.begin(found.shards, False)
+            return directory.begin(found.shards)
 
-        local.run(directory, left, workers, batch_size, options, log, progress)
+        with _log_of(directory.path) as log:
+            local.run(directory, left, workers, batch_size, options, log, progress)
         return
     options = beam.options.pipeline_options.PipelineOptions(options)
     with beam.Pipeline(RUNNERS[runner], options) as pipeline:
         build(pipeline, Job(directory, batch_size), pending)
 
 
-def _check(images, records, dataset, runner, workers, file_format, shard_size, output):
+@contextlib.contextmanager
+def _log_of(output):
+    """Path of the log, beside the shards, or of a temporary one that is kept if the block raises."""
+    if storage.is_local(output):
+        yield storage.join(output, directories.LOG)
+        return
+    folder = tempfile.mkdtemp(prefix="tfhash-")
+    yield os.path.join(folder, directories.LOG)
+    # The message of an error names it.
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_source(images, records, dataset):
     if sum(given is not None for given in (images, records, dataset)) != 1:
         raise ValueError("give one of `images`, `records` and `dataset`")
+    # Its files would have neither sizes nor times, by which changed ones are found.
+    is_name = isinstance(dataset, str) and (dataset == "digits" or not os.path.isdir(dataset))
+    if dataset is not None and not is_name:
+        raise ValueError(
+            "`dataset` must be the name of a dataset of tensorflow-datasets, or digits. Give the folder "
+            f"{dataset} as `images`"
+        )
+
+
+def _check(runner, workers, file_format, shard_size, batch_size, output):
     for name, value, known in (
         ("runner", runner, tuple(RUNNERS)),
         ("file_format", file_format, shard_files.FILE_FORMATS),
     ):
         if value not in known:
             raise ValueError(f"`{name}` must be one of {', '.join(known)}. Received: {value!r}")
-    for name, value in (("workers", workers), ("shard_size", shard_size)):
+    for name, value in (
+        ("workers", workers),
+        ("shard_size", shard_size),
+        ("batch_size", batch_size),
+    ):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"`{name}` must be an integer >= 1. Received: {name}={value!r}")
     if runner != "direct" and workers != 1:

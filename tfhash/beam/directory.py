@@ -5,7 +5,7 @@ Beside what `tfhash.index.shards` describes, it holds
 | file | holds |
 | --- | --- |
 | `codes-00000-of-00008.inputs`, ... | what a shard is made of, JSON |
-| `codes-00000-of-00008.report`, ... | JSON, written after the shard: which inputs it was made of, and the bad ones |
+| `codes-00000-of-00008.report`, ... | JSON, written after the shard: which inputs and model made it, and the bad inputs |
 | `run.log` | what Beam and its workers wrote |
 """
 
@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 
 from tfhash import files
 from tfhash.beam import storage
@@ -23,6 +24,9 @@ from tfhash.index.shard_files import read_shard, write_shard
 
 LOG = "run.log"
 _LOCK = ".lock"
+
+# Names of the files that a run writes, and removes; others that begin like them are left alone.
+_OURS = re.compile(r"codes-\d{5,}-of-\d{5,}\.(parquet|tfrecord|inputs|report)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,12 +64,13 @@ class Directory:
             files.remove_abandoned(self.path)
             yield
 
-    def begin(self, parts, overwrite):
+    def begin(self, parts, overwrite=False, retry_bad=False):
         """Writes the manifest and the inputs of the shards, where they are not there yet.
 
         Args:
             parts: The inputs of each shard, as in `tfhash.beam.inputs.Inputs`.
-            overwrite: Remove what another run left.
+            overwrite: Remove what another run left; without a manifest, that is done anyway.
+            retry_bad: Make shards with bad inputs again, for they may have been mended.
 
         Returns:
             Numbers of the shards that are to be made.
@@ -75,10 +80,11 @@ class Directory:
             ValueError: If it holds codes of other inputs, or made with other settings.
         """
         before = self._read_manifest()
-        if overwrite and before is not None:
+        if before is None or overwrite:
+            # Without a manifest, files are what an interrupted `overwrite` left.
             self._remove_all()
             before = None
-        if before is not None:
+        else:
             self._check_same(before)
         sizes = self._sizes()
         pending = []
@@ -87,7 +93,12 @@ class Directory:
             path = self._path(number, "inputs")
             if path not in sizes or storage.read(path).decode() != text:
                 storage.write(path, text)
-            if self.report(number, _digest(text), sizes) is None:
+            report = self.report(number, _digest(text), sizes)
+            if report is not None and retry_bad and report["bad"]:
+                # So that the shard is still to be made if this run is killed or started again.
+                storage.remove([self._path(number, "report")])
+                report = None
+            if report is None:
                 pending.append(number)
         # Last, so that a directory with a manifest has all inputs.
         if before is None or pending:
@@ -112,7 +123,12 @@ class Directory:
         with storage.whole_file(path) as temporary:
             write_shard(temporary, block, self.manifest.file_format)
             size = temporary.stat().st_size
-        report = {"inputs": digest, "bytes": size, "items": len(block.ids), "bad": bad}
+        report = {
+            "made_of": self._made_of(digest),
+            "bytes": size,
+            "items": len(block.ids),
+            "bad": bad,
+        }
         storage.write(self._path(number, "report"), json.dumps(report))
 
     def report(self, number, digest, sizes):
@@ -128,7 +144,7 @@ class Directory:
             return None
         try:
             report = json.loads(storage.read(path))
-            is_this = report["inputs"] == digest and report["bytes"] == sizes[data]
+            is_this = report["made_of"] == self._made_of(digest) and report["bytes"] == sizes[data]
         except (ValueError, KeyError, TypeError):
             return None
         return report if is_this else None
@@ -152,7 +168,7 @@ class Directory:
             if report is None:
                 raise OSError(
                     f"the runner has ended without shard {number} in {self.path}. Give the same "
-                    "command again to make what is missing"
+                    "command again, without `overwrite`, to make what is missing"
                 )
             items += report["items"]
             bad += [tuple(item) for item in report["bad"]]
@@ -181,12 +197,24 @@ class Directory:
             with storage.local_copy(storage.join(self.path, name)) as copy:
                 yield read_shard(copy, self.manifest.bits, self.manifest.file_format).ids
 
+    def _made_of(self, digest):
+        """What a shard depends on, besides its number: a shard of anything else is made again."""
+        manifest = self.manifest
+        return {
+            "inputs": digest,
+            "model": manifest.model,
+            "source": _digest(json.dumps(manifest.source, sort_keys=True)),
+            "file_format": manifest.file_format,
+            "bits": manifest.bits,
+        }
+
     def _path(self, number, ending):
         name = shards.shard_name(number, self.manifest.shards, ending)
         return storage.join(self.path, name)
 
     def _sizes(self):
-        return storage.sizes(self.path, "codes-")
+        sizes = storage.sizes(self.path, "codes-")
+        return {path: size for path, size in sizes.items() if _OURS.fullmatch(_name_of(path))}
 
     def _write(self, manifest):
         storage.write(storage.join(self.path, shards.MANIFEST), manifest.to_json())
@@ -213,7 +241,9 @@ class Directory:
 
     def _remove_all(self):
         # The manifest goes first: while it is there, what is left is taken for its shards.
-        storage.remove([storage.join(self.path, shards.MANIFEST)])
+        manifest = storage.join(self.path, shards.MANIFEST)
+        if manifest in storage.sizes(self.path, shards.MANIFEST):
+            storage.remove([manifest])
         storage.remove(list(self._sizes()))
 
 
@@ -224,6 +254,10 @@ _SETTINGS = {
     "inputs": "another list of images: some were added, removed or renamed since",
     "shards": "another `shard_size`",
 }
+
+
+def _name_of(path):
+    return path.rpartition("/")[2]
 
 
 def _digest(text):

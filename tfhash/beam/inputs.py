@@ -79,9 +79,18 @@ def of_records(records, image_key, name_key):
 
     Raises:
         FileNotFoundError: If there are none.
+        ValueError: If it is a folder.
     """
-    root, _ = _divide(records)
-    records = os.path.abspath(records) if storage.is_local(records) else records
+    if storage.is_local(records):
+        if os.path.isdir(records):
+            raise ValueError(
+                f"`records` must be a file or a pattern, such as {os.path.join(records, '*')}. "
+                f"Received: the folder {records}"
+            )
+        records = os.path.abspath(records)
+    root, pattern = _divide(records)
+    if not pattern:
+        root = os.path.dirname(records)
     (match,) = beam.io.filesystems.FileSystems.match([records])
     found = sorted(
         (file.path, file.size_in_bytes, int(1e9 * file.last_updated_in_seconds))
@@ -89,7 +98,6 @@ def of_records(records, image_key, name_key):
     )
     if not found:
         raise FileNotFoundError(f"`records` must match TFRecord files. There are none: {records}")
-    root = os.path.abspath(root) if storage.is_local(root) else root.rstrip("/")
     entries = [[path.removeprefix(root).lstrip("/"), *stamp] for path, *stamp in found]
     source = {"kind": "records", "root": root, "image_key": image_key, "name_key": name_key}
     return Inputs(source, "", [[entry] for entry in entries])
@@ -110,7 +118,12 @@ def of_dataset(dataset, split, data_dir, image_shape, shard_size):
 
 
 def _divide(pattern):
-    """The folder before the first wildcard, and the pattern below it; "" for a folder."""
+    """The folder before the first wildcard, and the pattern below it; "" where there is no wildcard.
+
+    A folder of this machine is none, whatever characters its name has.
+    """
+    if storage.is_local(pattern) and os.path.isdir(pattern):
+        return pattern, ""
     wildcard = _WILDCARD.search(pattern)
     if wildcard is None:
         return (pattern if storage.is_local(pattern) else pattern.rstrip("/")), ""

@@ -9,6 +9,7 @@ from tfhash import data
 from tfhash.beam import storage
 from tfhash.beam.elements import Bad
 from tfhash.errors import in_words, translated
+from tfhash.text import escaped
 
 # Bytes of files that are in memory at a time, and not decoded: some photos.
 _MOST_BYTES = 2**26
@@ -41,8 +42,14 @@ def _files(encoder, source, entries, batch_size):
         for name, size, _ in entries:
             try:
                 yield name, storage.read(storage.join(source["root"], name)), size
-            except OSError as error:
+            except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
                 yield name, Bad(name, error.strerror or str(error)), 0
+            except OSError as error:
+                # A disk or a network that may work again: the shard stays to be made.
+                raise OSError(
+                    f"{escaped(name)} could not be read: {error.strerror or error}. Give the same "
+                    "command again, without `overwrite`"
+                ) from error
 
     return _decoded(encoder, contents(), batch_size)
 

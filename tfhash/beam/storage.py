@@ -101,6 +101,14 @@ def sizes(directory, prefix=""):
 
 
 def remove(paths):
-    """Removes files."""
-    if paths:
+    """Removes files, all of this machine or all of one file system of Beam.
+
+    Args:
+        paths: Their paths, a list; on this machine, those that do not exist are passed over.
+    """
+    if paths and not is_local(paths[0]):
         FileSystems.delete(list(paths))
+        return
+    for path in paths:
+        # Beam would take names such as "[2020]" for patterns.
+        pathlib.Path(path).unlink(missing_ok=True)

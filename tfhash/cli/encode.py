@@ -13,8 +13,8 @@ model takes. An .npz file holds an array `images` [n, height, width(, channels)]
 
 With --runner, Apache Beam encodes on several processes or on a cluster, and --output is a directory of
 shards of (id, name, code). A run that was interrupted continues where it was when the same command is
-given again. --images is a folder or a pattern then: ** stands for any characters, * for any but /.
-`tfhash index --codes` takes such a directory.
+given again, without --overwrite. --images is a folder or a pattern then: ** stands for any
+characters, * for any but /. `tfhash index --codes` takes such a directory.
 """
 
 import dataclasses

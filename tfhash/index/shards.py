@@ -236,7 +236,8 @@ def check_complete(manifest, path):
     """
     if not manifest.complete:
         raise ValueError(
-            f"{path} is not complete. Give the command that makes it again: it continues where it was"
+            f"{path} is not complete. Give the command that makes it again, without --overwrite: it "
+            "continues where it was"
         )
     return manifest
 
@@ -247,22 +248,27 @@ def add_shards(index, path):
     Portions of some shards are added one after the other, each whole or not at all. A call that was
     interrupted, or the process killed, is given again: nothing is lost and nothing added twice.
 
+    Codes of names that the index has are not replaced. Where an image has changed, remove its item first:
+    `index.remove([tfhash.index.shards.id_of(name)])`.
+
     Args:
-        index: `HammingIndex`, or what `connect` returns.
+        index: `HammingIndex`, or what `connect` returns, made with the `model` of the codes.
         path: The directory.
 
     Returns:
         The number of items that were added.
 
     Raises:
-        ValueError: If the bits differ, or an item of the index has the id of another name.
+        ValueError: If the bits differ, the index was made without `model`, or an item of the index has
+            the id of another name.
         OtherModelError: If index and codes come from different models.
         FileNotFoundError, DamagedFileError, ImportError: As `blocks`.
         EngineError: As `EngineIndex.add`.
 
     Example:
 
-        index = tfhash.index.connect("postgresql://ada@127.0.0.1/photos", "codes", bits=64)
+        made = tfhash.index.shards.read_manifest("codes/")
+        index = tfhash.index.HammingIndex(made.bits, model=made.model)
         tfhash.index.add_shards(index, "codes/")
     """
     manifest = complete_manifest(path)
@@ -271,7 +277,13 @@ def add_shards(index, path):
             f"the codes of {path} have {manifest.bits} bits. Expected: the {index.bits} bits of the "
             "index"
         )
-    if index.model and index.model != manifest.model:
+    if not index.model:
+        # Items of an index without one may be of any model: distances to them would mean nothing.
+        raise ValueError(
+            f"the index does not say which model makes its codes. Expected: that of {path}. Make an "
+            f"index with model={manifest.model!r}"
+        )
+    if index.model != manifest.model:
         raise OtherModelError(
             f"the codes of {path} come from the model {manifest.model!r}. Expected: the model of "
             f"the index, {index.model!r}"
