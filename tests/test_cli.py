@@ -83,7 +83,7 @@ def test_the_version_is_printed(capsys):
         (["train", "--dataset=digits", "--bit=12"], "Unknown command line flag 'bit'"),
         (["train", "--dataset=digits", "--unlabeled"], "needs --protocol cnnh or cnnh54k"),
         (["train", "digits"], "flags are written --name=value"),
-        (["encode", "--model=m", "--output=o.npz"], "either --images or --dataset"),
+        (["encode", "--model=m", "--output=o.npz"], "give one of --images"),
         (["encode", "--images=i", "--output=o.npz"], "missing --model"),
         (["encode", "--model=m", "--output=o.npz", "--images=i", "--split=test"], "--split needs"),
         (["encode", "--model=m", "--output=o.npz", "--dataset=digits", "--split=a"], "--split nee"),
