@@ -182,7 +182,7 @@ def test_a_damaged_run_json_is_named(unfinished, capsys):
 
 @pytest.mark.usefixtures("without_pictures")
 def test_a_full_disk_ends_in_one_line_and_the_run_can_be_resumed(tmp_path, capsys, monkeypatch):
-    def full_disk(self, filepath, **arguments):
+    def full_disk(self, filepath, *_, **__):
         filepath.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
