@@ -166,6 +166,39 @@ def test_without_a_model_the_indexed_images_alone_are_known(index, folder):
     assert problem == "there is no model"
 
 
+def test_an_index_without_sizes_says_that_files_cannot_be_looked_up(index, folder):
+    plain = HammingIndex(BITS)
+    plain.add(index.index.codes, index.index.ids, index.index.names)
+    with asking(app_of(ImageIndex(plain, index.origin))) as ask:
+        refused = ask("/api/codes", (folder / "copy 0.png").read_bytes())
+        item = ask(f"/api/codes/{id_of(index, 'copy 0.png')}")
+    assert refused.status_code == 422
+    assert "does not hold the sizes" in refused.json()["error"]
+    assert "Click an image instead; there is no model" in refused.json()["error"]
+    assert item.json()["state"] == "ok"
+
+
+def test_links_cannot_be_followed_without_sizes_and_no_socket_is_left(index, tmp_path, monkeypatch):
+    path = tmp_path / "codes.index"
+    index = HammingIndex(BITS)
+    index.add(np.zeros((1, 2), "uint8"), names=["a.png"])
+    ImageIndex(index, Origin("", "", str(tmp_path))).save(path)
+    sockets, listen = [], running.listen
+    monkeypatch.setattr(
+        running, "listen", lambda *where: sockets.append(listen(*where)) or sockets[-1]
+    )
+    with pytest.raises(ValueError, match="`follow_links` needs an index that holds the sizes"):
+        experiments.demo(path, follow_links=True)
+
+    def fail(*arguments):
+        raise RuntimeError("no page")
+
+    monkeypatch.setattr("tfhash.experiments.demo_page.app.App", fail)
+    with pytest.raises(RuntimeError, match="no page"):
+        experiments.demo(path)
+    assert [each.fileno() for each in sockets] == [-1, -1]
+
+
 def test_the_python_function_serves_until_it_is_closed(index_path, folder):
     with experiments.demo(index_path) as demo:
         assert re.fullmatch(r"http://127\.0\.0\.1:\d+", demo.url)

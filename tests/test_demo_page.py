@@ -173,6 +173,23 @@ def test_the_sliders_search_again(open_page, folder):
     assert len(shown(page)) == PHOTOS + COPIES
 
 
+def test_a_slider_that_moves_while_an_image_is_encoded_changes_its_search_alone(open_page, folder):
+    page = open_page()
+    search(page, folder)
+    held, searched = [], []
+    page.route("**/api/codes", lambda route: held.append(route))
+    page.on("request", lambda request: searched.append(request.url))
+    drop(page, "new.png", (folder / "trips" / "03.png").read_bytes())
+    wait_for_text(page, "#found", "Encoding")
+    set_slider(page, "k", 2)
+    page.wait_for_timeout(300)  # longer than a slider waits
+    assert not any("api/neighbors" in url for url in searched)
+    held[0].continue_()
+    wait_for_text(page, "#found", "The 2 nearest images")
+    assert page.locator("#query-name").text_content() == "new.png"
+    assert len(shown(page)) == 2
+
+
 def test_duplicates_are_shown_in_groups(open_page):
     page = open_page()
     page.locator("#find").click()

@@ -7,7 +7,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfhash.data import formats
-from tfhash.data.images import decode_and_resize
+from tfhash.data.decoding import plan_decoding
+from tfhash.data.guarded import MAX_PIXELS, pixel_count
+from tfhash.data.images import decode_planned
 from tfhash.data.kept import PARALLEL
 from tfhash.data.scan import EMPTY, reason_of
 from tfhash.data.summary import LeftOut
@@ -15,6 +17,9 @@ from tfhash.data.summary import LeftOut
 
 def decode_files(files, image_shape):
     """Decodes image files as training and encoding do; see `tfhash.data.decode_and_resize`.
+
+    A file of more than 100 million pixels by its header is left out, before it takes the memory of many
+    images.
 
     Args:
         files: Pairs of a name and the bytes of a file. The name's extension tells which files Pillow
@@ -35,7 +40,7 @@ def decode_files(files, image_shape):
     files, image_shape = list(files), tuple(image_shape)
     if files:
         # Traced before several threads would.
-        decode_and_resize(tf.io.encode_png(tf.zeros((1, 1, 3), tf.uint8)), image_shape)
+        _decoding(image_shape)
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
         found = list(pool.map(functools.partial(_decode, image_shape=image_shape), files))
     rows = [row for row, image in enumerate(found) if not isinstance(image, LeftOut)]
@@ -52,6 +57,22 @@ def _decode(file, image_shape):
         if formats.is_for_pillow(name, contents):
             contents = formats.to_png(contents)
         with tf.device("CPU"):
-            return decode_and_resize(contents, image_shape).numpy()
+            return _decoding(image_shape)(tf.constant(contents)).numpy()
     except (tf.errors.OpError, ValueError) as error:
         return LeftOut(name, reason_of(error, contents, name), True)
+
+
+@functools.cache
+def _decoding(image_shape):
+    """`decode_and_resize` that refuses a file of too many pixels."""
+
+    def decode(contents):
+        plan = plan_decoding(contents, max(image_shape[:2]))
+        pixels = pixel_count(plan)
+        message = tf.strings.format(f"{{}} pixels by the header, more than {MAX_PIXELS:,}", pixels)
+        with tf.control_dependencies([tf.debugging.Assert(pixels <= MAX_PIXELS, [message])]):
+            plan = plan._replace(contents=tf.identity(plan.contents))
+        return decode_planned(plan, image_shape)
+
+    spec = tf.TensorSpec((), tf.string)
+    return tf.function(decode, input_signature=(spec,)).get_concrete_function()

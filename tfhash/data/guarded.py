@@ -122,14 +122,15 @@ def _bare():
 
 
 def _is_bounded(plans, max_pixels):
-    return (plans.format < len(FORMATS)) & _is_sized(plans) & (_pixels(plans) <= max_pixels)
+    return (plans.format < len(FORMATS)) & _is_sized(plans) & (pixel_count(plans) <= max_pixels)
 
 
 def _is_sized(plans):
     return tf.reduce_all(plans.size > 0, axis=-1)
 
 
-def _pixels(plans):
+def pixel_count(plans):
+    """Height x width by the header, of a `Plan` or a batch of them; `int64`."""
     # Each side is below 2^32, and their product below 2^63 only where one is below 2^31.
     return tf.reduce_prod(tf.minimum(plans.size, 2**31 - 1), axis=-1)
 
@@ -151,7 +152,7 @@ def _why_not(contents, valid, plans, max_pixels):
     reason = tf.case(
         [
             (plan.format == len(FORMATS), lambda: tf.strings.join(unknown)),
-            (_pixels(plan) > max_pixels, lambda: tf.strings.join(large)),
+            (pixel_count(plan) > max_pixels, lambda: tf.strings.join(large)),
         ],
         default=lambda: tf.strings.join(damaged),
     )

@@ -73,7 +73,8 @@ def demo(index, model=None, images=None, follow_links=False, host="127.0.0.1", p
     Raises:
         ImportError: If the extra is not installed.
         FileNotFoundError: If the index, the folder, or a model that was given does not exist.
-        ValueError: If it is not known where the images are.
+        ValueError: If it is not known where the images are, or `follow_links` is given for an index
+            without sizes.
         tfhash.index.OtherModelError: If it is not the model of the index.
         OSError: If the port is taken.
 
@@ -104,10 +105,11 @@ def prepare(index, model, images, follow_links, host, port):
     listening = running.listen(host, port)
     try:
         gallery, answers, notes = _load(index, model, images, follow_links)
+        app = App(gallery, answers, is_local(listening.getsockname()[0]))
     except BaseException:
         listening.close()
         raise
-    return App(gallery, answers, is_local(listening.getsockname()[0])), listening, notes
+    return app, listening, notes
 
 
 def _load(index, model, images, follow_links):
@@ -118,6 +120,11 @@ def _load(index, model, images, follow_links):
 
     loaded = ImageIndex.load(index)
     gallery = Gallery(loaded, loaded.find_folder(images), follow_links)
+    if follow_links and not gallery.knows_sizes:
+        raise ValueError(
+            f"`follow_links` needs an index that holds the sizes and times of its files. {index} does not, "
+            "for it was made from codes. Index the folder, or leave `follow_links` out"
+        )
     if problem := _why_no_model(loaded, model):
         return gallery, Answers(gallery, ByFile(gallery, problem)), [problem]
     query = ByModel(searching.model_of(loaded, model))

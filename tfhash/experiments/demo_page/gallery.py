@@ -154,7 +154,8 @@ class Gallery:
         real = os.path.realpath(path)
         is_link = real != path
         if is_link and not (self._follow_links and self.knows_sizes):
-            raise UnavailableError("link", "links are not followed")
+            reason = ": the index does not hold sizes and times" if self._follow_links else ""
+            raise UnavailableError("link", f"links are not followed{reason}")
         try:
             # What a pipe would wait for does not come.
             descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)

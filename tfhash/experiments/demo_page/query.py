@@ -49,10 +49,16 @@ class ByFile:
         """The packed code of an image file in the index, `uint8 [ceil(bits / 8)]`, and its id.
 
         Raises:
-            RequestError: If it is none.
+            RequestError: If it is none, or the index does not hold sizes.
         """
         # First, what would be wrong with a model, too.
         pictures.decode(contents, pictures.THUMBNAIL)
+        if not self._gallery.knows_sizes:
+            raise RequestError(
+                "the index does not hold the sizes of its files, so a dropped file cannot be compared "
+                f"with them. Click an image instead; {self.problem}",
+                422,
+            )
         item = self._gallery.find(contents)
         if item is None:
             raise RequestError(

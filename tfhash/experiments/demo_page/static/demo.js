@@ -13,7 +13,9 @@ const WORDS = {
 const element = (id) => document.getElementById(id);
 let about = null;
 let query = null; // {bits, code, name}
-let asked = 0; // numbers requests: answers to older ones are dropped
+let asked = 0; // numbers files and images that are asked for: answers to older ones are dropped
+let searches = 0; // numbers searches, likewise
+let waiting = 0; // timer of the sliders
 let preview = null; // address of the dropped file
 
 function make(tag, properties = {}, ...children) {
@@ -71,8 +73,16 @@ function gone(item) {
 const distanceOf = (item) =>
   make("span", { className: "distance", textContent: count(item.distance, "bit") });
 
+// Begins a new query: no search of the one before follows.
+function begin() {
+  clearTimeout(waiting);
+  query = null;
+  searches++;
+  return ++asked;
+}
+
 async function searchForItem(item) {
-  const number = ++asked;
+  const number = begin();
   try {
     const found = await ask(`api/codes/${item.id}`);
     if (number === asked) await show(found, found.state === "ok" ? `thumbnails/${item.id}` : null);
@@ -83,7 +93,7 @@ async function searchForItem(item) {
 
 async function searchForFile(file) {
   if (!file) return;
-  const number = ++asked;
+  const number = begin();
   showError(null);
   element("found").textContent = "Encoding";
   try {
@@ -133,11 +143,11 @@ async function show(found, address) {
 
 async function search() {
   if (!query) return;
-  const number = ++asked;
+  const number = ++searches;
   const [k, radius] = [element("k").value, element("radius").value];
   try {
     const found = await ask(`api/neighbors?code=${query.code}&k=${k}&radius=${radius}`);
-    if (number !== asked) return;
+    if (number !== searches) return;
     element("found").textContent = foundInWords(found, Number(radius));
     element("neighbors").replaceChildren(
       ...found.items.map((item) => {
@@ -147,7 +157,7 @@ async function search() {
       }),
     );
   } catch (error) {
-    if (number === asked) fail(error);
+    if (number === searches) fail(error);
   }
 }
 
@@ -207,11 +217,11 @@ function slider(id, most, value, inWords, changed) {
   const [input, shown] = [element(id), element(`${id}-shown`)];
   Object.assign(input, { max: most, value });
   const say = () => (shown.textContent = inWords(Number(input.value)));
-  let waiting;
   input.oninput = () => {
     say();
+    if (!changed) return;
     clearTimeout(waiting);
-    if (changed) waiting = setTimeout(changed, 100);
+    waiting = setTimeout(changed, 100);
   };
   say();
 }
