@@ -19,11 +19,12 @@ WITH_DATASETS = ("quickstart", "your_photos", "your_keras_model")
 
 # Of the training in `your_photos`.
 SMALL_SETTINGS = {
-    "backbone": "mlp",
+    "backbone": "convnet",
     "width": 4,
-    "image_size": 8,
+    "image_size": 16,
     "pretrain_epochs": 1,
     "finetune_epochs": 1,
+    "flip_tta": False,
     "baselines": "none",
 }
 
