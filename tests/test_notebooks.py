@@ -1,4 +1,4 @@
-"""The notebooks: each runs from a clean kernel, and is stored as it ran."""
+"""The notebooks: each runs from top to bottom, and is stored as it ran."""
 
 import json
 import re
@@ -8,11 +8,25 @@ import pytest
 pytest.importorskip("nbclient", reason="needs the extra test: pip install 'tfhash[test]'")
 
 import run_notebooks
+from jupyter_client import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from nbclient.exceptions import CellExecutionError
 from nbformat import v4
+from PIL import Image
 
 # Those that read prepared datasets.
 WITH_DATASETS = ("quickstart", "your_photos", "your_keras_model")
+
+# Of the training in `your_photos`.
+SMALL_SETTINGS = {
+    "backbone": "convnet",
+    "width": 4,
+    "image_size": 16,
+    "pretrain_epochs": 1,
+    "finetune_epochs": 1,
+    "flip_tta": False,
+    "baselines": "none",
+}
 
 # Folders at the root of a machine, Colab's too.
 ABSOLUTE_PATH = re.compile(
@@ -29,6 +43,11 @@ def stored():
 
 def code_cells(notebook):
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def is_claimed_elsewhere(cell):
+    """Whether a cell is slow, and tests of the library claim what it shows."""
+    return "slow" in cell.metadata.get("tags", [])
 
 
 def outputs(notebook):
@@ -51,24 +70,65 @@ def texts(notebook):
     return [cell.source for cell in notebook.cells] + [json.dumps(output) for output in of_outputs]
 
 
+@pytest.fixture(scope="module")
+def kernel():
+    """One kernel for all notebooks: most of the time of a short run is the import of TensorFlow."""
+    manager = AsyncKernelManager(kernel_name="python3")
+    run_sync(manager.start_kernel)(env=run_notebooks.environment(TFHASH_NOTEBOOK_SMALL="1"))
+    yield manager
+    run_sync(manager.shutdown_kernel)(now=True)
+
+
+def clean(directory):
+    """A cell that leaves no names to a notebook, and moves to its directory."""
+    return v4.new_code_cell(f"%reset -f\n__import__('os').chdir({str(directory)!r})")
+
+
+def write_photos_of_a_reader(folder):
+    """Few photos of each class, of several formats, one lying on its side, and what editors leave behind."""
+    run_notebooks.write_photos(folder, most=11, side=40, classes=("cat", "ship"))
+    for path in (folder / "cat").iterdir():
+        Image.open(path).save(path.with_suffix(".png"))
+        path.unlink()
+    first, second = sorted((folder / "ship").iterdir())[:2]
+    first.rename(first.with_suffix(".JPG"))
+    with Image.open(second) as photo:
+        exif = photo.getexif()
+        exif[0x0112] = 6  # orientation: turn right
+        photo.save(second, exif=exif)
+    (folder / "ship" / ".ipynb_checkpoints").mkdir()
+    (folder / "ship" / "notes.txt").write_text("no photo", "utf-8")
+
+
 @each_notebook
-def test_a_notebook_runs_from_a_clean_kernel(name, stored, tmp_path, request):
-    variables = {"TFHASH_NOTEBOOK_SMALL": "1", "TFHASH_NOTEBOOK_WEIGHTS": "none"}
+def test_a_notebook_runs_without_the_names_of_another(name, kernel, tmp_path, request):
     if name in WITH_DATASETS:
         request.getfixturevalue("shared_datasets")
+    # Read anew: the run changes the outputs of its cells.
+    cells = [cell for cell in run_notebooks.read(name).cells if not is_claimed_elsewhere(cell)]
     if name == "your_photos":
-        run_notebooks.write_photos(tmp_path / "mine", most=11, side=40, classes=("cat", "ship"))
-        variables["TFHASH_NOTEBOOK_PHOTOS"] = "mine"
-    notebook = v4.new_notebook(cells=stored[name].cells)
-    run_notebooks.execute(notebook, tmp_path, **variables)
+        write_photos_of_a_reader(tmp_path / "photos")
+        place = next(i for i, cell in enumerate(cells) if cell.source.startswith("PHOTOS = "))
+        cells[place].source += f"\nPHOTOS, settings = 'photos', {SMALL_SETTINGS}"
+    notebook = v4.new_notebook(cells=[clean(tmp_path), *cells])
+    run_notebooks.execute(notebook, tmp_path, kernel)
     assert "tfhash is installed" in outputs(notebook)[0].text  # nothing was downloaded
     assert len(pictures(notebook)) >= 2
 
 
-def test_a_cell_that_fails_fails_the_run(tmp_path):
+def test_a_cell_that_fails_fails_the_run(kernel, tmp_path):
     notebook = v4.new_notebook(cells=[v4.new_code_cell("1 / 0")])
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
-        run_notebooks.execute(notebook, tmp_path)
+        run_notebooks.execute(notebook, tmp_path, kernel)
+
+
+@pytest.mark.parametrize("names", [[], ["quickstart", "your_photos"]])
+def test_your_photos_is_not_stored_with_random_weights(names, monkeypatch, capsys):
+    monkeypatch.delenv("TFHASH_NOTEBOOK_WEIGHTS", raising=False)
+    monkeypatch.setattr(run_notebooks, "execute", lambda *args, **kwargs: pytest.fail("it ran"))
+    with pytest.raises(SystemExit):
+        run_notebooks.main([*names, "--offline"])
+    assert "TFHASH_NOTEBOOK_WEIGHTS" in capsys.readouterr().err
 
 
 @each_notebook

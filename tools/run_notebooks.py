@@ -6,7 +6,8 @@
     python tools/run_notebooks.py --offline             # `your_photos` downloads nothing
 
 Prepared datasets are read from `TFDS_DATA_DIR`, or from `../shared/datasets` where that exists. Offline,
-photos are those of CIFAR-10, enlarged, and the file `TFHASH_NOTEBOOK_WEIGHTS` holds the weights of MobileNetV2.
+photos are those of CIFAR-10, enlarged, and `TFHASH_NOTEBOOK_WEIGHTS` must name a file with the weights of
+MobileNetV2, without its top. Without that file `--offline` runs every notebook but `your_photos`, by name.
 """
 
 import argparse
@@ -86,47 +87,53 @@ def data_dir():
     return os.environ.get("TFDS_DATA_DIR", default)
 
 
-def execute(notebook, directory, **variables):
-    """Runs all cells of a notebook in place, in a kernel of its own.
+def environment(**variables):
+    """Environment variables of a kernel: those of this process, and those given."""
+    path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ.get("PATH", "")])
+    found = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PATH": path}
+    # The checkout, whatever is installed.
+    places = [str(ROOT), found.get("PYTHONPATH", "")]
+    found["PYTHONPATH"] = os.pathsep.join(filter(None, places))
+    if data_dir():
+        found["TFDS_DATA_DIR"] = data_dir()
+    return found | variables
+
+
+def execute(notebook, directory, kernel=None, **variables):
+    """Runs all cells of a notebook in place.
 
     Args:
         notebook: Notebook, as `read` returns it.
         directory: Working directory of the kernel.
+        kernel: Manager of a kernel that runs already, with a directory and variables of its own; by
+            default a kernel is started for this notebook.
         **variables: Environment variables of the kernel, beside those of this process.
 
     Raises:
         nbclient.exceptions.CellExecutionError: If a cell raises; the message has its source.
     """
-    path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ.get("PATH", "")])
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PATH": path}
-    # The checkout, whatever is installed.
-    places = [str(ROOT), environment.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, places))
-    if data_dir():
-        environment["TFDS_DATA_DIR"] = data_dir()
     client = NotebookClient(
         notebook,
+        km=kernel,
         timeout=TIMEOUT,
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
         resources={"metadata": {"path": str(directory)}},
     )
-    client.execute(env=environment | variables)
+    client.execute(env=environment(**variables))
     _drop_log_lines(notebook)
     # The version of Python says nothing about the notebook.
     notebook.metadata["language_info"] = {"name": "python"}
     notebook.metadata["executed"] = digest(notebook)
 
 
-def _offline(directory):
+def _offline(directory, weights):
     """Photos and weights for `your_photos`, in its working directory, so that it shows no path of this machine."""
     write_photos(pathlib.Path(directory, "cifar10"), most=81, side=160)
-    variables = {"TFHASH_NOTEBOOK_PHOTOS": "cifar10", "TFHASH_NOTEBOOK_WEIGHTS": "none"}
-    if weights := os.environ.get("TFHASH_NOTEBOOK_WEIGHTS"):
-        variables["TFHASH_NOTEBOOK_WEIGHTS"] = "mobilenet_v2.weights.h5"
-        shutil.copy(weights, pathlib.Path(directory, "mobilenet_v2.weights.h5"))
-    return variables
+    copied = pathlib.Path(directory, "mobilenet_v2.weights.h5")
+    shutil.copy(weights, copied)
+    return {"TFHASH_NOTEBOOK_PHOTOS": "cifar10", "TFHASH_NOTEBOOK_WEIGHTS": copied.name}
 
 
 def _drop_log_lines(notebook):
@@ -138,22 +145,38 @@ def _drop_log_lines(notebook):
             cell.outputs = [output for output in cell.outputs if output.get("text") != ""]
 
 
-def main():
+def _cpu_of_kernels():
+    """Seconds of CPU that kernels used which have ended, and what they started."""
+    times = os.times()
+    return times.children_user + times.children_system
+
+
+def main(arguments=None):
     from tfhash.files import atomic_write
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--offline", action="store_true", help="download no photos and weights")
-    given = parser.parse_args()
-    for name in given.names or NAMES:
+    given = parser.parse_args(arguments)
+    names = given.names or NAMES
+    weights = os.environ.get("TFHASH_NOTEBOOK_WEIGHTS")
+    is_offline = given.offline and "your_photos" in names
+    if is_offline and not (weights and os.path.isfile(weights)):
+        parser.error(
+            "--offline needs a file of MobileNetV2's weights without its top: set "
+            "TFHASH_NOTEBOOK_WEIGHTS to its path, or name the notebooks to run without your_photos. "
+            f"Received: TFHASH_NOTEBOOK_WEIGHTS={weights!r}"
+        )
+    for name in names:
         notebook = read(name)
-        started = time.perf_counter()
+        started, used = time.perf_counter(), _cpu_of_kernels()
         with tempfile.TemporaryDirectory() as directory:
-            is_offline = given.offline and name == "your_photos"
-            execute(notebook, directory, **(_offline(directory) if is_offline else {}))
+            offline = is_offline and name == "your_photos"
+            execute(notebook, directory, **(_offline(directory, weights) if offline else {}))
         with atomic_write(FOLDER / f"{name}.ipynb") as temporary:
             nbformat.write(notebook, temporary)
-        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
+        elapsed, used = time.perf_counter() - started, _cpu_of_kernels() - used
+        print(f"{name}: {elapsed:.0f} s, {used:.0f} s of CPU", flush=True)
 
 
 if __name__ == "__main__":
