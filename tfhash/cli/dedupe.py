@@ -18,7 +18,7 @@ import dataclasses
 import pathlib
 
 from tfhash.cli.model_flag import Model
-from tfhash.cli.require import require, require_free
+from tfhash.cli.require import check_bounds, require, require_free
 from tfhash.experiments.settings import Settings, setting
 from tfhash.text import listing
 
@@ -52,9 +52,7 @@ GROUPS = {"Images": (Images,), "Search": (Model, Search), "Output": (Output,)}
 
 def check(given):
     require(given, "images")
-    for group in GROUPS.values():
-        for cls in group:
-            cls.pick(given)
+    check_bounds(given, GROUPS)
     output = given.get("output")
     if output is None:
         return

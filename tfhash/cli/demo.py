@@ -19,8 +19,9 @@ Needs `pip install 'tfhash[demo]'`.
 
 import dataclasses
 
+from tfhash.cli.address import Host, port_setting, warn_of_other_machines
 from tfhash.cli.model_flag import Model
-from tfhash.cli.require import require
+from tfhash.cli.require import check_bounds, require
 from tfhash.experiments.settings import Settings, setting
 
 
@@ -42,14 +43,8 @@ class Images(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class Address(Settings):
-    host: str = setting(
-        "127.0.0.1",
-        "Address to listen on; 0.0.0.0 is all of this machine. There is no password.",
-    )
-    port: int = setting(
-        8502, "Port to listen on; 0 is any that is free.", at_least=0, at_most=65535
-    )
+class Address(Host):
+    port: int = port_setting(8502)
 
 
 GROUPS = {"Index and model": (Index, Model), "Images": (Images,), "Address": (Address,)}
@@ -57,9 +52,7 @@ GROUPS = {"Index and model": (Index, Model), "Images": (Images,), "Address": (Ad
 
 def check(given):
     require(given, "index")
-    for group in GROUPS.values():
-        for cls in group:
-            cls.pick(given)
+    check_bounds(given, GROUPS)
 
 
 def run(given, command_line):
@@ -69,7 +62,6 @@ def run(given, command_line):
     from tfhash.cli.flags import named_as_flags
     from tfhash.experiments import demonstration
     from tfhash.experiments.serving import running
-    from tfhash.experiments.serving.local import is_local
 
     address, images = Address.pick(given), Images.pick(given)
     app, listening, notes = demonstration.prepare(
@@ -82,12 +74,7 @@ def run(given, command_line):
     )
     for note in notes:
         print(f"note: {named_as_flags(note, ['model'])}", file=sys.stderr)
-    if not is_local(listening.getsockname()[0]):
-        print(
-            f"warning: --host={address.host} lets every machine that reaches this one see the "
-            "images, without a password",
-            file=sys.stderr,
-        )
+    warn_of_other_machines(listening, address.host, "see the images")
     url = running.url_of(listening)
     running.serve(app, listening, lambda: print(f"Open {url}", flush=True))
     print("stopped")

@@ -17,7 +17,7 @@ import dataclasses
 import os
 
 from tfhash.cli.model_flag import Model
-from tfhash.cli.require import require
+from tfhash.cli.require import check_bounds, require
 from tfhash.experiments.settings import Settings, setting
 
 
@@ -50,9 +50,7 @@ GROUPS = {"Images": (Model, Images), "Codes, in place of images": (Codes,), "Out
 
 def check(given):
     require(given, "output")
-    for group in GROUPS.values():
-        for cls in group:
-            cls.pick(given)
+    check_bounds(given, GROUPS)
     output, update = given["output"], bool(given.get("update"))
     if given.get("codes") is not None:
         for name in ("model", "images", "update", "skip_broken", "batch_size"):

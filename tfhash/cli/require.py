@@ -1,4 +1,4 @@
-"""Flags that a command cannot do without, and files that it must not replace."""
+"""Checks of flags: those that a command needs, their bounds, and files that it must not replace."""
 
 import os
 
@@ -8,6 +8,18 @@ def require(given, *names):
     missing = [name for name in names if given.get(name) is None]
     if missing:
         raise ValueError("missing " + ", ".join(f"--{name}" for name in missing))
+
+
+def check_bounds(given, groups):
+    """Raises `ValueError` if a setting is out of its bounds.
+
+    Args:
+        given: The settings that were given, a dictionary.
+        groups: The `GROUPS` of the command.
+    """
+    for group in groups.values():
+        for cls in group:
+            cls.pick(given)
 
 
 def require_free(given, *names):

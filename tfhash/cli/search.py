@@ -18,7 +18,7 @@ import os
 
 from tfhash.cli import flags
 from tfhash.cli.model_flag import Model
-from tfhash.cli.require import require, require_free
+from tfhash.cli.require import check_bounds, require, require_free
 from tfhash.experiments.settings import Settings, setting
 
 SUFFIXES = {".csv": "csv", ".json": "json"}
@@ -73,9 +73,7 @@ GROUPS = {
 
 def check(given):
     require(given, "index")
-    for group in GROUPS.values():
-        for cls in group:
-            cls.pick(given)
+    check_bounds(given, GROUPS)
     if (given.get("image") is None) == (given.get("codes") is None):
         raise ValueError("give either `image` or `codes`")
     if given.get("k") is not None and given.get("radius") is not None:

@@ -18,7 +18,9 @@ Needs `pip install 'tfhash[serving]'`. An index that is updated is read when the
 
 import dataclasses
 
+from tfhash.cli.address import Host, port_setting, warn_of_other_machines
 from tfhash.cli.model_flag import Model
+from tfhash.cli.require import check_bounds
 from tfhash.experiments.serving import names
 from tfhash.experiments.settings import Settings, setting
 
@@ -31,14 +33,8 @@ class Index(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
-class Address(Settings):
-    host: str = setting(
-        "127.0.0.1",
-        "Address to listen on; 0.0.0.0 is all of this machine. There is no password.",
-    )
-    port: int = setting(
-        8501, "Port to listen on; 0 is any that is free.", at_least=0, at_most=65535
-    )
+class Address(Host):
+    port: int = port_setting(8501)
     name: str | None = setting(
         None, "Name of the model for clients; by default that of its run or file."
     )
@@ -63,9 +59,7 @@ GROUPS = {
 
 
 def check(given):
-    for group in GROUPS.values():
-        for cls in group:
-            cls.pick(given)
+    check_bounds(given, GROUPS)
     if given.get("model") is None and given.get("index") is None:
         raise ValueError("give `model`, or `index`, which remembers its model")
     if given.get("model") is not None:
@@ -100,12 +94,7 @@ def run(given, command_line):
     else:
         model = RunDirectory.of_model(path).load_model()
     service = Service(model, names.name_of(address.name, path), index)
-    if not is_local(listening.getsockname()[0]):
-        print(
-            f"warning: --host={address.host} lets every machine that reaches this one encode and "
-            "search, without a password",
-            file=sys.stderr,
-        )
+    warn_of_other_machines(listening, address.host, "encode and search")
 
     def when_ready():
         print("\n".join(_welcome(service, running.url_of(listening))), flush=True)

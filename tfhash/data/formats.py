@@ -28,6 +28,9 @@ FIRST_TO_READ_WEBP = (2, 20)
 
 _TENSORFLOW_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WebP", "JPEG XL")
 
+# By what is in a file, as `format_of` names it. Pillow reads more formats, which have names alone.
+PILLOW_FORMATS = ("TIFF", "AVIF", "HEIC", "JPEG 2000", "PNM")
+
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 

@@ -120,14 +120,12 @@ def read_codes(path):
 
 def _read_shards(path):
     manifest = shards.read_manifest(path)
-    found = list(shards.blocks(path))
     empty = shards.CodeBlock(
         np.empty(0, np.int64), np.empty((0, code_layout.packed_length(manifest.bits)), np.uint8), []
     )
-    ids, codes, names = zip(empty, *found)
+    found = shards.together([empty, *shards.blocks(path)])
     origin = Origin(manifest.model, manifest.model_path, manifest.folder)
-    names = [name for some in names for name in some]
-    return CodeFile(np.concatenate(codes), names, manifest.bits, origin, np.concatenate(ids))
+    return CodeFile(found.codes, found.names, manifest.bits, origin, found.ids)
 
 
 def _read(path):

@@ -335,13 +335,14 @@ def _portions(found):
     for block in found:
         waiting.append(block)
         if sum(len(b.ids) for b in waiting) >= PORTION:
-            yield _together(waiting)
+            yield together(waiting)
             waiting = []
     if waiting:
-        yield _together(waiting)
+        yield together(waiting)
 
 
-def _together(found):
+def together(found):
+    """One `CodeBlock` of several, at least one."""
     ids, codes, names = zip(*found)
     return CodeBlock(
         np.concatenate(ids), np.concatenate(codes), [n for some in names for n in some]

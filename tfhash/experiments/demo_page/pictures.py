@@ -11,8 +11,6 @@ from tfhash.experiments.serving.request_error import RequestError
 # Shape of a thumbnail.
 THUMBNAIL = (320, 320, 3)
 
-_OF_PILLOW = ("TIFF", "AVIF", "HEIC", "JPEG 2000", "PNM")
-
 
 def decode(contents, image_shape, name=""):
     """Decodes a file and brings it to a shape, as for training and indexing.
@@ -28,7 +26,9 @@ def decode(contents, image_shape, name=""):
     Raises:
         RequestError: If it is no image, damaged, or has too many pixels.
     """
-    if formats.format_of(contents) in _OF_PILLOW or formats.is_for_pillow(name, contents):
+    if formats.format_of(contents) in formats.PILLOW_FORMATS or formats.is_for_pillow(
+        name, contents
+    ):
         contents = _through_pillow(contents)
     try:
         return pixels.of_files([contents], 0, image_shape)[0]

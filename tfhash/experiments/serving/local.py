@@ -54,7 +54,7 @@ def check_request(request):
             f"{origin:.200}. Start it with --host to serve others",
             403,
         )
-    # Pictures that a page of elsewhere embeds come without Origin. Links may lead here.
+    # Images that a foreign page embeds are requested without Origin. Links may lead here.
     fetched = request.headers.get("sec-fetch-site"), request.headers.get("sec-fetch-mode")
     if fetched[0] == "cross-site" and fetched[1] != "navigate":
         raise RequestError(
