@@ -221,6 +221,7 @@ def test_invalid_build_settings_are_refused(source, environment, message):
 # Names under which packages are imported, where they differ from those of their distributions.
 DISTRIBUTIONS = {
     "absl": "absl-py",
+    "apache_beam": "apache-beam",
     "faiss": "faiss-cpu",
     "google": "protobuf",
     "grpc": "grpcio",
