@@ -5,19 +5,12 @@ data_parallel_training.py processes PORT INDEX DIR   one of two processes, which
 """
 
 import json
-import os
 import pathlib
 import sys
 
-os.environ["KERAS_BACKEND"] = "jax"
-os.environ["JAX_PLATFORMS"] = "cpu"
-if sys.argv[1] == "devices":
-    os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+if __name__ == "__main__" and sys.argv[1] == "devices":
     sys.modules["tensorflow"] = None  # importing it fails
-# Compiling takes nearly all the time.
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
-import jax
 import keras
 import numpy as np
 from interruption import Killed, KillIn
@@ -148,6 +141,8 @@ def refused_with_own_shares(model, index):
 
 
 def in_processes(port, index, directory):
+    import jax
+
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     keras.distribution.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=index)
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))

@@ -1,11 +1,8 @@
 """Trains on two replicas and on one device, in a separate process; prints the results as JSON."""
 
 import json
-import os
 import sys
 import tempfile
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np

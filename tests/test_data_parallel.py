@@ -19,11 +19,17 @@ from tfhash.data import ArrayBatches, ProcessShare
 pytest.importorskip("jax")
 
 SCRIPT = pathlib.Path(__file__).with_name("data_parallel_training.py")
+ON_JAX = {
+    "KERAS_BACKEND": "jax",
+    "JAX_PLATFORMS": "cpu",
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",  # compiling takes nearly all the time
+}
 
 
-def run_together(directory, *commands):
+def run_together(directory, *commands, **variables):
     """What processes that run at one time print as JSON in their last lines."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(SCRIPT.parents[1]), *sys.path])}
+    path = os.pathsep.join([str(SCRIPT.parents[1]), *sys.path])
+    environment = {**os.environ, **ON_JAX, **variables, "PYTHONPATH": path}
     # Into files: processes that wait for each other must not wait for a pipe that is full.
     logs = [(directory / f"{i}.out", directory / f"{i}.err") for i in range(len(commands))]
     with contextlib.ExitStack() as stack:
@@ -45,7 +51,8 @@ def run_together(directory, *commands):
 
 @pytest.fixture(scope="module")
 def on_devices(tmp_path_factory):
-    return run_together(tmp_path_factory.mktemp("devices"), ["devices"])[0]
+    two = "--xla_force_host_platform_device_count=2"
+    return run_together(tmp_path_factory.mktemp("devices"), ["devices"], XLA_FLAGS=two)[0]
 
 
 @pytest.fixture(scope="module")
