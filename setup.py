@@ -1,10 +1,14 @@
 """Builds tfhash and compiles its ops against the installed TensorFlow.
 
+Objects are kept in build/objects, named by what they are made from, so that a change compiles little.
+
 TFHASH_BUILD_OPS=0 compiles no ops, TFHASH_BUILD_OPS=jax only those for JAX. TFHASH_BUILD_CUDA=1
 adds kernels for NVIDIA GPUs. All other metadata is in pyproject.toml.
 """
 
 import concurrent.futures
+import functools
+import hashlib
 import importlib.metadata
 import os
 import pathlib
@@ -16,6 +20,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 CC = pathlib.Path("tfhash_ops/cc")
+OBJECTS = pathlib.Path("build/objects")
 
 # Compiled ops work with exactly the TensorFlow version they were compiled against.
 SUPPORTED_TENSORFLOW = "tensorflow>=2.18,<2.22"
@@ -41,6 +46,9 @@ REQUIREMENTS = [
     "rich",
     "urllib3>=2",  # the first version whose retries have jitter
 ]
+
+# Folders of sources that include no headers of TensorFlow, JAX or XLA.
+WITHOUT_FRAMEWORK = ("core", "index", "join")
 
 # GPU architectures to compile for. Newer GPUs compile the PTX of the last one.
 CUDA_ARCHITECTURES = ("80", "90")
@@ -118,7 +126,7 @@ def builds_xla():
 
 
 def tensorflow_flags():
-    """Flags that compile and link against the installed TensorFlow."""
+    """Flags that compile against the headers of the installed TensorFlow, and that link against it."""
     if tensorflow_version() is None:
         raise SystemExit(
             "tfhash compiles its ops against the package tensorflow, which is not installed "
@@ -128,19 +136,19 @@ def tensorflow_flags():
         )
     import tensorflow as tf
 
-    include = tensorflow_include()
-    compile_flags = [
-        *(flag for flag in tf.sysconfig.get_compile_flags() if not flag.startswith("-I")),
-        f'-DTFHASH_TENSORFLOW_VERSION="{tf.__version__}"',
-        # As system headers, to silence their warnings.
-        *("-isystem", include, "-isystem", include / "external/highwayhash"),
-    ]
     if not builds_xla():
         print(
             f"TensorFlow {tf.__version__} lacks headers of XLA: the ops will work neither inside "
             "jit_compile=True nor under JAX"
         )
-    return compile_flags, [*tf.sysconfig.get_link_flags(), "-l:libtensorflow_cc.so.2"]
+    include = tensorflow_include()
+    compile_flags = [
+        *(flag for flag in tf.sysconfig.get_compile_flags() if not flag.startswith("-I")),
+        f'-DTFHASH_TENSORFLOW_VERSION="{tf.__version__}"',
+    ]
+    folders = [include, include / "external/highwayhash"]
+    link_flags = [*tf.sysconfig.get_link_flags(), "-l:libtensorflow_cc.so.2"]
+    return compile_flags, folders, link_flags
 
 
 def jax_flags():
@@ -152,7 +160,23 @@ def jax_flags():
             "TFHASH_BUILD_OPS=jax compiles against the headers of JAX, which is not installed. "
             "Install jax first, and pass --no-build-isolation to pip."
         ) from None
-    return ["-std=c++17", "-isystem", jax.ffi.include_dir()], []
+    return [f'-DTFHASH_JAX_VERSION="{jax.__version__}"'], [jax.ffi.include_dir()], []
+
+
+@functools.cache
+def headers():
+    """Contents of all headers: any of them may be included."""
+    return b"".join(bytes(path) + path.read_bytes() for path in sorted(CC.rglob("*.h")))
+
+
+@functools.cache
+def version_of(compiler):
+    return subprocess.run([*compiler, "--version"], capture_output=True, check=True).stdout
+
+
+def needs_framework(source):
+    """Whether a source includes headers of TensorFlow, JAX or XLA."""
+    return pathlib.Path(source).parent.name not in WITHOUT_FRAMEWORK
 
 
 def run(command):
@@ -184,13 +208,12 @@ class BuildOps(build_ext):
         self.compiler = find_compiler()
         self.nvcc = find_nvcc() if builds_cuda() else None
         flags = tensorflow_flags if ops_to_build() == "tensorflow" else jax_flags
-        self.compile_flags, self.link_flags = flags()
-        self.compile_flags += ["-O2", "-DNDEBUG", f"-I{CC}", f"-I{CC / 'tf' / 'wheel'}"]
+        self.framework_flags, self.framework_folders, self.link_flags = flags()
         if builds_xla():
-            self.compile_flags.append("-DTFHASH_WITH_XLA")
+            self.framework_flags.append("-DTFHASH_WITH_XLA")
         if builds_cuda():
-            self.compile_flags.append("-DTFHASH_WITH_CUDA")
-        pathlib.Path(self.build_temp).mkdir(parents=True, exist_ok=True)
+            self.framework_flags.append("-DTFHASH_WITH_CUDA")
+        OBJECTS.mkdir(parents=True, exist_ok=True)
         # Last library first: its sources are the slowest to compile.
         sources = [source for extension in self.extensions for source in extension.sources][::-1]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -198,13 +221,32 @@ class BuildOps(build_ext):
         super().build_extensions()
 
     def compile_source(self, source):
+        target = self.object_of(source)
+        if target.exists():
+            return
+        unfinished = target.with_suffix(f".{os.getpid()}.o")
+        command = [*self.compiler_of(source), *self.flags_of(source)]
+        if needs_framework(source):
+            # As system headers, to silence their warnings.
+            for folder in self.framework_folders:
+                command += ["-isystem", folder]
+        run([*command, "-c", source, "-o", unfinished])
+        unfinished.replace(target)
+
+    def compiler_of(self, source):
+        return self.nvcc if source.endswith(".cu.cc") else self.compiler
+
+    def flags_of(self, source):
+        flags = ["-std=c++17", "-D_GLIBCXX_USE_CXX11_ABI=1", "-O2", "-DNDEBUG", f"-I{CC}"]
         if source.endswith(".cu.cc"):
             gpus = [f"-gencode=arch=compute_{gpu},code=sm_{gpu}" for gpu in CUDA_ARCHITECTURES]
             newer = f"-gencode=arch=compute_{CUDA_ARCHITECTURES[-1]},code=compute_{CUDA_ARCHITECTURES[-1]}"
-            command = [*self.nvcc, "-x", "cu", "-Xcompiler", "-fPIC", *gpus, newer]
+            flags += ["-x", "cu", "-Xcompiler", "-fPIC", *gpus, newer]
         else:
-            command = [*self.compiler, "-fPIC"]
-        run([*command, *self.compile_flags, "-c", source, "-o", self.object_of(source)])
+            flags.append("-fPIC")
+        if needs_framework(source):
+            flags += [*self.framework_flags, f"-I{CC / 'tf' / 'wheel'}"]
+        return flags
 
     def build_extension(self, extension):
         """Links one library, against the libraries that it names."""
@@ -220,7 +262,15 @@ class BuildOps(build_ext):
         run(link)
 
     def object_of(self, source):
-        return pathlib.Path(self.build_temp) / source.replace("/", "-").replace(".cc", ".o")
+        """Path of an object, whose name has a digest of what decides its contents."""
+        compiler = self.compiler_of(source)
+        digest = hashlib.sha256(version_of(tuple(compiler)))
+        # Without the folders of foreign headers: they differ under build isolation. Flags have the
+        # version of what they belong to.
+        digest.update(shlex.join([*compiler, *self.flags_of(source)]).encode())
+        digest.update(pathlib.Path(source).read_bytes() + headers())
+        name = source.replace("/", "-").replace(".cc", "")
+        return OBJECTS / f"{name}-{digest.hexdigest()[:16]}.o"
 
 
 def library(name, folders, files=(), libraries=()):

@@ -34,11 +34,14 @@ HAS_NVCC = shutil.which("nvcc") is not None
 
 
 def copy_source(folder):
-    """A copy of the sources without build products."""
+    """A copy of the sources without build products, except objects: they compile for minutes."""
     left_out = shutil.ignore_patterns(
         ".*", "build", "dist", "runs", "*.so", "*.egg-info", "__pycache__"
     )
-    return shutil.copytree(ROOT, folder / "source", ignore=left_out)
+    source = shutil.copytree(ROOT, folder / "source", ignore=left_out)
+    if (ROOT / "build" / "objects").exists():
+        shutil.copytree(ROOT / "build" / "objects", source / "build" / "objects")
+    return source
 
 
 @pytest.fixture
@@ -179,6 +182,56 @@ def test_a_build_for_jax_compiles_nothing_that_needs_tensorflow(source, tmp_path
     assert [path.name for path in environment.packages.rglob("*.so")] == ["libtfhash_core.so"]
     assert ran.stdout == "[[1, 0]]\n"
     assert "compiled for JAX only" in ran.stderr
+
+
+COMPILER = """#!/bin/sh
+# Writes down what is compiled, and makes an object of nothing.
+while [ $# -gt 0 ]; do
+    case $1 in
+        -c) echo "$2" >> compiled.txt;;
+        -o) echo > "$2";;
+        --version) cat "$0";;
+    esac
+    shift
+done
+"""
+
+
+def test_a_build_compiles_what_changed_since_the_last_one(source):
+    pytest.importorskip("jax")
+    shutil.rmtree(source / "build", ignore_errors=True)
+    compiler = source / "compiler"
+    compiled = source / "compiled.txt"
+
+    def sources_compiled(**environment):
+        compiled.write_text("")
+        build = subprocess.run(
+            [sys.executable, "setup.py", "build_ext"],
+            cwd=source,
+            env=os.environ | {"TFHASH_BUILD_OPS": "jax", "CXX": str(compiler)} | environment,
+            capture_output=True,
+            text=True,
+        )
+        assert build.returncode == 0, build.stderr
+        return set(compiled.read_text().split())
+
+    def append_to(path, comment="// changed"):
+        path.write_text(f"{path.read_text()}{comment}\n")
+
+    compiler.write_text(COMPILER)
+    compiler.chmod(0o755)
+    everything = sources_compiled()
+    core = source / "tfhash_ops" / "cc" / "core"
+    assert {f"tfhash_ops/cc/core/{path.name}" for path in core.glob("[!t]*[!t].cc")} <= everything
+    assert sources_compiled() == set()
+    append_to(core / "checks.cc")
+    assert sources_compiled() == {"tfhash_ops/cc/core/checks.cc"}
+    append_to(core / "scan.h")
+    assert sources_compiled() == everything
+    append_to(compiler, "# a new version")
+    assert sources_compiled() == everything
+    assert sources_compiled(CXX=f"{compiler} -g") == everything
+    assert sources_compiled() == set()
 
 
 @pytest.mark.skipif(not HAS_NVCC, reason="no nvcc on this machine")
