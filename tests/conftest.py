@@ -24,6 +24,15 @@ def pytest_runtest_teardown():
     gc.collect(1)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _pictures_of_few_images():
+    """Trainings draw two queries with three neighbors each, not 110 images, which take 2.5 s."""
+    if keras.backend.backend() == "tensorflow":
+        from tfhash.experiments import pictures
+
+        pictures.QUERIES_SHOWN, pictures.NEIGHBORS_SHOWN = 2, 3
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)

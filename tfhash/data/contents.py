@@ -75,4 +75,4 @@ def _decoding(image_shape):
         return decode_planned(plan, image_shape)
 
     spec = tf.TensorSpec((), tf.string)
-    return tf.function(decode, input_signature=(spec,)).get_concrete_function()
+    return tf.function(decode, (spec,), autograph=False).get_concrete_function()

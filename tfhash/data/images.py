@@ -45,7 +45,7 @@ def _decoding(image_shape, keep_aspect):
         return decode_planned(plan, image_shape, keep_aspect)
 
     spec = tf.TensorSpec((), tf.string)
-    return tf.function(decode, input_signature=(spec,)).get_concrete_function()
+    return tf.function(decode, (spec,), autograph=False).get_concrete_function()
 
 
 def decode_planned(plan, image_shape, keep_aspect=True):

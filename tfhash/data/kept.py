@@ -57,11 +57,19 @@ class MemoryImages:
 def decode(source, indices, image_shape):
     """`tf.data.Dataset` of the images of a source at `indices`, in this order."""
     images = tf.data.Dataset.from_tensor_slices(np.asarray(indices, "int64")).map(
-        lambda index: source.resized_image(index, image_shape),
+        as_written(lambda index: source.resized_image(index, image_shape)),
         num_parallel_calls=PARALLEL,
         deterministic=True,
     )
     return without_autotuning(images)
+
+
+def as_written(function):
+    """The function, traced without AutoGraph, which takes longer to convert a function than to trace it.
+
+    Its control flow is that of TensorFlow's ops.
+    """
+    return tf.autograph.experimental.do_not_convert(function)
 
 
 def without_autotuning(dataset):

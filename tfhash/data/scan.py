@@ -188,7 +188,7 @@ def _checking():
         with tf.control_dependencies([pixels]):
             return checksum_of(contents), tf.reduce_min(stored_size(plan, pixels))
 
-    return tf.function(check, input_signature=(spec, spec)).get_concrete_function()
+    return tf.function(check, (spec, spec), autograph=False).get_concrete_function()
 
 
 def _check(contents, decoded):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhash.data import keras_layers, sampling
-from tfhash.data.kept import PARALLEL, WAITING, decode, without_autotuning
+from tfhash.data.kept import PARALLEL, WAITING, as_written, decode, without_autotuning
 from tfhash.data.sources import Source
 from tfhash.errors import translated
 
@@ -81,7 +81,7 @@ class Split:
         """
         count = len(self)
         positions = tf.data.Dataset.range(0, count, batch_size).map(
-            lambda start: tf.range(start, tf.minimum(start + batch_size, count))
+            as_written(lambda start: tf.range(start, tf.minimum(start + batch_size, count)))
         )
         batches = self._reader(batch_size, drop_remainder=False)(positions)
         cardinality = tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))
@@ -202,7 +202,7 @@ class Split:
 
         def epochs(first, end, batches_of):
             numbers = tf.data.Dataset.range(max(first, first_epoch), end)
-            return numbers.flat_map(lambda epoch: batches_of(epoch, order_of(epoch)))
+            return numbers.flat_map(as_written(lambda epoch: batches_of(epoch, order_of(epoch))))
 
         end = min(augmented_epochs, ENDLESS) if augmentation else 0
         parts = []
@@ -258,7 +258,7 @@ class Split:
 
             return lambda batches: (
                 batches.unbatch()
-                .map(read_item, **IMAGES)
+                .map(as_written(read_item), **IMAGES)
                 .batch(batch_size, drop_remainder=drop_remainder)
             )
         kept, rows = self._kept, tf.constant(self._kept.rows_of(self.indices))
@@ -268,7 +268,7 @@ class Split:
             images = tf.gather(kept.tensor, tf.gather(rows, positions))
             return images, tf.gather(labels, positions)
 
-        return lambda batches: batches.map(read_batch, **BATCHES)
+        return lambda batches: batches.map(as_written(read_batch), **BATCHES)
 
     @functools.cached_property
     def _kept(self):
