@@ -53,7 +53,7 @@ def _measured(report, engine, items, cell):
     return [
         ENGINES.get(engine, engine),
         f"{int(items):,}",
-        f"{cell['loading']:.3g}",
+        f"{cell['loading']:,.1f}",
         spread(one),
         spread(batch),
         f"{cell['disk_bytes'] / 1e6:,.0f}",

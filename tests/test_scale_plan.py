@@ -81,9 +81,9 @@ def test_only_what_was_measured_has_a_row_by_size_and_engine():
         "postgresql 1000": cell([0.125, 0.25, 0.5], [4.0]),
     }
     assert scale_tables.scale(report(sizes)).splitlines()[2:] == [
-        "| PostgreSQL | 1,000 | 3.6e+03 | 250 (125 to 500) | 1000 (1000 to 1000) | 2,000 | 3,000 |",
-        "| index file | 2,000 | 3.6e+03 | 500 (500 to 500) | 500 (500 to 500) | 2,000 | - |",
-        "| PostgreSQL | 2,000 | 3.6e+03 | 250 (250 to 250) | 250 (250 to 250) | 2,000 | 3,000 |",
+        "| PostgreSQL | 1,000 | 3,600.0 | 250 (125 to 500) | 1000 (1000 to 1000) | 2,000 | 3,000 |",
+        "| index file | 2,000 | 3,600.0 | 500 (500 to 500) | 500 (500 to 500) | 2,000 | - |",
+        "| PostgreSQL | 2,000 | 3,600.0 | 250 (250 to 250) | 250 (250 to 250) | 2,000 | 3,000 |",
     ]
     assert scale_tables.machine(report(sizes)) == "2 cores of P"
 
