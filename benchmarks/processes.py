@@ -31,7 +31,7 @@ def core_seconds(pids):
         pids: Process ids as strings; `["self"]` or none for this process alone.
     """
     ticks = 0
-    for pid in family(pids) - family(["self"]):
+    for pid in family(pids) - {str(os.getpid())}:
         try:
             fields = _stat(pathlib.Path("/proc", pid))
         except OSError:  # it has ended
