@@ -6,7 +6,8 @@ chDB and the index file need none. Every measurement makes a table scale_NUMBER,
 of a cluster, scale, whose shards have `shard_ddl("scale", bits)`. A run continues where it stopped.
 
 Memory is what the searches left resident: of this process beside the codes that it made, or of the
-server's processes, where `--pids` names them.
+server's processes, where `--pids` names them. Core-seconds are processor time of these and of this
+process. `scale_servers.py` starts the servers, too.
 
     python benchmarks/scale.py --output=scale.json --items=1000000 --engines=file,chdb
     python benchmarks/scale.py --output=scale.json --engines=postgresql,clickhouse \
@@ -14,13 +15,15 @@ server's processes, where `--pids` names them.
         --pids=$(pgrep -o postgres)
 """
 
+import importlib.metadata
 import pathlib
-import re
 import tempfile
 import time
 
 import numpy as np
+import processes
 import reports
+import scale_tables
 from absl import app, flags
 from tables import header, row
 
@@ -34,6 +37,7 @@ flags.DEFINE_string("clickhouse", None, "URL of a server; that of the cluster, t
 flags.DEFINE_string("cluster", None, "Name of a cluster whose shards have the table scale__shard.")
 flags.DEFINE_string("postgresql", None, "URL of a server.")
 flags.DEFINE_list("pids", [], "Process ids of the servers, on this machine.")
+flags.DEFINE_string("server_version", None, "Version of the servers, for the report.")
 flags.DEFINE_integer("bits", 64, "Bits of a code.", lower_bound=1)
 flags.DEFINE_integer("k", 10, "Nearest items.", lower_bound=1)
 flags.DEFINE_integer("batch", 32, "Queries of a batched search.", lower_bound=1)
@@ -43,91 +47,89 @@ flags.DEFINE_integer("seed", 0, "Seed of the codes.")
 flags.DEFINE_string("output", None, "Result file.", required=True)
 
 SETTINGS = ("bits", "k", "batch", "part", "repeats", "seed")
-COLUMNS = (
-    "engine",
-    "codes",
-    "loading, s",
-    "one query, ms",
-    "a query of a batch, ms",
-    "disk, MB",
-    "memory, MB",
-)
 
 
 def main(_):
+    unknown = set(FLAGS.engines) - scale_tables.ENGINES.keys()
+    if unknown:
+        raise app.UsageError(
+            f"--engines: expected some of {', '.join(scale_tables.ENGINES)}. Received: "
+            f"{', '.join(sorted(unknown))}"
+        )
     path = pathlib.Path(FLAGS.output)
     made_with = reports.of_compiled(
         "seconds of each call", {name: FLAGS[name].value for name in SETTINGS}
     )
     report = reports.read(path, made_with)
-    print(header(COLUMNS), end="")
+    print(header(scale_tables.SCALE_COLUMNS), end="")
     for items in map(int, FLAGS.items):
-        codes = np.random.default_rng(FLAGS.seed).integers(
-            0, 256, (items, -(-FLAGS.bits // 8)), "uint8"
-        )
-        if FLAGS.bits % 8:
-            codes[:, -1] &= (1 << FLAGS.bits % 8) - 1
+        missing = [e for e in FLAGS.engines if f"{e} {items}" not in report["cells"]]
+        codes = make_codes(items) if missing else None
         for engine in FLAGS.engines:
             key = f"{engine} {items}"
-            if key not in report["cells"]:
+            if engine in missing:
                 with tempfile.TemporaryDirectory() as folder:
                     report["cells"][key] = measure(engine, codes, pathlib.Path(folder))
                 files.write_json(path, report)
-            print(row(shown(engine, items, report["cells"][key])), end="", flush=True)
+            cell = report["cells"][key]
+            print(row(scale_tables.measured(report, engine, items, cell)), end="", flush=True)
+
+
+def make_codes(items):
+    """Random codes, `uint8 [items, ceil(bits / 8)]`, whose padding is zero."""
+    codes = np.random.default_rng(FLAGS.seed).integers(
+        0, 256, (items, -(-FLAGS.bits // 8)), "uint8"
+    )
+    if FLAGS.bits % 8:
+        codes[:, -1] &= (1 << FLAGS.bits % 8) - 1
+    return codes
 
 
 def measure(engine, codes, folder):
     """Loads codes into an engine, checks its answers and times its searches."""
-    processes = ["self"] if engine in ("file", "chdb") else FLAGS.pids
-    before = resident_mb(processes) if processes == ["self"] else 0
-    started = time.perf_counter()
+    pids = ["self"] if engine in ("file", "chdb") else FLAGS.pids
+    before = processes.resident_mb(pids) if pids == ["self"] else 0
+    spent, clock = processes.core_seconds(pids), time.perf_counter()
     index = HammingIndex(FLAGS.bits) if engine == "file" else opened(engine, folder)
     for first in range(0, len(codes), FLAGS.part):
         index.add(codes[first : first + FLAGS.part])
     if engine == "file":
         index.save(folder / "index")
         index = HammingIndex.load(folder / "index")
-    loading = time.perf_counter() - started
+    loading = time.perf_counter() - clock
+    core_seconds = {"loading": processes.core_seconds(pids) - spent}
     rng = np.random.default_rng(FLAGS.seed + 1)
     queries = codes[rng.integers(0, len(codes), FLAGS.batch)] ^ np.uint8(1)
     check(index, codes, queries)
     seconds = {"one": [], "batch": []}
-    for i in range(FLAGS.repeats):
-        for name, some in (("one", queries[i % len(queries)][None]), ("batch", queries)):
-            started = time.perf_counter()
+    ones = [query[None] for query in np.resize(queries, (FLAGS.repeats, queries.shape[1]))]
+    for name, searches in (("one", ones), ("batch", [queries] * FLAGS.repeats)):
+        spent = processes.core_seconds(pids)
+        for some in searches:
+            clock = time.perf_counter()
             index.search(some, FLAGS.k)
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(time.perf_counter() - clock)
+        number = sum(map(len, searches))
+        core_seconds[name] = (processes.core_seconds(pids) - spent) / number
     disk_bytes = (folder / "index").stat().st_size if engine == "file" else index.nbytes
-    memory = resident_mb(processes) - before if processes else None
+    memory = processes.resident_mb(pids) - before if pids else None
     if engine != "file":
         index.close()
     return {
-        "loading": loading, "seconds": seconds, "disk_bytes": disk_bytes, "resident_mb": memory
-    }  # fmt: skip
+        "version": version_of(engine),
+        "loading": loading,
+        "seconds": seconds,
+        "core_seconds": core_seconds if pids else None,
+        "disk_bytes": disk_bytes,
+        "resident_mb": memory,
+    }
 
 
-def resident_mb(processes):
-    """Resident memory of processes and of those that they started, pages that they share counted once."""
-    parents = {}
-    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name, in parentheses, may hold anything.
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
-            continue
-        parents[stat.parent.name] = fields[1]
-    found, new = set(), set(processes)
-    while new:
-        found |= new
-        new = {each for each, parent in parents.items() if parent in found} - found
-    kilobytes = 0
-    for each in found:
-        try:
-            rollup = pathlib.Path("/proc", each, "smaps_rollup").read_text()
-        except OSError:
-            continue
-        kilobytes += int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)[1])
-    return kilobytes / 1000
+def version_of(engine):
+    """The version of what holds the codes, as text."""
+    if engine in ("file", "chdb"):
+        return importlib.metadata.version("tfhash" if engine == "file" else "chdb-core")
+    return FLAGS.server_version
 
 
 def opened(engine, folder):
@@ -156,16 +158,6 @@ def check(index, codes, queries):
     expected.add(codes)
     for found, right in zip(index.search(queries, FLAGS.k), expected.search(queries, FLAGS.k)):
         np.testing.assert_array_equal(found, right)
-
-
-def shown(engine, items, cell):
-    """A row of the table: medians."""
-    one, batch = (np.median(cell["seconds"][name]) for name in ("one", "batch"))
-    return (
-        engine, f"{items:,}", f"{cell['loading']:.2f}", f"{1e3 * one:.1f}",
-        f"{1e3 * batch / FLAGS.batch:.1f}", f"{cell['disk_bytes'] / 1e6:.1f}",
-        "-" if cell.get("resident_mb") is None else f"{cell['resident_mb']:.0f}",
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import sys
 import urllib.parse
 
 import api_index
+import scale_tables
 import search_tables
 import serving_tables
 import tables
@@ -63,6 +64,11 @@ def documents():
 
 def read_result(name):
     return json.loads((BENCHMARKS / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def result_if_measured(name):
+    """A result, or None where it is not measured yet."""
+    return read_result(name) if (BENCHMARKS / "results" / f"{name}.json").exists() else None
 
 
 def update(text, root=""):
@@ -212,6 +218,9 @@ TABLES = {
     "serving-networks": lambda root: serving_tables.networks(read_result("serving")),
     "serving-searches": lambda root: serving_tables.searches(read_result("serving")),
     "serving-requests": lambda root: serving_tables.requests(read_result("serving")),
+    "scale": lambda root: scale_tables.scale(result_if_measured("scale")),
+    "scale-plan": lambda root: scale_tables.plans(result_if_measured("scale")),
+    "beam": lambda root: scale_tables.beam(result_if_measured("beam")),
     "run-schema": _schema(run_directory.RUN_SCHEMA),
     "report-schema": _schema(run_directory.REPORT_SCHEMA),
     "api": _api,
@@ -219,6 +228,8 @@ TABLES = {
 
 FIGURES = {
     "badges": _badges,
+    "scale-machine": lambda root: scale_tables.machine(result_if_measured("scale")),
+    "beam-machine": lambda root: scale_tables.machine(result_if_measured("beam")),
     # 10^9 pairs a second at 64 bits, over the CPUs.
     "search-rate": _median_range(_at_64_bits(lambda cell: cell["rates"]["tfhash"])),
     "search-times-faiss": _median_range(_at_64_bits(lambda cell: cell["times_faiss"])),

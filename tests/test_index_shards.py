@@ -8,40 +8,56 @@ import sys
 import numpy as np
 import pytest
 from commands import error_of
+from engine_cases import ENGINES, SERVERS
+from hamming_cases import run_python
 from shard_cases import contents_of, together, write_directory
 
 from tfhash.cli import main
 from tfhash.experiments import ImageIndex
 from tfhash.index import (
     DamagedFileError,
+    EngineError,
     HammingIndex,
     IndexFileError,
     OtherModelError,
     add_shards,
-    connect,
     shard_files,
     shards,
 )
+from tfhash.index.engines import clickhouse, postgresql
 
 pytest.importorskip("pyarrow", reason="needs the extra parquet: pip install 'tfhash[parquet]'")
 
+# Loads a directory, four portions of three codes, and says what it added and what there is. It is
+# killed by itself between two portions, or after a part of the third has been sent.
 LOADER = """
-import os, signal, sys
+import json, os, signal, sys
 from tfhash.index import add_shards, connect, shards
+from tfhash.index.engines import clickhouse, postgresql
 
-url, table, path = sys.argv[1:]
-shards.PORTION = 1
+url, table, path, point = sys.argv[1:]
+shards.PORTION = clickhouse._ROWS = postgresql._ROWS = 1
 index = connect(url, table, bits=16, model="m")
-add, calls = index.add, []
 
-def add_and_die(*arguments):
-    add(*arguments)
-    calls.append(1)
-    if len(calls) == 2:
-        os.kill(os.getpid(), signal.SIGKILL)
+def dying(function, last):
+    calls = []
+    def counted(*arguments):
+        calls.append(1)
+        result = function(*arguments)
+        if len(calls) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+    return counted
 
-index.add = add_and_die
-add_shards(index, path)
+if point == "between":
+    index.add = dying(index.add, 2)
+for module in (clickhouse, postgresql):
+    if point == "within":
+        module._rows = dying(module._rows, 8)
+before = len(index)
+added = add_shards(index, path)
+codes, ids = index.items()
+print(json.dumps([before, added, ids.tolist(), codes.tolist(), list(index.names_of(ids))]))
 """
 
 
@@ -75,7 +91,7 @@ def test_an_index_of_a_directory_has_its_ids_and_is_made_without_tensorflow(tmp_
     assert names[-1] in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["file", "postgresql"])
+@pytest.mark.parametrize("name", ["file", *ENGINES])
 def test_shards_are_added_once_however_often_they_are_loaded(places, tmp_path, name, monkeypatch):
     ids, codes, names = together(write_directory(tmp_path, [3, 0, 4]))
     monkeypatch.setattr(shards, "PORTION", 4)
@@ -98,17 +114,54 @@ def test_codes_of_names_that_an_index_has_are_kept(tmp_path):
     assert contents_of(index)[block.ids[0]] == (bytes(block.codes[0]), block.names[0])
 
 
-def test_a_loader_that_was_killed_is_started_again_and_loads_each_code_once(places, tmp_path):
-    ids, codes, names = together(write_directory(tmp_path, [3, 3, 3, 3]))
-    engine = places["postgresql"]
-    table = engine.table(engine.make(16, "m"))
-    command = [sys.executable, "-c", LOADER, engine.url, table, str(tmp_path)]
-    killed = subprocess.run(command, check=False, capture_output=True)
-    assert killed.returncode == -signal.SIGKILL
-    with connect(engine.url, table) as index:
-        assert len(index) == 6
-        assert add_shards(index, tmp_path) == 6
-        assert contents_of(index) == dict(zip(ids.tolist(), zip(map(bytes, codes), names)))
+@pytest.mark.parametrize("point", ["between", "within"])
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_loader_that_was_killed_is_started_again_and_loads_each_code_once(
+    places, tmp_path, name, point
+):
+    ids, codes, names = together(write_directory(tmp_path / "codes", [3, 3, 3, 3]))
+    if name == "chdb":
+        # Its folder belongs to one process at a time, so not to this one.
+        pytest.importorskip("chdb", reason="needs the extra chdb: pip install 'tfhash[chdb]'")
+        url, table = f"chdb://{tmp_path / 'chdb'}", "t"
+    else:
+        url, table = places[name].url, places[name].table(places[name].make(16, "m"))
+    killed = run_python(LOADER, url, table, str(tmp_path / "codes"), point)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    again = run_python(LOADER, url, table, str(tmp_path / "codes"), "")
+    assert again.returncode == 0, again.stderr
+    before, added, *found = json.loads(again.stdout)
+    assert (before, added) == (6, 6)
+    order = np.argsort(ids)
+    assert sorted(zip(*found)) == [(ids[i], codes[i].tolist(), names[i]) for i in order]
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_a_server_that_was_killed_while_codes_are_loaded_has_each_once(
+    places, tmp_path, monkeypatch, name
+):
+    ids, codes, names = together(write_directory(tmp_path, [3, 3, 3]))
+    place = places[name]
+    index = place.make(16, "m")
+    monkeypatch.setattr(shards, "PORTION", 1)
+    for module in (clickhouse, postgresql):
+        calls = []
+
+        def killing(*arguments, rows=module._rows, calls=calls):
+            calls.append(1)
+            if len(calls) == 2:
+                for server in place.servers:
+                    server.kill()
+            return rows(*arguments)
+
+        monkeypatch.setattr(module, "_rows", killing)
+    with pytest.raises(EngineError):
+        add_shards(index, tmp_path)
+    for server in place.servers:
+        server.start()
+    assert len(index) == 3
+    assert add_shards(index, tmp_path) == 6
+    assert contents_of(index) == dict(zip(ids.tolist(), zip(map(bytes, codes), names)))
 
 
 def test_what_does_not_fit_an_index_is_refused_and_changes_nothing(tmp_path):

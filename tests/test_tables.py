@@ -112,7 +112,7 @@ def test_every_table_and_figure_can_be_written_and_is_rectangular():
         lines = table("").splitlines()
         assert len(lines) > 2, name
         assert len({line.count("|") for line in lines}) == 1, name
-    for name in write_tables.FIGURES.keys() - {"badges"}:
+    for name in write_tables.FIGURES.keys() - {"badges", "scale-machine", "beam-machine"}:
         figure = write_tables.FIGURES[name]
         low, high = map(float, figure("").split(" to "))
         assert low <= high, name
