@@ -129,3 +129,22 @@ def test_a_writer_keeps_its_file_whatever_its_process_id_and_a_killed_one_does_n
             writer.kill()
     files.remove_abandoned(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_what_has_no_lock_is_kept_and_named(tmp_path, monkeypatch):
+    old = tmp_path / ".partial-4194311-0-old.txt"
+    old.write_text("half")
+    with pytest.warns(UserWarning, match="4194311-0-old.txt is kept"):
+        files.remove_abandoned(tmp_path)
+    old.unlink()
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    with files.atomic_write(tmp_path / "note.txt") as temporary:
+        temporary.write_text("whole")
+        with pytest.warns(UserWarning, match="0-note.txt is kept"):
+            files.remove_abandoned(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+    assert (tmp_path / "note.txt").read_text() == "whole"

@@ -84,17 +84,18 @@ def remove_partial(directory, name=None):
     """
     # Earlier versions wrote one number.
     pattern = re.escape(_PREFIX) + r"\d+(-\d+)?-" + (".*" if name is None else re.escape(name))
-    for path in pathlib.Path(directory).glob(f"{_PREFIX}*"):
+    pattern = f"({re.escape(_LOCK_PREFIX)})?{pattern}"
+    for path in pathlib.Path(directory).glob(".*"):
         if re.fullmatch(pattern, path.name, re.DOTALL):
             _remove(path)
-            _lock_path(path).unlink(missing_ok=True)
 
 
 def remove_abandoned(directory):
     """Removes what killed `atomic_write`s left, but not what is being written.
 
-    A writer holds a lock, which ends with its process, whatever its id and container. What has no
-    lock stays, with a warning: its file system has none, or an earlier version wrote it.
+    A writer holds a lock beside its file, which ends with its process. Process ids would not do:
+    another container has its own. What has no lock stays, with a warning: the file system has
+    none, or an earlier version wrote it.
 
     Args:
         directory: The directory; nothing happens if it does not exist.
@@ -109,22 +110,31 @@ def remove_abandoned(directory):
     ...     temporary.exists()
     True
     """
-    for path in pathlib.Path(directory).glob(f"{_PREFIX}*"):
-        if not _lock_path(path).exists() and path.exists():
-            warnings.warn(
-                f"{path} may be left by a killed process, or still be written: it has no lock. "
-                "Remove it if no process writes it.",
-                stacklevel=2,
-            )
-    for lock in pathlib.Path(directory).glob(f"{_LOCK_PREFIX}{_PREFIX}*"):
+    directory = pathlib.Path(directory)
+    for lock in directory.glob(f"{_LOCK_PREFIX}{_PREFIX}*"):
+        path = lock.with_name(lock.name.removeprefix(_LOCK_PREFIX))
         try:
             descriptor = _take(lock, os.O_RDWR)
-        except OSError:
-            continue  # being written, removed meanwhile, or of another user
-        if descriptor is not None:
-            _remove(lock.with_name(lock.name.removeprefix(_LOCK_PREFIX)))
+        except (BlockingIOError, FileNotFoundError):  # being written, or just removed
+            continue
+        except PermissionError:
+            descriptor = None
+        if descriptor is None:
+            _warn_of(path)
+        else:
+            _remove(path)
             lock.unlink(missing_ok=True)
             os.close(descriptor)
+    for path in directory.glob(f"{_PREFIX}*"):
+        if not _lock_path(path).exists() and path.exists():
+            _warn_of(path)
+
+
+def _warn_of(path):
+    warnings.warn(
+        f"{path} is kept: no lock shows whether a process writes it. If none does, remove it",
+        stacklevel=3,
+    )
 
 
 def write_json(path, value):
@@ -186,14 +196,14 @@ def _own_number():
 @contextlib.contextmanager
 def _locked(temporary):
     """`temporary`, with its lock held where the file system has locks."""
-    try:
-        descriptor = _take(_lock_path(temporary), os.O_RDWR | os.O_CREAT)
-    except BlockingIOError:
-        # A process of another container has the same id.
-        process, _, name = temporary.name.removeprefix(_PREFIX).split("-", 2)
-        number = random.SystemRandom().randrange(2**31, 2**63)
-        temporary = temporary.with_name(f"{_PREFIX}{process}-{number}-{name}")
-        descriptor = _take(_lock_path(temporary), os.O_RDWR | os.O_CREAT)
+    process, _, name = temporary.name.removeprefix(_PREFIX).split("-", 2)
+    while True:
+        try:
+            descriptor = _take(_lock_path(temporary), os.O_RDWR | os.O_CREAT)
+            break
+        except BlockingIOError:  # a process of another container has the same id
+            number = random.SystemRandom().randrange(2**31, 2**63)
+            temporary = temporary.with_name(f"{_PREFIX}{process}-{number}-{name}")
     try:
         yield temporary
     finally:
@@ -209,7 +219,7 @@ def _lock_path(temporary):
 
 
 def _take(lock, flags):
-    """A descriptor that holds the lock, or None without locks; BlockingIOError if another has it."""
+    """A descriptor that holds the lock, None without locks; BlockingIOError if another has it."""
     if fcntl is None:
         return None
     descriptor = os.open(lock, flags, 0o666)
