@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 from commands import error_of
 from raw_session import RawSession
+from sklearn.datasets import load_digits
 
 from tfhash.cli import main
+from tfhash.experiments import RunDirectory
+from tfhash.export import compare
 from tfhash.index import HammingIndex
 
 
@@ -87,10 +90,28 @@ def test_flags_of_a_saved_model_are_refused_for_other_formats(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_export_writes_one_file_of_another_format_and_never_replaces_it(
-    run_directory, tmp_path, capsys
+@pytest.mark.parametrize(
+    ("kind", "name", "packages"),
+    [
+        ("onnx", "model.onnx", ("tf2onnx", "onnxruntime")),
+        ("litert", "model.tflite", ("ai_edge_litert",)),
+    ],
+)
+def test_export_writes_one_file_of_another_format_with_the_same_codes_and_never_replaces_it(
+    run_directory, tmp_path, capsys, kind, name, packages
 ):
-    command = ["export", f"--model={run_directory}", f"--output_dir={tmp_path}", "--format=litert"]
+    for package in packages:
+        pytest.importorskip(package, reason=f"needs tfhash[{kind}]")
+    command = ["export", f"--model={run_directory}", f"--output_dir={tmp_path}"]
+    command.append(f"--format={kind}")
     assert main(command) == 0
-    assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
-    assert "model.tflite exists. Remove it" in error_of(capsys, *command, status=2)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert f"{name} exists. Remove it" in error_of(capsys, *command, status=2)
+    # scikit-learn's images of handwritten digits, which the run is trained on.
+    images = (load_digits().images[..., None] * 15.9).astype("uint8")
+    model = RunDirectory.of_model(str(run_directory)).load_model()
+    found = compare(model, tmp_path / name, images)
+    assert (found.images, found.bits) == (1797, 1797 * 9)
+    assert found.differing_elsewhere == 0
+    assert found.differing <= found.near_zero < 0.001 * found.bits
+    assert len(np.unique(model.encode(images), axis=0)) > 10

@@ -1,4 +1,3 @@
-import os
 import subprocess
 import sys
 
@@ -8,6 +7,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tfhash import files
 from tfhash.encoding import encode
 from tfhash.export import export_saved_model
 from tfhash.layers import HashingLayer
@@ -84,12 +84,14 @@ def test_a_failed_export_leaves_nothing_behind(make_model, tmp_path, monkeypatch
 def test_a_version_appears_when_it_is_whole_and_what_killed_exports_left_is_removed(
     make_model, tmp_path, monkeypatch
 ):
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    abandoned = tmp_path / f".partial-{dead.pid}-0-1"
-    running = tmp_path / f".partial-{os.getppid()}-0-7"
-    for directory in (abandoned, running):
-        (directory / "variables").mkdir(parents=True)
+    program = (
+        "import os, sys; from tfhash import files\n"
+        "write = files.atomic_write(sys.argv[1])\n"
+        "(write.__enter__() / 'variables').mkdir(parents=True)\n"
+        "os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path / "1"])
+    assert list(tmp_path.glob(".partial-*-1"))
     save, seen = tf.saved_model.save, []
 
     def watched(*arguments, **options):
@@ -97,10 +99,13 @@ def test_a_version_appears_when_it_is_whole_and_what_killed_exports_left_is_remo
         seen.extend(path.name for path in tmp_path.iterdir() if path.name[0] != ".")
 
     monkeypatch.setattr(tf.saved_model, "save", watched)
-    directory = export_saved_model(make_model(), tmp_path)
+    with files.atomic_write(tmp_path / "7") as running:
+        running.mkdir()
+        directory = export_saved_model(make_model(), tmp_path)
+        assert running.exists()
     assert seen == []
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {directory.name, running.name, "model.config", "batching.config"}
+    assert left == {directory.name, "7", "model.config", "batching.config"}
 
 
 def test_a_model_that_is_not_built_is_refused(tmp_path):

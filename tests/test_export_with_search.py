@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -52,6 +56,34 @@ def test_images_and_their_files_find_what_the_index_finds(session, model, index,
         np.testing.assert_array_equal(found["distances"], expected.distances)
         names = [[name.decode() for name in row] for row in found["names"]]
         assert names == index.names_of(expected.ids).tolist()
+
+
+ON_JAX = """
+import sys
+import keras
+from tfhash.export import export_saved_model
+from tfhash.index import HammingIndex
+assert keras.backend.backend() == "jax"
+model = keras.saving.load_model(sys.argv[1])
+export_saved_model(model, sys.argv[3], database=HammingIndex.load(sys.argv[2]))
+"""
+
+
+def test_a_model_exported_on_jax_searches_as_one_exported_on_tensorflow(
+    session, model, index, images, tmp_path
+):
+    pytest.importorskip("jax")
+    model.save(tmp_path / "model.keras")
+    index.save(tmp_path / "photos.index")
+    paths = [tmp_path / name for name in ("model.keras", "photos.index", "served")]
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", ON_JAX, *paths], check=True, env=environment)
+    on_jax = RawSession(tmp_path / "served" / "1")
+    pngs = [tf.io.encode_png(image).numpy() for image in images]
+    for name, inputs in (("search", {"images": images}), ("search_bytes", {"image_bytes": pngs})):
+        expected = session.run(name, k=40, **inputs)
+        for output, value in on_jax.run(name, k=40, **inputs).items():
+            np.testing.assert_array_equal(value, expected[output], err_msg=output)
 
 
 def test_a_file_that_is_no_image_is_marked_in_a_search(session, images):

@@ -78,7 +78,7 @@ def test_a_killed_process_leaves_what_is_found_by_the_name_of_the_file_and_no_ot
     for name in ("a[1]", "b-a[1]"):
         subprocess.run([sys.executable, "-c", program, tmp_path / name])
     left = sorted(tmp_path.iterdir())
-    assert len(left) == 4
+    assert len(left) == 8  # each with its lock
     files.remove_partial(tmp_path, "a[1]")
     assert sorted(tmp_path.iterdir()) == [path for path in left if path.name.endswith("b-a[1]")]
     files.remove_partial(tmp_path)
@@ -105,3 +105,46 @@ def test_a_file_system_that_takes_no_more_keeps_the_old_file(tmp_path):
     assert f"could not write {path}" in finished.stderr
     assert json.loads(path.read_text()) == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("pid", [2**22 + 7, 1])
+def test_a_writer_keeps_its_file_whatever_its_process_id_and_a_killed_one_does_not(tmp_path, pid):
+    script = (
+        "import os, sys, time; from tfhash import files; "
+        f"os.getpid = lambda: {pid}\n"
+        "with files.atomic_write(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('half'); print('written', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "note.txt")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        try:
+            assert writer.stdout.readline() == b"written\n"
+            files.remove_abandoned(tmp_path)
+            assert (tmp_path / f".partial-{pid}-0-note.txt").read_text() == "half"
+            with pytest.MonkeyPatch.context() as patch:  # a writer of the same id elsewhere
+                patch.setattr(files.os, "getpid", lambda: pid)
+                files.write_json(tmp_path / "note.txt", 1)
+            assert (tmp_path / f".partial-{pid}-0-note.txt").read_text() == "half"
+        finally:
+            writer.kill()
+    files.remove_abandoned(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_what_has_no_lock_is_kept_and_named(tmp_path, monkeypatch):
+    old = tmp_path / ".partial-4194311-0-old.txt"
+    old.write_text("half")
+    with pytest.warns(UserWarning, match="4194311-0-old.txt is kept"):
+        files.remove_abandoned(tmp_path)
+    old.unlink()
+
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    with files.atomic_write(tmp_path / "note.txt") as temporary:
+        temporary.write_text("whole")
+        with pytest.warns(UserWarning, match="0-note.txt is kept"):
+            files.remove_abandoned(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+    assert (tmp_path / "note.txt").read_text() == "whole"

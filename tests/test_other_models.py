@@ -195,7 +195,9 @@ def test_a_saved_model_gives_the_same_codes(train, tmp_path, name, policy):
     np.testing.assert_array_equal(encode(loaded, data), encode(model, data))
 
 
-@pytest.mark.skipif(not ON_TENSORFLOW, reason="one export from JAX is in test_export.py")
+@pytest.mark.skipif(
+    not ON_TENSORFLOW, reason="one export from JAX is in test_export_with_search.py"
+)
 @pytest.mark.parametrize(("name", "policy"), CASES)
 def test_the_saved_model_takes_the_inputs_by_name_and_gives_the_same_codes(
     train, tmp_path, name, policy

@@ -1,5 +1,7 @@
 """What RetrievalEvaluation writes for TensorBoard, read back by TensorBoard's own reader."""
 
+import tracemalloc
+
 import keras
 import numpy as np
 import pytest
@@ -114,6 +116,31 @@ def test_a_sample_comes_from_all_over_the_data(items, form):
     assert len(set(of_items.tolist())) == len(of_items) <= tensorboard.SAMPLE_ITEMS
     assert len(of_items) >= min(items, tensorboard.SAMPLE_ITEMS) - 7
     assert max(of_items) - min(of_items) >= 0.95 * (items - 7)
+
+
+def test_a_sample_of_unknown_length_is_uniform_and_holds_no_more_than_itself_and_a_batch():
+    items, batch = 20_000, 100
+    image = np.zeros((32, 32, 3), "uint8")
+
+    def batches():
+        for first in range(0, items, batch):
+            yield np.tile(image, (batch, 1, 1, 1)), np.arange(first, first + batch)
+
+    tracemalloc.start()
+    try:
+        images, labels = tensorboard.sample_of(batches())
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # The sample, its parts while they are stacked, and some batches.
+    assert (
+        peak < (3 * tensorboard.SAMPLE_ITEMS + 3 * batch) * image.nbytes < items * image.nbytes / 8
+    )
+    assert images.shape == (tensorboard.SAMPLE_ITEMS, 32, 32, 3)
+    assert (np.diff(labels) > 0).all()
+    tenths = np.bincount(labels // (items // 10), minlength=10)
+    assert (np.abs(tenths - 50) < 4 * np.sqrt(50 * 0.9)).all()
+    np.testing.assert_array_equal(tensorboard.sample_of(batches())[1], labels)
 
 
 @pytest.mark.parametrize("items", [1, 2, 5])

@@ -5,13 +5,21 @@ import itertools
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import threading
+import warnings
 
 from tfhash.errors import in_words
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 _PREFIX = ".partial-"
+_LOCK_PREFIX = ".lock-of"  # followed by the name of the temporary path
 
 # Writes of this process that are under way, by number: threads may write to one path.
 _numbers: set[int] = set()
@@ -41,10 +49,11 @@ def atomic_write(path):
     'whole'
     """
     path = pathlib.Path(path)
-    with _own_number() as number:
+    with _own_number() as number, contextlib.ExitStack() as held:
         temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{number}-{path.name}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = held.enter_context(_locked(temporary))
             _remove(temporary)  # left by a killed process of the same number
             yield temporary
             if temporary.is_file():
@@ -55,8 +64,6 @@ def atomic_write(path):
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else in_words(error)
             raise OSError(f"could not write {path}: {reason}; it is unchanged") from error
-        finally:
-            _remove(temporary)
 
 
 def remove_partial(directory, name=None):
@@ -77,13 +84,18 @@ def remove_partial(directory, name=None):
     """
     # Earlier versions wrote one number.
     pattern = re.escape(_PREFIX) + r"\d+(-\d+)?-" + (".*" if name is None else re.escape(name))
-    for path in pathlib.Path(directory).glob(f"{_PREFIX}*"):
+    pattern = f"({re.escape(_LOCK_PREFIX)})?{pattern}"
+    for path in pathlib.Path(directory).glob(".*"):
         if re.fullmatch(pattern, path.name, re.DOTALL):
             _remove(path)
 
 
 def remove_abandoned(directory):
-    """Removes what killed `atomic_write`s left, but for that of processes that run and may be writing.
+    """Removes what killed `atomic_write`s left, but not what is being written.
+
+    A writer holds a lock beside its file, which ends with its process. Process ids would not do:
+    another container has its own. What has no lock stays, with a warning: the file system has
+    none, or an earlier version wrote it.
 
     Args:
         directory: The directory; nothing happens if it does not exist.
@@ -92,15 +104,37 @@ def remove_abandoned(directory):
 
     >>> import tempfile
     >>> directory = pathlib.Path(tempfile.mkdtemp())
-    >>> _ = (directory / f".partial-{os.getpid()}-0-note.txt").write_text("half")
-    >>> remove_abandoned(directory)
-    >>> len(list(directory.iterdir()))  # this process runs
-    1
+    >>> with atomic_write(directory / "note.txt") as temporary:
+    ...     _ = temporary.write_text("half")
+    ...     remove_abandoned(directory)
+    ...     temporary.exists()
+    True
     """
-    for path in pathlib.Path(directory).glob(f"{_PREFIX}*"):
-        written_by = re.match(re.escape(_PREFIX) + r"(\d+)-", path.name)
-        if written_by and not _is_running(int(written_by[1])):
+    directory = pathlib.Path(directory)
+    for lock in directory.glob(f"{_LOCK_PREFIX}{_PREFIX}*"):
+        path = lock.with_name(lock.name.removeprefix(_LOCK_PREFIX))
+        try:
+            descriptor = _take(lock, os.O_RDWR)
+        except (BlockingIOError, FileNotFoundError):  # being written, or just removed
+            continue
+        except PermissionError:
+            descriptor = None
+        if descriptor is None:
+            _warn_of(path)
+        else:
             _remove(path)
+            lock.unlink(missing_ok=True)
+            os.close(descriptor)
+    for path in directory.glob(f"{_PREFIX}*"):
+        if not _lock_path(path).exists() and path.exists():
+            _warn_of(path)
+
+
+def _warn_of(path):
+    warnings.warn(
+        f"{path} is kept: no lock shows whether a process writes it. If none does, remove it",
+        stacklevel=3,
+    )
 
 
 def write_json(path, value):
@@ -159,16 +193,48 @@ def _own_number():
             _numbers.discard(number)
 
 
-def _is_running(process):
-    if os.name == "nt":
-        return True  # signal 0 would end it
+@contextlib.contextmanager
+def _locked(temporary):
+    """`temporary`, with its lock held where the file system has locks."""
+    process, _, name = temporary.name.removeprefix(_PREFIX).split("-", 2)
+    while True:
+        try:
+            descriptor = _take(_lock_path(temporary), os.O_RDWR | os.O_CREAT)
+            break
+        except BlockingIOError:  # a process of another container has the same id
+            number = random.SystemRandom().randrange(2**31, 2**63)
+            temporary = temporary.with_name(f"{_PREFIX}{process}-{number}-{name}")
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        return True  # of another user, or no number of a process
-    return True
+        yield temporary
+    finally:
+        _remove(temporary)
+        if fcntl is not None:
+            _lock_path(temporary).unlink(missing_ok=True)
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _lock_path(temporary):
+    return temporary.with_name(_LOCK_PREFIX + temporary.name)
+
+
+def _take(lock, flags):
+    """A descriptor that holds the lock, None without locks; BlockingIOError if another has it."""
+    if fcntl is None:
+        return None
+    descriptor = os.open(lock, flags, 0o666)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Its holder may have removed it between the two calls.
+        if not os.path.samestat(os.fstat(descriptor), os.stat(lock)):
+            raise BlockingIOError
+    except (BlockingIOError, FileNotFoundError) as error:
+        os.close(descriptor)
+        raise BlockingIOError from error
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _remove(path):

@@ -7,7 +7,6 @@ import importlib.util
 import math
 import pathlib
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -39,7 +38,8 @@ def sample_of(data):
     """Some images and their labels, from all over the data: it may be ordered by class.
 
     Args:
-        data: `(images, labels)` arrays, or a dataset of such batches, which is read once.
+        data: `(images, labels)` arrays, or a dataset of such batches, which is read once; no more
+            than a sample and a batch of it are in memory.
 
     Returns:
         `(images, labels)`, NumPy, up to `SAMPLE_ITEMS` of each.
@@ -47,12 +47,7 @@ def sample_of(data):
     if isinstance(data, (tuple, list)):
         images, labels = (np.asarray(part) for part in data)
     else:
-        share = _share_of_batch(data)
-        parts = [
-            [ops.convert_to_numpy(part[:share]) for part in (images, labels)]
-            for images, labels, *_ in data
-        ]
-        images, labels = (np.concatenate(part) for part in zip(*parts))
+        images, labels = (np.stack(part) for part in zip(*_reservoir(data)))
     chosen = np.linspace(0, len(images) - 1, min(SAMPLE_ITEMS, len(images))).astype(int)
     return images[chosen], labels[chosen]
 
@@ -134,13 +129,19 @@ class RetrievalLog:
         projector.visualize_embeddings(str(self._directory), config)
 
 
-def _share_of_batch(data):
-    """How many items of each batch are enough for a sample."""
-    if isinstance(data, keras.utils.PyDataset):
-        batches = data.num_batches or 0
-    else:
-        batches = int(data.cardinality())  # negative where it is not known
-    return math.ceil(SAMPLE_ITEMS / batches) if batches > 0 else SAMPLE_ITEMS
+def _reservoir(batches):
+    """`(image, label)` of a uniform sample, in the order of the data: algorithm R (Vitter, 1985)."""
+    rng = np.random.default_rng(0)
+    kept, seen = {}, 0  # by place: number of the item, image, label
+    for images, labels, *_ in batches:
+        images, labels = ops.convert_to_numpy(images), ops.convert_to_numpy(labels)
+        numbers = np.arange(seen, seen + len(images))
+        places = np.where(numbers < SAMPLE_ITEMS, numbers, rng.integers(numbers + 1))
+        for i in np.flatnonzero(places < SAMPLE_ITEMS):
+            # Copies, for a view would hold the batch.
+            kept[int(places[i])] = int(numbers[i]), np.array(images[i]), np.array(labels[i])
+        seen += len(images)
+    return [item[1:] for item in sorted(kept.values(), key=lambda item: item[0])]
 
 
 def _distinct_share(packed):
