@@ -5,7 +5,7 @@ engine at a size, or of a plan, that others were measured at.
 """
 
 import scale_plan
-from tables import header, row, spread
+from tables import NOT_MEASURED, header, row, spread
 
 ENGINES = {
     "file": "index file",
@@ -36,7 +36,6 @@ PLAN_COLUMNS = (
     "queries a second",
     "core-seconds a query",
 )
-NOT_MEASURED = "not measured"
 BEAM_COLUMNS = ("way", "images/s", "times `tfhash encode`", "codes that differ")
 
 

@@ -3,22 +3,18 @@
 Signatures run in the process as TensorFlow Serving runs them, by a session on the SavedModel. `encode` takes
 pixels and is compared with `model.predict` on the same batch; `encode_bytes` takes JPEG files of four
 times the pixels, and `decode` is the decoding in it alone. All alternate, and ratios are taken within a
-round. Then clients in processes of their own ask `tfhash serve` for one image at a time.
+round. Then clients in processes of their own ask `tfhash serve` for one image at a time: for its code, and
+for its nearest items.
 
     python benchmarks/serving.py
 """
 
-import concurrent.futures
-import multiprocessing
 import pathlib
-import re
-import subprocess
-import sys
 import tempfile
-import time
 
 import keras
 import numpy as np
+import serving_requests
 import serving_tables
 import tensorflow as tf
 from absl import app, flags
@@ -29,18 +25,22 @@ from tfhash.data.guarded import decode_batch_or_fail
 from tfhash.experiments import environment
 from tfhash.export import export_saved_model
 from tfhash.models import HashingModel, build_backbone
-from tfhash.serving import Client
+
+BITS, K = 64, serving_requests.K
 
 FLAGS = flags.FLAGS
 flags.DEFINE_multi_string("networks", ["MobileNetV3Small:224", "convnet:32"], "NAME:SIDE.")
 flags.DEFINE_integer("batch_size", 32, "Images in a batch.")
-flags.DEFINE_integer("items", 1_000_000, "Codes of 64 bits to search.")
+flags.DEFINE_integer("items", 1_000_000, "Codes of 64 bits to search.", lower_bound=K)
 flags.DEFINE_integer("repeats", 7, "Rounds.", lower_bound=1)
-flags.DEFINE_multi_integer("clients", [1, 8, 32], "Clients of `tfhash serve`.")
-flags.DEFINE_integer("requests", 600, "Requests of all clients together.")
+flags.DEFINE_multi_integer("clients", [1, 8, 32], "Clients of `tfhash serve`.", lower_bound=1)
+flags.DEFINE_integer("requests", 600, "Requests of all clients together, of each kind.")
 flags.DEFINE_string("output", "benchmarks/results/serving.json", "Result file.")
 
-BITS, K = 64, 10
+
+@flags.multi_flags_validator(["clients", "requests"], "each client must have a request")
+def _each_client_has_a_request(values):
+    return max(values["clients"]) <= values["requests"]
 
 
 def main(_):
@@ -52,23 +52,27 @@ def main(_):
         "networks": {},
         "search": {},
         "requests": {},
+        "search_requests": {},
         **environment.describe(["tensorflow-serving-api", "uvicorn"]),
     }
-    with tempfile.TemporaryDirectory() as folder:
+    codes = np.random.default_rng(0).integers(0, 256, (FLAGS.items, BITS // 8), "uint8")
+    with tempfile.TemporaryDirectory() as folder, serving_requests.client_processes() as executor:
         for network in FLAGS.networks:
             directory = pathlib.Path(folder, network.replace(":", "-"))
             model, photos = make(network)
             database = None
             if network == FLAGS.networks[-1]:
-                rng = np.random.default_rng(0)
-                database = rng.integers(0, 256, (FLAGS.items, BITS // 8), "uint8"), None, None
+                database = codes, None, None
             version = export_saved_model(model, directory, database=database)
             signatures = tf.saved_model.load(version).signatures
             report["networks"][network] = measure(model, signatures, photos)
             if database is not None:
                 report["search"] = measure_search(signatures, photos)
-            model.save(directory / "model.keras")
-            report["requests"][network] = measure_requests(directory / "model.keras", photos)
+            asked = serving_requests.measure(
+                model, directory, codes, photos, executor, FLAGS.clients, FLAGS.requests
+            )
+            report["requests"][network] = asked["encode"]
+            report["search_requests"][network] = asked["search"]
             files.write_json(pathlib.Path(FLAGS.output), report)
             print(f"{network} done", flush=True)
     for table in (serving_tables.networks, serving_tables.searches, serving_tables.requests):
@@ -127,53 +131,6 @@ def measure_search(signatures, photos):
         pairs = zip(seconds["search"], seconds["encode"])
         found[str(count)] = [1000 * (search - encode) for search, encode in pairs]
     return found
-
-
-def measure_requests(model_path, photos):
-    """Percentiles of the milliseconds of requests, and images per second, by number of clients."""
-    command = [sys.executable, "-m", "tfhash", "serve", f"--model={model_path}", "--port=0"]
-    with subprocess.Popen([*command, "--name=model"], stdout=subprocess.PIPE, text=True) as server:
-        try:
-            url = next(m[0] for line in server.stdout if (m := re.search(r"http://[\d.:]+", line)))
-            Client(url, "model").wait_until_ready(120)
-            return {str(count): ask(url, count, photos) for count in FLAGS.clients}
-        finally:
-            server.terminate()
-            server.communicate()  # reads its last line
-
-
-def ask(url, clients, photos):
-    each = FLAGS.requests // clients
-    context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-    # In processes apart, so that clients do not wait for the interpreter lock of the benchmark.
-    with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:
-        shares = [clients // 2 + clients % 2, clients // 2]
-        jobs = [pool.submit(ask_in_threads, url, n, each, photos) for n in shares if n]
-        results = [job.result() for job in jobs]
-    milliseconds = np.concatenate([found for found, _ in results])
-    seconds = max(elapsed for _, elapsed in results)
-    return {
-        "p50": float(np.percentile(milliseconds, 50)),
-        "p99": float(np.percentile(milliseconds, 99)),
-        "images_per_second": len(milliseconds) / seconds,
-    }
-
-
-def ask_in_threads(url, clients, each, photos):
-    def ask_one(number):
-        taken = []
-        with Client(url, "model") as client:
-            client.encode([photos[0]])  # a connection
-            for i in range(each):
-                started = time.perf_counter()
-                client.encode([photos[(number + i) % len(photos)]])
-                taken.append(1000 * (time.perf_counter() - started))
-        return taken
-
-    started = time.perf_counter()
-    with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-        found = list(pool.map(ask_one, range(clients)))
-    return np.concatenate(found), time.perf_counter() - started
 
 
 if __name__ == "__main__":

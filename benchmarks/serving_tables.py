@@ -1,6 +1,6 @@
 """Formats the results of `serving.py` as Markdown tables."""
 
-from tables import header, row, spread
+from tables import NOT_MEASURED, header, row, spread
 
 NETWORK_COLUMNS = (
     "network, side in pixels",
@@ -14,9 +14,11 @@ NETWORK_COLUMNS = (
 REQUEST_COLUMNS = (
     "network, side in pixels",
     "clients",
-    "median, ms",
-    "99th percentile, ms",
-    "images/s",
+    *(
+        f"`{kind}`: {figure}"
+        for kind in ("encode", "search")
+        for figure in ("median, ms", "99th percentile, ms", "images/s")
+    ),
 )
 
 
@@ -37,16 +39,21 @@ def searches(report):
 
 
 def requests(report):
-    """Milliseconds of requests to `tfhash serve`."""
+    """Milliseconds of requests to `tfhash serve` that encode, and beside them those that search."""
+    searches = report.get("search_requests", {})
     rows = (
-        row([_name(network), clients, *(f"{cell[key]:.3g}" for key in _PERCENTILES)])
+        row([_name(network), clients, *_asked(cell), *_asked(found.get(clients))])
         for network, cells in report["requests"].items()
+        for found in [searches.get(network, {})]
         for clients, cell in cells.items()
     )
     return header(REQUEST_COLUMNS) + "".join(rows)
 
 
-_PERCENTILES = ("p50", "p99", "images_per_second")
+def _asked(cell):
+    if cell is None:
+        return [NOT_MEASURED, "-", "-"]
+    return [f"{cell[key]:.3g}" for key in ("p50", "p99", "images_per_second")]
 
 
 def _name(network):

@@ -88,6 +88,9 @@ EVALUATION_COLUMNS = (
     "usual evaluator / histogram",
 )
 
+# What a table says in place of a figure that its result does not have.
+NOT_MEASURED = "not measured"
+
 
 def row(cells):
     """A row of a Markdown table."""
