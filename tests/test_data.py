@@ -338,10 +338,10 @@ def test_augmentation_beyond_the_image_is_refused(photos, name, value):
 
 
 def test_a_split_that_is_left_in_the_middle_is_read_whole_the_next_time(shared_datasets):
-    train = data.load("mnist", data_dir=shared_datasets).train
+    queries = data.load("mnist", data_dir=shared_datasets).queries
     for _ in range(3):
-        next(iter(train.batches(1000)))
-    assert sum(len(labels) for _, labels in train.batches(1000)) == len(train)
+        next(iter(queries.batches(1000)))
+    assert sum(len(labels) for _, labels in queries.batches(1000)) == len(queries)
 
 
 def test_a_batch_larger_than_the_split_is_the_split(photos):
