@@ -14,7 +14,7 @@ IN_PARALLEL = --numprocesses=auto --dist=loadfile --no-loadscope-reorder --durat
 # Tests start processes by the dozen. Without bytecode, each compiles all of TensorFlow's Python: 10 s.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Tests make the same small models again and again. JAX compiles each of them once, and as fast as it can.
+# Tests make the same small models again and again. JAX compiles each of them once, with few optimizations.
 ON_JAX = KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
 	JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1

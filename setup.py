@@ -1,6 +1,6 @@
 """Builds tfhash and compiles its ops against the installed TensorFlow.
 
-Objects are kept in build/objects, named by what they are made from, so that a change compiles little.
+A build compiles only what changed: objects stay in build/objects, named by a digest of what they are made of.
 
 TFHASH_BUILD_OPS=0 compiles no ops, TFHASH_BUILD_OPS=jax only those for JAX. TFHASH_BUILD_CUDA=1
 adds kernels for NVIDIA GPUs. All other metadata is in pyproject.toml.

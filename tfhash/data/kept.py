@@ -65,9 +65,9 @@ def decode(source, indices, image_shape):
 
 
 def as_written(function):
-    """The function, traced without AutoGraph, which takes longer to convert a function than to trace it.
+    """The function, for `map`, without AutoGraph: converting it takes longer than tracing it.
 
-    Its control flow is that of TensorFlow's ops.
+    The function must use TensorFlow's ops for control flow.
     """
     return tf.autograph.experimental.do_not_convert(function)
 
