@@ -166,7 +166,7 @@ def differences():
     found = {}
     for margin in MARGINS:
         decoding.MARGIN = margin
-        images._decoding.cache_clear()  # traced with another margin
+        decoding.trace.cache_clear()  # traced with another margin
         for side in SIDES:
             errors = []
             for pixels in pictures:

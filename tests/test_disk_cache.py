@@ -39,7 +39,7 @@ def load(photos, tmp_path):
 def watched(monkeypatch):
     """Names of the files that are examined, and of those that are decoded."""
     found = {"examined": [], "decoded": []}
-    examine, decode = scan.examine, disk_cache.decode
+    examine, decode = scan.examine, FileSource.decoded
 
     def watch_examine(root, names):
         found["examined"] += names
@@ -50,7 +50,7 @@ def watched(monkeypatch):
         return decode(source, indices, image_shape)
 
     monkeypatch.setattr(scan, "examine", watch_examine)
-    monkeypatch.setattr(disk_cache, "decode", watch_decode)
+    monkeypatch.setattr(FileSource, "decoded", watch_decode)
     return found
 
 

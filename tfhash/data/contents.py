@@ -6,8 +6,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
-from tfhash.data import formats
-from tfhash.data.decoding import plan_decoding
+from tfhash.data import decoding, formats
 from tfhash.data.guarded import MAX_PIXELS, pixel_count
 from tfhash.data.images import decode_planned
 from tfhash.data.kept import PARALLEL
@@ -39,8 +38,7 @@ def decode_files(files, image_shape):
     """
     files, image_shape = list(files), tuple(image_shape)
     if files:
-        # Traced before several threads would.
-        _decoding(image_shape)
+        decoding.trace()  # before several threads would
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
         found = list(pool.map(functools.partial(_decode, image_shape=image_shape), files))
     rows = [row for row, image in enumerate(found) if not isinstance(image, LeftOut)]
@@ -57,22 +55,10 @@ def _decode(file, image_shape):
         if formats.is_for_pillow(name, contents):
             contents = formats.to_png(contents)
         with tf.device("CPU"):
-            return _decoding(image_shape)(tf.constant(contents)).numpy()
+            plan = decoding.plan_decoding(tf.constant(contents), max(image_shape[:2]))
+            if (pixels := int(pixel_count(plan))) > MAX_PIXELS:
+                reason = f"{pixels:,} pixels by the header, more than {MAX_PIXELS:,}"
+                return LeftOut(name, reason, True)
+            return decode_planned(plan, image_shape).numpy()
     except (tf.errors.OpError, ValueError) as error:
         return LeftOut(name, reason_of(error, contents, name), True)
-
-
-@functools.cache
-def _decoding(image_shape):
-    """`decode_and_resize` that refuses a file of too many pixels."""
-
-    def decode(contents):
-        plan = plan_decoding(contents, max(image_shape[:2]))
-        pixels = pixel_count(plan)
-        message = tf.strings.format(f"{{}} pixels by the header, more than {MAX_PIXELS:,}", pixels)
-        with tf.control_dependencies([tf.debugging.Assert(pixels <= MAX_PIXELS, [message])]):
-            plan = plan._replace(contents=tf.identity(plan.contents))
-        return decode_planned(plan, image_shape)
-
-    spec = tf.TensorSpec((), tf.string)
-    return tf.function(decode, (spec,), autograph=False).get_concrete_function()

@@ -32,6 +32,8 @@ BACKGROUND = 255
 # In words in the report of a run, too.
 MARGIN = 2
 _RATIOS = (2, 4, 8)
+# Larger than that of any image, so that a JPEG is decoded whole.
+_ANY_SIDE = 2**31
 
 # Calls of decoders: of JPEG at four ratios, of PNG with 8 or 16 bits without or with alpha, and others.
 _JPEG, _PNG, _STILL_WEBP, _PALETTE, _ALPHA, _RUN_LENGTHS, _ANY = 0, 4, 8, 9, 10, 11, 12
@@ -75,6 +77,16 @@ class Plan(typing.NamedTuple):
     orientation: tf.Tensor
 
 
+PLAN_SPEC = Plan(
+    contents=tf.TensorSpec((), tf.string),
+    format=tf.TensorSpec((), tf.int32),
+    decoder=tf.TensorSpec((), tf.int32),
+    size=tf.TensorSpec((2,), tf.int64),
+    ratio=tf.TensorSpec((), tf.int32),
+    orientation=tf.TensorSpec((), tf.int64),
+)
+
+
 def plan_decoding(contents, side=None):
     """Reads the headers of a file, and never fails, whatever the contents are.
 
@@ -86,7 +98,37 @@ def plan_decoding(contents, side=None):
     Returns:
         `Plan`.
     """
-    contents = tf.convert_to_tensor(contents, tf.string)
+    plan, _ = trace()
+    return plan(
+        contents=tf.convert_to_tensor(contents, tf.string),
+        side=tf.constant(side or _ANY_SIDE, tf.int64),
+    )
+
+
+def decode(plan):
+    """Decodes a file by its plan to `uint8 [height, width, 3]`, not turned.
+
+    Raises:
+        tf.errors.InvalidArgumentError: If the file is damaged.
+    """
+    _, decode_planned = trace()
+    return decode_planned(plan)
+
+
+@functools.cache
+def trace():
+    """Traces what the functions here run, for all shapes and commands, and returns it.
+
+    This takes as long as decoding a thousand small images. Threads that decode call it before they start.
+    """
+    contents, side = tf.TensorSpec((), tf.string), tf.TensorSpec((), tf.int64)
+    return (
+        tf.function(_plan, (contents, side), autograph=False).get_concrete_function(),
+        tf.function(_decode_planned, (PLAN_SPEC,), autograph=False).get_concrete_function(),
+    )
+
+
+def _plan(contents, side):
     data = tf.io.decode_raw(contents, tf.uint8)
     starts = [tf.strings.substr(contents, 0, len(start)) == start for start in _STARTS]
     found = tf.argmax(tf.cast(tf.stack([*starts, True]), tf.int32), output_type=tf.int32)
@@ -96,12 +138,7 @@ def plan_decoding(contents, side=None):
     return Plan(planned, found, decoder, tf.ensure_shape(size, (2,)), ratio, orientation)
 
 
-def decode(plan):
-    """Decodes a file by its plan to `uint8 [height, width, 3]`, not turned.
-
-    Raises:
-        tf.errors.InvalidArgumentError: If the file is damaged.
-    """
+def _decode_planned(plan):
     contents = plan.contents
     # In the order of the constants above.
     decoders = [
@@ -153,11 +190,8 @@ def on_background(image):
 def _plan_jpeg(contents, data, side):
     exif, frame = find_segments(data)
     size = jpeg_size(data, frame)
-    if side is None:
-        chosen = tf.constant(0)
-    else:
-        fitting = tf.reduce_min(size) >= tf.constant([MARGIN * side * r for r in _RATIOS], tf.int64)
-        chosen = tf.reduce_sum(tf.cast(fitting, tf.int32))
+    fitting = tf.reduce_min(size) >= side * [MARGIN * ratio for ratio in _RATIOS]
+    chosen = tf.reduce_sum(tf.cast(fitting, tf.int32))
     ratio = tf.constant((1, *_RATIOS))[chosen]
     return contents, _JPEG + chosen, size, ratio, jpeg_orientation(data, exif)
 

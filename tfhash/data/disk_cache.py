@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import pathlib
@@ -18,7 +19,7 @@ import tensorflow as tf
 
 from tfhash import files
 from tfhash.data import images, scan
-from tfhash.data.kept import CHUNK, as_tensor, decode
+from tfhash.data.kept import as_tensor
 from tfhash.errors import translated
 
 # Of what is known of files.
@@ -29,6 +30,9 @@ SECONDS_BETWEEN_WRITES = 60
 _PORTION = 1024
 
 _DIGEST_BYTES = 32
+
+# Images written at a time.
+CHUNK = 256
 
 
 class DiskCache:
@@ -164,12 +168,12 @@ class _Rows:
             return
         self._check_space(len(index_of) * self._row_bytes)
         digests = list(index_of)
-        batches = decode(source, list(index_of.values()), self._image_shape).batch(CHUNK)
+        images = source.decoded(list(index_of.values()), self._image_shape)
         with self._opened() as (rows, keys), translated():
-            for batch in batches.prefetch(1).as_numpy_iterator():
-                added = digests[: len(batch)]
-                digests = digests[len(batch) :]
-                self._append(rows, batch.data.cast("B"))
+            while chunk := list(itertools.islice(images, CHUNK)):
+                added = digests[: len(chunk)]
+                digests = digests[len(chunk) :]
+                self._append(rows, np.stack(chunk).data.cast("B"))
                 self._append(keys, b"".join(added))
                 self.row_of |= {digest: self._count + i for i, digest in enumerate(added)}
                 self._count += len(added)

@@ -9,20 +9,11 @@ import functools
 
 import tensorflow as tf
 
-from tfhash.data.decoding import FORMATS, Plan, plan_decoding
+from tfhash.data.decoding import FORMATS, PLAN_SPEC, Plan, plan_decoding
 from tfhash.data.images import decode_planned
 
 # A photo of today has 12 to 50 million.
 MAX_PIXELS = 100_000_000
-
-_PLAN = Plan(
-    contents=tf.TensorSpec((), tf.string),
-    format=tf.TensorSpec((), tf.int32),
-    decoder=tf.TensorSpec((), tf.int32),
-    size=tf.TensorSpec((2,), tf.int64),
-    ratio=tf.TensorSpec((), tf.int32),
-    orientation=tf.TensorSpec((), tf.int64),
-)
 
 # Bytes of a file that an error shows.
 _SHOWN = 16
@@ -93,7 +84,7 @@ def _decoding(image_shape, keep_aspect):
 def _decode_batch(contents, max_pixels, image_shape, keep_aspect):
     count = tf.size(contents, tf.int64)
     plan = functools.partial(plan_decoding, side=max(image_shape[:2]))
-    plans = tf.map_fn(plan, contents, fn_output_signature=_PLAN)
+    plans = tf.map_fn(plan, contents, fn_output_signature=PLAN_SPEC)
     rows = tf.boolean_mask(tf.range(count), _is_bounded(plans, max_pixels))
     chosen = tf.nest.map_structure(lambda column: tf.gather(column, rows), plans)
 

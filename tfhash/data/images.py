@@ -34,18 +34,8 @@ def decode_and_resize(contents, image_shape, keep_aspect=True):
     >>> decode_and_resize(photo, (48, 48, 3)).shape
     TensorShape([48, 48, 3])
     """
-    return _decoding(tuple(image_shape), keep_aspect)(tf.convert_to_tensor(contents, tf.string))
-
-
-@functools.cache
-def _decoding(image_shape, keep_aspect):
-    # Traced once for all splits and commands, which takes as long as decoding dozens of images.
-    def decode(contents):
-        plan = plan_decoding(contents, max(image_shape[:2]))
-        return decode_planned(plan, image_shape, keep_aspect)
-
-    spec = tf.TensorSpec((), tf.string)
-    return tf.function(decode, (spec,), autograph=False).get_concrete_function()
+    plan = plan_decoding(contents, max(image_shape[:2]))
+    return decode_planned(plan, image_shape, keep_aspect)
 
 
 def decode_planned(plan, image_shape, keep_aspect=True):
@@ -55,13 +45,28 @@ def decode_planned(plan, image_shape, keep_aspect=True):
         plan: Of `tfhash.data.decoding.plan_decoding`, with the larger side of `image_shape`.
         image_shape, keep_aspect: As in `decode_and_resize`.
     """
-    height, width = image_shape[:2]
     pixels = decode(plan)
     # Not the size of the pixels: where it does not divide, the last ones are in part beyond the file.
     extent = tf.cast(stored_size(plan, pixels), tf.float32) / tf.cast(plan.ratio, tf.float32)
-    size = tf.where(is_turned(plan.orientation), (width, height), (height, width))
-    resized = _resize(pixels[None], extent, size, keep_aspect)[0]
-    return _finish(turn_upright(resized, plan.orientation)[None], 3, image_shape)[0]
+    resize = _resizing(tuple(image_shape), keep_aspect)
+    return resize(pixels=pixels, extent=extent, orientation=plan.orientation)
+
+
+@functools.cache
+def _resizing(image_shape, keep_aspect):
+    height, width = image_shape[:2]
+
+    def resize(pixels, extent, orientation):
+        size = tf.where(is_turned(orientation), (width, height), (height, width))
+        resized = _resize(pixels[None], extent, size, keep_aspect)[0]
+        return _finish(turn_upright(resized, orientation)[None], 3, image_shape)[0]
+
+    specs = (
+        tf.TensorSpec((None, None, 3), tf.uint8),
+        tf.TensorSpec((2,), tf.float32),
+        tf.TensorSpec((), tf.int64),
+    )
+    return tf.function(resize, specs, autograph=False).get_concrete_function()
 
 
 def resize_to(image, shape, keep_aspect=True):

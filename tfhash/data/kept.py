@@ -1,5 +1,7 @@
 """Decoded images that are kept, and how many may be decoded at a time."""
 
+import collections
+import concurrent.futures
 import os
 
 import numpy as np
@@ -13,9 +15,6 @@ PARALLEL = min(16, os.cpu_count() or 1)
 
 # Batches that wait to be trained on or encoded.
 WAITING = 2
-
-# Images decoded at a time to be kept.
-CHUNK = 256
 
 
 class MemoryImages:
@@ -43,25 +42,27 @@ class MemoryImages:
         missing = np.unique(rows[~self._is_decoded[rows]])
         if not len(missing):
             return rows  # without a pipeline, which takes a moment to build
-        images = decode(self._source, self._indices[missing], self._image_shape).batch(CHUNK)
-        done = 0
+        images = self._source.decoded(self._indices[missing], self._image_shape)
         with translated():
-            for batch in images.prefetch(1).as_numpy_iterator():
-                written = missing[done : done + len(batch)]
-                self.images[written] = batch
-                self._is_decoded[written] = True
-                done += len(batch)
+            for row, image in zip(missing, images, strict=True):
+                self.images[row] = image
+                self._is_decoded[row] = True
         return rows
 
 
-def decode(source, indices, image_shape):
-    """`tf.data.Dataset` of the images of a source at `indices`, in this order."""
-    images = tf.data.Dataset.from_tensor_slices(np.asarray(indices, "int64")).map(
-        as_written(lambda index: source.resized_image(index, image_shape)),
-        num_parallel_calls=PARALLEL,
-        deterministic=True,
-    )
-    return without_autotuning(images)
+def in_threads(function, items):
+    """Results of a function in the order of the items, some of which are in work while one is used."""
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+        waiting = collections.deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > PARALLEL:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def as_written(function):

@@ -8,9 +8,8 @@ import os
 
 import tensorflow as tf
 
-from tfhash.data import formats
+from tfhash.data import decoding, formats
 from tfhash.data.content import digest
-from tfhash.data.decoding import decode, plan_decoding, stored_size
 from tfhash.data.kept import PARALLEL
 from tfhash.data.summary import LeftOut, Summary
 from tfhash.errors import in_words
@@ -76,7 +75,7 @@ def examine(root, names):
         `Examined` of the readable files, and `LeftOut` of the others, both in the order of `names`.
     """
     if names:
-        _checking()  # before several threads would trace it
+        decoding.trace()  # before several threads would
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
         results = list(pool.map(functools.partial(_examine, root), names))
     examined = [result for result in results if isinstance(result, Examined)]
@@ -145,11 +144,11 @@ def _examine(root, name):
     return Examined(
         name,
         digest(contents),
-        int(checksum),
+        checksum,
         found or "other",
         is_for_pillow,
         bool(is_dim),
-        int(shorter_side),
+        shorter_side,
     )
 
 
@@ -175,25 +174,14 @@ def checksum_of(contents):
     return tf.strings.to_hash_bucket_fast(contents, 2**63 - 1)
 
 
-@functools.cache
-def _checking():
-    # Traced once. Threads that call it run it at the same time, for it holds no Python.
-    spec = tf.TensorSpec((), tf.string)
-
-    def check(contents, decoded):
-        # At the smallest size, for which the whole file is read, too.
-        plan = plan_decoding(decoded, side=1)
-        pixels = decode(plan)
-        # Asked for, so that decoding is not pruned.
-        with tf.control_dependencies([pixels]):
-            return checksum_of(contents), tf.reduce_min(stored_size(plan, pixels))
-
-    return tf.function(check, (spec, spec), autograph=False).get_concrete_function()
-
-
 def _check(contents, decoded):
+    """Checksum of a file, and the shorter side of its image in pixels; fails where it cannot be decoded."""
     with tf.device("CPU"):
-        return _checking()(tf.constant(contents), tf.constant(decoded))
+        # At the smallest size, for which the whole file is read, too.
+        plan = decoding.plan_decoding(tf.constant(decoded), side=1)
+        pixels = decoding.decode(plan)
+        shorter_side = tf.reduce_min(decoding.stored_size(plan, pixels))
+        return int(checksum_of(tf.constant(contents))), int(shorter_side)
 
 
 def _is_16_bit_png(contents):

@@ -7,9 +7,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfhash.data import formats
-from tfhash.data.decoding import decode_image
+from tfhash.data.decoding import decode_image, trace
 from tfhash.data.images import decode_and_resize, resize_to
-from tfhash.data.kept import MemoryImages
+from tfhash.data.kept import (
+    PARALLEL,
+    MemoryImages,
+    as_written,
+    in_threads,
+    without_autotuning,
+)
 from tfhash.data.scan import checksum_of
 from tfhash.labels import is_multi_hot
 
@@ -67,6 +73,15 @@ class Source:
     def resized_image(self, index, image_shape):
         """The image of one item brought to a shape."""
         return resize_to(self.image(index), image_shape, self.keep_aspect)
+
+    def decoded(self, indices, image_shape):
+        """Yields the images at `indices`, in this order, brought to a shape, NumPy `uint8`."""
+        images = tf.data.Dataset.from_tensor_slices(np.asarray(indices, "int64")).map(
+            as_written(lambda index: self.resized_image(index, image_shape)),
+            num_parallel_calls=PARALLEL,
+            deterministic=True,
+        )
+        yield from without_autotuning(images).as_numpy_iterator()
 
     def kept(self, image_shape, indices):
         """Images that are kept and hold the items at `indices`, or `None` if they are too many.
@@ -146,6 +161,15 @@ class FileSource(Source):
 
     def resized_image(self, index, image_shape):
         return decode_and_resize(self._contents(index), image_shape, self.keep_aspect)
+
+    def decoded(self, indices, image_shape):
+        # In threads, for building a pipeline with the decoders takes a second.
+        def decode(index):
+            with tf.device("CPU"):
+                return self.resized_image(tf.constant(index, tf.int64), image_shape).numpy()
+
+        trace()  # before several threads would
+        return in_threads(decode, indices)
 
     def kept(self, image_shape, indices):
         if self._cache is None or self.is_read_once:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhash.data import keras_layers, sampling
-from tfhash.data.kept import PARALLEL, WAITING, as_written, decode, without_autotuning
+from tfhash.data.kept import PARALLEL, WAITING, as_written, without_autotuning
 from tfhash.data.sources import Source
 from tfhash.errors import translated
 
@@ -116,8 +116,8 @@ class Split:
             return np.asarray(self._kept.images[self._kept.rows_of(chosen)])
         unique, places = np.unique(chosen, return_inverse=True)
         with translated():
-            images = decode(self.source, unique, self.image_shape).as_numpy_iterator()
-            found = np.array(list(images), np.uint8).reshape(-1, *self.image_shape)
+            images = list(self.source.decoded(unique, self.image_shape))
+        found = np.array(images, np.uint8).reshape(-1, *self.image_shape)
         return found[places.reshape(chosen.shape)]
 
     def fill_cache(self, report=None):

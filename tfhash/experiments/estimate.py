@@ -6,7 +6,6 @@ import time
 import numpy as np
 
 from tfhash.callbacks.estimate import in_words
-from tfhash.data.kept import decode
 from tfhash.data.splits import PARTS
 from tfhash.experiments import validation
 from tfhash.experiments.datasets import spread
@@ -61,9 +60,10 @@ def files_to_decode(splits, recipe, compared, unlabeled):
 def say_time_to_decode(split, files, progress):
     """Prints how long so many files take to decode, judged by some of a split."""
     some = spread(split, TIMED_FILES)
-    images = decode(some.source, some.indices, some.image_shape)
+    indices, shape = some.indices, some.image_shape
+    list(some.source.decoded(indices[:1], shape))  # prepared before it counts
     started = time.perf_counter()
-    count = sum(1 for _ in images)
+    count = sum(1 for _ in some.source.decoded(indices, shape))
     seconds = files * (time.perf_counter() - started) / count
     kept = "once each" if split.is_kept else "again each time they are used; `cache_dir` keeps them"
     progress.say(f"about {in_words(seconds)} to decode {files:,} files, {kept}")
