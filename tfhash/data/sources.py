@@ -22,6 +22,9 @@ from tfhash.labels import is_multi_hot
 # Decoded images of a source, in all shapes and splits, that are kept in memory.
 MEMORY_BYTES = 2**31
 
+# Images of an array resized together.
+_TOGETHER = 1024
+
 
 class Source:
     """Items, each with an image, a label and a name.
@@ -128,6 +131,12 @@ class ArraySource(Source):
 
     def image(self, index):
         return tf.gather(self._images, index)
+
+    def decoded(self, indices, image_shape):
+        # Many at a time, for they have one size.
+        for start in range(0, len(indices), _TOGETHER):
+            images = tf.gather(self._images, indices[start : start + _TOGETHER])
+            yield from resize_to(images, image_shape, self.keep_aspect).numpy()
 
 
 class FileSource(Source):
