@@ -8,10 +8,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # In the order of the imports, from the ground up.
 MODULES = (
-    "tfhash_ops", "tfhash", "tfhash.codes", "tfhash.labels", "tfhash.files", "tfhash.losses",
+    "tfhash_ops", "tfhash", "tfhash.codes", "tfhash.labels", "tfhash.files", "tfhash.errors", "tfhash.losses",
     "tfhash.data", "tfhash.index", "tfhash.index.duplicates", "tfhash.index.engines",
     "tfhash.index.shards", "tfhash.serving", "tfhash.layers", "tfhash.metrics", "tfhash.optimizers", "tfhash.models",
-    "tfhash.callbacks", "tfhash.export", "tfhash.plots", "tfhash.experiments", "tfhash.beam",
+    "tfhash.encoding", "tfhash.callbacks", "tfhash.export", "tfhash.plots", "tfhash.experiments", "tfhash.beam",
 )  # fmt: skip
 
 # Files whose functions have the names of others, beside which they are not listed.

@@ -39,8 +39,24 @@ def copy_source(folder):
         ".*", "build", "dist", "runs", "*.so", "*.egg-info", "__pycache__"
     )
     source = shutil.copytree(ROOT, folder / "source", ignore=left_out)
+    copy_objects(source)
+    return source
+
+
+def copy_objects(source):
     if (ROOT / "build" / "objects").exists():
         shutil.copytree(ROOT / "build" / "objects", source / "build" / "objects")
+
+
+def unpacked_sdist(folder):
+    """The sources as an sdist holds them."""
+    command = [sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", folder]
+    made = subprocess.run([*command, copy_source(folder)], capture_output=True, text=True)
+    assert made.returncode == 0, made.stdout + made.stderr
+    (sdist,) = folder.glob("*.tar.gz")
+    shutil.unpack_archive(sdist, folder, filter="data")
+    source = folder / sdist.name.removesuffix(".tar.gz")
+    copy_objects(source)
     return source
 
 
@@ -51,11 +67,11 @@ def source(tmp_path):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """A wheel with everything that can be compiled here, as a build takes minutes.
+    """A wheel of an sdist, with everything that can be compiled here, as a build takes minutes.
 
     The CUDA kernels must compile without warnings.
     """
-    source = copy_source(tmp_path_factory.mktemp("wheel"))
+    source = unpacked_sdist(tmp_path_factory.mktemp("wheel"))
     nvcc = {"TFHASH_BUILD_CUDA": "1", "NVCC": "nvcc -Werror all-warnings"} if HAS_NVCC else {}
     result, wheel = make_wheel(source, **nvcc)
     assert result.returncode == 0, result.stderr

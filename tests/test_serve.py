@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+import requests
 from commands import error_of
 from serving_cases import b64, exchange, files_of_all_formats, post, served
 
@@ -186,6 +187,11 @@ def test_status_and_versions_are_as_in_tensorflow_serving(url, predict, files):
             status, answer = post(f"{url}/v1/models/{path}{method}", value)
             assert status in (404, 405)
             assert answer["error"]
+
+
+def test_the_health_route_answers(url):
+    answer = requests.get(f"{url}/healthz", timeout=60)
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
 
 
 def test_concurrent_requests_get_their_own_codes(service, model, rng):

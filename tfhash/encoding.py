@@ -8,6 +8,8 @@ from keras import ops
 
 from tfhash import codes, errors, pixels, prediction
 
+__all__ = ["encode", "encode_with_labels"]
+
 # Relaxed codes lie in [-1, 1] but for the rounding of half-precision types.
 LARGEST_RELAXED = 1.01
 
@@ -56,6 +58,14 @@ def encode_with_labels(model, data, output=None, batch_size=256):
 
     Raises:
         ValueError: As `encode`, and if there are no items or a batch has no labels.
+
+    Example:
+
+    >>> from tfhash.layers import HashingLayer
+    >>> model = keras.Sequential([keras.Input((16,)), HashingLayer(bits=12)])
+    >>> codes, labels, bits = encode_with_labels(model, (np.zeros((3, 16)), [0, 1, 1]))
+    >>> codes.shape, labels.tolist(), bits
+    ((3, 2), [0, 1, 1], 12)
     """
     if isinstance(data, (tuple, list)):
         relaxed = _predict(model, data[0], output, batch_size)

@@ -88,6 +88,9 @@ def translated():
     `ValueError`, too little memory a `MemoryError`; a Python function of a `tf.data` pipeline raises
     its own error again. Other errors pass unchanged.
 
+    Raises:
+        Exception: What the block raised, as the Python error that matches it.
+
     Example:
 
     >>> import tensorflow as tf

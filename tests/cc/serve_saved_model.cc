@@ -2,7 +2,7 @@
 //
 //   serve_saved_model MODEL SIGNATURE FILE...                 codes of files in hex, one a line
 //   serve_saved_model MODEL shape:SIGNATURE uint8 D0,D1,...   zeros of a shape; prints the status
-//   serve_saved_model MODEL warmup                            replays the warm-up file
+//   serve_saved_model MODEL warmup THREADS                    replays the warm-up file in each thread
 //   serve_saved_model MODEL hammer SIGNATURE THREADS FILE...  the same from threads; all must agree
 //
 // A file for a signature on tensors is a serialized TensorProto.
@@ -165,7 +165,11 @@ int main(int argc, char** argv) {
   if (Status status = server.Load(arguments.at(0)); !status.ok()) return Fail(status);
   Tensor result;
   if (command == "warmup") {
-    std::cout << server.Replay() << "\n";
+    std::vector<int> replayed(std::stoi(arguments.at(2)));
+    std::vector<std::thread> running;
+    for (int& count : replayed) running.emplace_back([&] { count = server.Replay(); });
+    for (auto& thread : running) thread.join();
+    for (int count : replayed) std::cout << count << "\n";
     return 0;
   }
   if (command.rfind("shape:", 0) == 0) {
