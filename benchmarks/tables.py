@@ -77,6 +77,8 @@ RECIPE_COLUMNS = (
     "seeds",
 )
 
+COLD_START_COLUMNS = ("command", "seconds")
+
 MEMORY_COLUMNS = ("batch", "bits", "classifier, MB", "hashing loss, MB", "difference, MB")
 
 EVALUATION_COLUMNS = (
@@ -203,6 +205,11 @@ def dtypes(stage, cell):
     return row(
         [stage, *(spread(cell[figure]) for figure in ("float32", "mixed_bfloat16", "times"))]
     )
+
+
+def cold_start(command, cell):
+    """One command of `cold_start.py`, a row under `COLD_START_COLUMNS`."""
+    return row([f"`{command}`" if command.endswith("--help") else command, spread(cell["seconds"])])
 
 
 def memory(cell):

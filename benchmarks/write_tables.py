@@ -206,6 +206,7 @@ TABLES = {
         f"recipes-{name}": lambda root, name=name: tables.recipes(read_result("recipes"), name)
         for name in ("few", "digits", "many")
     },
+    "cold-start": _rows("cold_start", tables.COLD_START_COLUMNS, tables.cold_start),
     "evaluation": _rows("evaluation", tables.EVALUATION_COLUMNS, tables.evaluation),
     "search": _on_cpus(search_tables.search_on_cpus),
     "search-zen3": _search("hamming-zen3"),
