@@ -108,7 +108,7 @@ def test_variants_of_average_precision_at_no_k_are_refused(capsys, command, flag
     ("arguments", "message"),
     [
         (["train", "--dataset=mnits"], "Did you mean mnist"),
-        (["train", "--dataset=no/where"], "existing folder. Received: no/where"),
+        (["train", "--dataset=no/where"], "--dataset must be an existing folder. Received: no/where"),
         (["train", "--dataset=digits", "--image_size=16"], "8x8 pixels"),
         (["evaluate", "--model=nowhere", "--dataset=digits"], "a .keras file or a finished run"),
     ],

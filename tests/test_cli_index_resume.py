@@ -35,6 +35,7 @@ def test_a_broken_file_is_named_after_the_others_were_encoded(
     assert f"2 of {total} image files in" in error
     assert "dark/0.png: " in error
     assert "light/gone.png: a link to" in error
+    assert "pass --skip_broken to leave them out" in error
     assert f"codes of {1 if update else 24} others are kept" in error
     assert (output.read_bytes() if update else None) == before
     # What was encoded is not encoded again.

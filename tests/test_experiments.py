@@ -362,18 +362,26 @@ def test_files_to_decode_are_counted_each_time_that_they_are(
     recipe = Recipe(pretrain_epochs=2, finetune_epochs=4, unaugmented_epochs=1, crop=crop)
     found = estimate.files_to_decode(splits, recipe, compared, 0)
     train = len(splits.train)
+    assert found.files == 24
+    assert found.at_two_sizes == (train if crop < 1 else 0)
+    assert found.are_kept == bool(room)
     if room:  # each file once, and once more for larger images
-        assert found == 24 + (train if crop < 1 else 0)
+        assert found.times == 24 + (train if crop < 1 else 0)
     else:
         trainings = 2 if compared == "full" else 1
         encoded = estimate.images_to_encode(splits, recipe, compared, 0)
-        assert found == trainings * 6 * train + encoded
+        assert found.times == trainings * 6 * train + encoded
 
 
-@pytest.mark.parametrize(("room", "words"), [(2**31, "once each"), (0, "`cache_dir` keeps them")])
-def test_the_time_to_decode_files_is_said(photos, monkeypatch, capsys, room, words):
-    monkeypatch.setattr(sources, "MEMORY_BYTES", room)
-    estimate.say_time_to_decode(data.load(photos).train, 1_000, Progress(2))
-    printed = capsys.readouterr().out
-    assert "to decode 1,000 files" in printed
-    assert words in printed
+@pytest.mark.parametrize(
+    ("decoding", "words"),
+    [
+        (estimate.Decoding(2_410, 0, 2_410, True), "to decode 2,410 files\n"),
+        (estimate.Decoding(241, 176, 417, True), "to decode 241 files, 176 of them at two sizes\n"),
+        (estimate.Decoding(241, 241, 482, True), "to decode 241 files, each at two sizes\n"),
+        (estimate.Decoding(241, 176, 9_000, False), "to decode 241 files, 9,000 times in all: "),
+    ],
+)
+def test_the_time_to_decode_files_is_said(photos, capsys, decoding, words):
+    estimate.say_time_to_decode(data.load(photos).train, decoding, Progress(2))
+    assert words in capsys.readouterr().out

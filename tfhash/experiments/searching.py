@@ -218,8 +218,8 @@ def model_of(index, path=None):
     model = RunDirectory.of_model(path).load_model()
     if index.index.model and fingerprint(model) != index.index.model:
         raise OtherModelError(
-            f"{path} is another model than that of the index, or was trained on. Give the model "
-            "of the index, or make the index again"
+            f"{path} is another model than that of the index, or was trained further since the index "
+            "was made. Give the model of the index, or make the index again"
         )
     if not index.index.model and model.bits != index.index.bits:
         raise OtherModelError(

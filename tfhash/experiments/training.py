@@ -257,7 +257,7 @@ class _Training:
             self.progress.say(
                 f"A random batch of {batch_size} holds {similar:.2g} similar images per "
                 f"image, too few to learn from: batches are made of {chosen} images per class "
-                "(items_per_class=0 for random batches)"
+                "(--items_per_class=0 for random batches)"
             )
             self.recipe = dataclasses.replace(self.recipe, items_per_class=chosen)
 
@@ -281,8 +281,8 @@ class _Training:
         planned = self.splits, self.recipe, self.compared, unlabeled
         # A cache on disk is full by now.
         if settings.is_folder(self.source.dataset) and not self.cache_dir:
-            files = estimate.files_to_decode(*planned)
-            estimate.say_time_to_decode(self.splits.train, files, self.progress)
+            decoding = estimate.files_to_decode(*planned)
+            estimate.say_time_to_decode(self.splits.train, decoding, self.progress)
         images = estimate.images_to_encode(*planned)
         estimate.say_time_besides_training(
             self.untrained, self.sample, images, self.recipe, unlabeled, self.progress
