@@ -206,7 +206,9 @@ def test_one_image_has_no_look_alikes(tmp_path, capsys):
 
 def test_a_folder_without_images_and_one_that_is_not_there_are_errors(tmp_path, capsys):
     assert "no images below" in error_of(capsys, "dedupe", f"--images={tmp_path}")
-    assert "--images must be an existing folder" in error_of(capsys, "dedupe", f"--images={tmp_path / 'gone'}")
+    assert "--images must be an existing folder" in error_of(
+        capsys, "dedupe", f"--images={tmp_path / 'gone'}"
+    )
     (tmp_path / "broken.png").write_bytes(b"")
     assert "none of the 1 image files" in error_of(capsys, "dedupe", f"--images={tmp_path}")
 

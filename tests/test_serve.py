@@ -295,6 +295,6 @@ def test_the_command_serves_until_it_is_told_to_stop_and_finishes_what_it_began(
             process.wait(60)
         finally:
             process.kill()
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, errors) == (0, "Loading the model\n")
     assert printed.splitlines()[0] == f"searching {len(files)} items"
     assert printed.splitlines()[-1] == "stopped"

@@ -91,13 +91,23 @@ def needs_tensorflow(given):
     return given.get("codes") is None
 
 
+def check_paths(given):
+    from tfhash.experiments import searching
+    from tfhash.experiments.image_index import ImageIndex
+
+    index = ImageIndex.load(given["index"])
+    if given.get("picture") is not None:
+        index.find_folder(given.get("images"))
+    if given.get("image") is not None:
+        searching.check_images(_paths(given["image"]))
+        searching.path_of_model(index, given.get("model"))
+
+
 def run(given, command_line):
     del command_line
     from tfhash.experiments import ImageIndex, searching
 
     index = ImageIndex.load(given["index"])
-    if given.get("picture") is not None:
-        index.find_folder(given.get("images"))
     output, format = given.get("output"), _format(given)
     notes = []
     if given.get("codes") is not None:

@@ -68,6 +68,20 @@ def check(given):
         names.check(given["name"])
 
 
+SAYS_FIRST = "Loading the model"
+
+
+def check_paths(given):
+    from tfhash.experiments.image_index import ImageIndex
+    from tfhash.experiments.run_directory import RunDirectory
+    from tfhash.experiments.searching import path_of_model
+
+    if given.get("index") is None:
+        RunDirectory.of_model(given["model"]).check_model()
+    else:
+        path_of_model(ImageIndex.load(given["index"]), given.get("model"))
+
+
 def run(given, command_line):
     del command_line
     import sys
