@@ -78,8 +78,11 @@ def check_paths(given):
 
     if given.get("index") is None:
         RunDirectory.of_model(given["model"]).check_model()
-    else:
-        path_of_model(ImageIndex.load(given["index"]), given.get("model"))
+        return
+    index = ImageIndex.load(given["index"])
+    if path := given.get("model") or index.origin.model_path:
+        names.name_of(given.get("name"), path)
+    path_of_model(index, path)
 
 
 def run(given, command_line):
@@ -100,8 +103,6 @@ def run(given, command_line):
     if given.get("index") is not None:
         index = ImageIndex.load(given["index"])
         path = path or index.origin.model_path
-        if path:  # otherwise there is no model, which `model_of` says
-            names.name_of(address.name, path)
         model = searching.model_of(index, path)
         for note in searching.notes_on_model(index):
             print(named_as_flags(note, ["model"]), file=sys.stderr)
