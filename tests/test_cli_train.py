@@ -314,5 +314,5 @@ def test_the_quickstart_uses_the_run_that_it_trains(trained, tmp_path, monkeypat
         rows = re.findall(r"^  (\w.*?)  +[\d.,]+(?:  +[\d.,]+)?$", text, re.MULTILINE)
         return [re.sub(r"\d+ bits", "", name) for name in rows]
 
-    assert len(names_of_rows(shown)) == 10
+    assert len(names_of_rows(shown)) == 12
     assert set(names_of_rows(shown)) <= set(names_of_rows(printed))

@@ -53,7 +53,7 @@ class MemoryImages:
 def in_threads(function, items):
     """Results of a function in the order of the items, some of which are in work while one is used."""
     with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
-        waiting = collections.deque()
+        waiting: collections.deque[concurrent.futures.Future] = collections.deque()
         try:
             for item in items:
                 waiting.append(pool.submit(function, item))

@@ -290,9 +290,9 @@ class _Training:
 
     def _fit(self):
         self.progress.say(validation.in_words(self.splits))
-        arguments = {"callbacks": validation.callbacks(self.recipe, self.splits)}
-        arguments["own_loss"] = self.hashing_loss is not None
-        return self._fit_model(self.model, self.files.backup, **arguments)
+        own = {"own_loss": self.hashing_loss is not None}
+        callbacks = validation.callbacks(self.recipe, self.splits)
+        return self._fit_model(self.model, self.files.backup, callbacks=callbacks, **own)
 
     def _fit_model(self, model, backup, **arguments):
         split, seed = self.splits.train, self.training.seed
