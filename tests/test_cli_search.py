@@ -112,8 +112,7 @@ def test_the_table_shows_names_on_one_line_and_says_which_ties_are_cut(codes_ind
     ranked = np.sort(distances_to(codes, codes[30]))
     cut = next(k for k in range(2, 50) if ranked[k] == ranked[k - 1])
     assert main([*command, f"--k={cut}"]) == 0
-    printed = capsys.readouterr().out
-    assert f"more images are at distance {ranked[cut]}, as the" in printed
+    assert f"more images are at distance {ranked[cut]}, as the" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("distances", "is_tied"), [([0, 2, 2], True), ([0, 0, 2, 2], False)])
