@@ -170,7 +170,7 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def without_pictures(monkeypatch):
     """They take a third of the time of a small training."""
-    monkeypatch.setattr("tfhash.experiments.pictures.draw", lambda *_: {})
+    monkeypatch.setattr("tfhash.experiments.pictures.draw", lambda *_: None)
 
 
 @pytest.fixture

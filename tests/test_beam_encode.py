@@ -140,6 +140,25 @@ def test_a_directory_has_the_codes_of_the_command(
     assert (manifest.items, manifest.bad, manifest.folder) == (12, 3, str(mixed.resolve()))
 
 
+CONTINUES = "; the same command{} continues it"
+
+
+@pytest.mark.parametrize(
+    ("made", "flag", "words"),
+    [(0, "", ""), (1, "", CONTINUES), (1, "--overwrite", CONTINUES)],
+)
+def test_ctrl_c_says_how_to_go_on(mixed, model_path, monkeypatch, capsys, made, flag, words):
+    def interrupted(directory, pending, *arguments):
+        run_here(directory, lambda: pending()[:made], *arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tfhash.beam.local.run", interrupted)
+    command = ["encode", f"--model={model_path}", f"--images={mixed}", "--shard_size=5"]
+    command += ["--runner=direct", f"--output={mixed}-codes", *filter(None, [flag])]
+    words = words.format(", without --overwrite," if flag else "")
+    assert error_of(capsys, *command, status=130) == f"\ntfhash encode: interrupted{words}\n"
+
+
 def test_what_was_cut_off_or_has_changed_is_made_again_and_nothing_else(
     mixed, model_path, model, tmp_path
 ):

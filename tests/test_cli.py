@@ -8,6 +8,9 @@ from commands import QUICK, error_of
 import tfhash
 from tfhash.cli import main, terminal
 from tfhash.cli.registry import COMMANDS, find
+from tfhash.experiments import ImageIndex
+from tfhash.experiments.code_files import Origin
+from tfhash.index import HammingIndex
 
 HEAVY = ("tensorflow", "keras", "matplotlib", "jax")
 
@@ -32,6 +35,70 @@ def test_what_needs_no_model_imports_no_keras(arguments):
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
     )
     assert finished.stdout.splitlines()[-1] == "[]"
+
+
+def test_wrong_paths_are_told_without_importing_keras(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    (tmp_path / "evaluated").mkdir()
+    (tmp_path / "evaluated" / "report.json").write_text("{}")
+    (tmp_path / "served" / "1").mkdir(parents=True)
+    (tmp_path / "model.keras").write_text("")
+    model = "--model=model.keras"
+    mistakes = [
+        ["train", "--dataset=./none"],
+        ["train", "--dataset=none/"],
+        ["train", "--dataset=digits", "--labels=none.csv"],
+        ["train", "--dataset=digits", "--output_dir=run"],
+        ["evaluate", "--dataset=digits", "--model=none"],
+        ["evaluate", "--dataset=./none", model],
+        ["evaluate", "--dataset=digits", model, "--output_dir=evaluated"],
+        ["encode", "--images=.", "--model=none", "--output=o.npz"],
+        ["encode", "--images=none", model, "--output=o.npz"],
+        ["encode", "--images=none.npz", model, "--output=o.npz"],
+        ["index", "--images=.", "--model=none", "--output=o"],
+        ["index", "--images=none", model, "--output=o"],
+        ["search", "--index=none", "--image=."],
+        ["dedupe", "--images=none"],
+        ["dedupe", "--images=.", "--model=none"],
+        ["export", "--model=none", "--output_dir=o"],
+        ["export", model, "--output_dir=served", "--version=1"],
+        ["export", model, "--output_dir=o", "--index=none"],
+        ["serve", "--model=none"],
+        ["serve", "--index=none"],
+        ["demo", "--index=none"],
+    ]
+    program = (
+        "import sys; from tfhash.cli import main; "
+        f"print([main(arguments) for arguments in {mistakes}], "
+        f"[name for name in {HEAVY} if name in sys.modules])"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert finished.stdout == f"{[1] * len(mistakes)} []\n"
+
+
+def test_a_query_a_folder_and_a_model_that_an_index_names_are_looked_for_first(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(terminal, "import_libraries", lambda: pytest.fail("it imported Keras"))
+    (tmp_path / "model.keras").write_text("")
+    for name, origin in {
+        "photos": Origin(model_path=str(tmp_path / "model.keras"), folder=str(tmp_path)),
+        "moved": Origin(model_path=str(tmp_path / "gone.keras"), folder=str(tmp_path / "gone")),
+    }.items():
+        ImageIndex(HammingIndex(12), origin).save(tmp_path / f"{name}.index")
+    photos, moved = (f"--index={tmp_path / name}.index" for name in ("photos", "moved"))
+    for arguments, message in [
+        (["search", photos, "--image=none.png"], "there is no image none.png"),
+        (["search", moved, f"--image={tmp_path}"], "Give --model, where it is now"),
+        (["search", moved, f"--image={tmp_path}", "--picture=p.png"], "Give --images, where"),
+        (["serve", moved], "Give --model, where it is now"),
+        (["demo", moved], "Give --images, where it is now"),
+        (["demo", photos, "--model=none"], "there is no model none"),
+    ]:
+        assert message in error_of(capsys, *arguments)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -108,7 +175,10 @@ def test_variants_of_average_precision_at_no_k_are_refused(capsys, command, flag
     ("arguments", "message"),
     [
         (["train", "--dataset=mnits"], "Did you mean mnist"),
-        (["train", "--dataset=no/where"], "existing folder. Received: no/where"),
+        (
+            ["train", "--dataset=no/where"],
+            "--dataset must be an existing folder. Received: no/where",
+        ),
         (["train", "--dataset=digits", "--image_size=16"], "8x8 pixels"),
         (["evaluate", "--model=nowhere", "--dataset=digits"], "a .keras file or a finished run"),
     ],
@@ -126,6 +196,7 @@ def test_an_error_of_tensorflow_ends_in_one_line_with_its_reason(capsys, monkeyp
     def fails(given, command_line):
         tf.io.read_file("gone.jpg")
 
+    monkeypatch.setattr(find("export"), "check_paths", lambda given: None)
     monkeypatch.setattr(find("export"), "run", fails)
     error = error_of(capsys, "export", "--model=m", "--output_dir=o")
     assert "tfhash export: error: gone.jpg: No such file or directory\n" in error
@@ -141,6 +212,7 @@ def test_a_warning_is_one_line_without_code(capsys, monkeypatch):
         warnings.warn("two\nlines", stacklevel=1)
         warnings.warn("old", DeprecationWarning, stacklevel=1)
 
+    monkeypatch.setattr(find("export"), "check_paths", lambda given: None)
     monkeypatch.setattr(find("export"), "run", warns)
     with warnings.catch_warnings():
         warnings.simplefilter("default")

@@ -1,8 +1,10 @@
 import base64
 import csv
+import html
 import html.parser
 import io
 import json
+import re
 import sys
 
 import numpy as np
@@ -124,6 +126,24 @@ def test_the_contact_sheet_shows_pictures_as_a_viewer_does_and_escapes_names(pho
     assert (top > 240).all()
 
 
+def test_the_contact_sheet_tells_copies_of_a_file_from_copies_of_a_picture(photos, tmp_path):
+    (photos / "z.png").write_bytes((photos / "a.png").read_bytes())
+    path = tmp_path / "sheet.html"
+    assert main(["dedupe", f"--images={photos}", f"--output={path}"]) == 0
+    captions = re.findall(
+        r'<figcaption title="([^"]*)">.*?<small>(.*?)</small>', path.read_text("utf-8"), re.DOTALL
+    )
+    about = {html.unescape(name): words for name, words in captions}
+    assert about.keys() == {*FIRST_GROUP, "z.png", *SECOND_GROUP}
+    same = {name for name, words in about.items() if "same file" in words}
+    # The three odd names hold one picture, written alike.
+    assert same == {*sorted(ODD_NAMES)[1:], "z.png"}
+    assert about["z.png"].endswith(", same file as a.png")
+    firsts = {name for name, words in about.items() if "first image" in words}
+    assert firsts == {sorted(ODD_NAMES)[0], SECOND_GROUP[0]}
+    assert all("distance" in about[name] for name in about.keys() - firsts)
+
+
 def test_large_pictures_become_thumbnails_and_long_groups_are_cut(tmp_path, monkeypatch):
     from tfhash.experiments import contact_sheet
 
@@ -206,7 +226,9 @@ def test_one_image_has_no_look_alikes(tmp_path, capsys):
 
 def test_a_folder_without_images_and_one_that_is_not_there_are_errors(tmp_path, capsys):
     assert "no images below" in error_of(capsys, "dedupe", f"--images={tmp_path}")
-    assert "existing folder" in error_of(capsys, "dedupe", f"--images={tmp_path / 'gone'}")
+    assert "--images must be an existing folder" in error_of(
+        capsys, "dedupe", f"--images={tmp_path / 'gone'}"
+    )
     (tmp_path / "broken.png").write_bytes(b"")
     assert "none of the 1 image files" in error_of(capsys, "dedupe", f"--images={tmp_path}")
 

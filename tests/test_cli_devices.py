@@ -75,7 +75,7 @@ from tfhash.cli import main
 from tfhash.experiments import pictures
 from tfhash.experiments.run_directory import RunDirectory
 
-pictures.draw = lambda *arguments: {}
+pictures.draw = lambda *arguments: None
 RunDirectory.write_model = lambda self, model: model.save_weights(self.path / "all.weights.h5")
 for devices in (2, 1):
     arguments = [f"--devices={devices}", f"--output_dir={sys.argv[1]}/{devices}"]
@@ -134,7 +134,7 @@ tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfigur
 from tfhash.cli import main
 from tfhash.experiments import pictures
 
-pictures.draw = lambda *arguments: {}
+pictures.draw = lambda *arguments: None
 sys.exit(main(["train", "--devices=2", *sys.argv[1:]]))
 """
 

@@ -225,7 +225,7 @@ def test_empty_folders_missing_ones_and_broken_ones_are_errors(
     index_command, photos, tmp_path, capsys
 ):
     shutil.rmtree(photos)
-    assert "existing folder" in error_of(capsys, *index_command)
+    assert "--images must be an existing folder" in error_of(capsys, *index_command)
     photos.mkdir()
     assert "no images below" in error_of(capsys, *index_command)
     (photos / "broken.png").write_bytes(b"")

@@ -35,6 +35,7 @@ def test_a_broken_file_is_named_after_the_others_were_encoded(
     assert f"2 of {total} image files in" in error
     assert "dark/0.png: " in error
     assert "light/gone.png: a link to" in error
+    assert "pass --skip_broken to leave them out" in error
     assert f"codes of {1 if update else 24} others are kept" in error
     assert (output.read_bytes() if update else None) == before
     # What was encoded is not encoded again.
@@ -128,6 +129,25 @@ def interrupt(index_command, monkeypatch, portions=1):
         patched.setattr(UnfinishedCodes, "add", add_and_fail)
         with pytest.raises(Killed):
             main([*index_command, "--batch_size=4"])
+
+
+def test_ctrl_c_says_that_the_same_command_continues_where_it_does(
+    index_command, capsys, monkeypatch
+):
+    add = UnfinishedCodes.add
+
+    def add_and_interrupt(self, *arguments):
+        if keeps:
+            add(self, *arguments)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(UnfinishedCodes, "add", add_and_interrupt)
+        for keeps, words in [(False, ""), (True, "; the same command continues it")]:  # noqa: B007
+            error = error_of(capsys, *index_command, "--batch_size=4", status=130)
+            assert error == f"\ntfhash index: interrupted{words}\n"
+    assert main(index_command) == 0
+    assert "continuing an interrupted run: 4 of 24 images are encoded" in capsys.readouterr().out
 
 
 def test_codes_of_an_interrupted_run_are_not_taken_for_files_that_changed_since(

@@ -12,8 +12,10 @@ from commands import QUICK, SHORT, error_of
 from interruption import Killed
 
 from tfhash import data, plots
+from tfhash.callbacks.backup import Backup
 from tfhash.cli import main
-from tfhash.experiments.run_directory import PICTURES
+from tfhash.experiments.run_directory import PICTURES, RunDirectory
+from tfhash.experiments.settings import Output
 
 LONG = [*QUICK, "--pretrain_epochs=3", "--finetune_epochs=30", "--batch_size=32"]
 
@@ -101,15 +103,59 @@ def test_pictures_that_fail_are_named_and_lose_nothing_and_resume_draws_them(
     assert main([*command, "--resume"]) == 0
     assert {p.name for p in (copied / "pictures").iterdir()} == set(PICTURES)
     assert (copied / "report.json").read_bytes() == report
-    assert "holds a finished run" in error_of(capsys, *command, "--resume")
 
 
-def test_a_finished_run_is_refused_and_left_alone_unless_overwritten(run_directory, capsys):
-    before = (run_directory / "report.json").read_bytes()
+def test_a_finished_run_is_left_alone_and_nothing_is_left_to_resume(run_directory, capsys):
+    before = {path: path.stat().st_mtime_ns for path in run_directory.rglob("*")}
     command = ["train", *QUICK, *SHORT, f"--output_dir={run_directory}"]
-    for extra in ([], ["--resume"]):
-        assert "holds a finished run" in error_of(capsys, *command, *extra)
-    assert (run_directory / "report.json").read_bytes() == before
+    assert "holds a finished run" in error_of(capsys, *command)
+    assert main([*command, "--resume"]) == 0
+    assert "is finished: nothing is left to do" in capsys.readouterr().out
+    # A finished run of other settings is not what was asked for.
+    assert "was started with --bits=9" in error_of(capsys, *command, "--resume", "--bits=8")
+    assert {path: path.stat().st_mtime_ns for path in run_directory.rglob("*")} == before
+
+
+@pytest.mark.usefixtures("without_pictures")
+def test_ctrl_c_says_how_to_go_on_which_works(tmp_path, capsys, monkeypatch):
+    save, interrupts = Backup.save, ["before", "after"]
+
+    def interrupted(self, model, state):
+        when = interrupts.pop(0) if interrupts else None
+        if when == "before":
+            os.kill(os.getpid(), signal.SIGINT)
+        save(self, model, state)
+        if when == "after":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Backup, "save", interrupted)
+    command = ["train", *QUICK, "--pretrain_epochs=1", "--finetune_epochs=1", "--baselines=none"]
+    command.append(f"--output_dir={tmp_path}")
+    error = error_of(capsys, *command, status=130)
+    assert "interrupted; no epoch was finished, and the same command with --resume starts" in error
+    error = error_of(capsys, *command, "--resume", status=130)
+    assert error.endswith("\ntfhash train: interrupted; the same command continues it\n")
+    assert main([*command, "--resume"]) == 0
+    assert "Resuming after 1 of 2 epochs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (Output(), "the same command with `resume` continues it"),
+        (Output(resume=True), "the same command continues it"),
+        (
+            Output(overwrite=True),
+            "the same command with `resume` in place of `overwrite` continues",
+        ),
+    ],
+)
+def test_how_a_run_is_continued_depends_on_the_command(tmp_path, output, words):
+    (tmp_path / "backup").mkdir()
+    (tmp_path / "backup" / "state.json").write_text("{}")
+    assert RunDirectory(tmp_path).how_to_continue(output).startswith(words)
+    (tmp_path / "report.json").write_text("{}")
+    assert "draws the pictures" in RunDirectory(tmp_path).how_to_continue(output)
 
 
 def test_a_kill_while_a_run_is_overwritten_leaves_no_backup_to_another_run(

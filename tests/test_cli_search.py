@@ -13,6 +13,7 @@ from commands import error_of
 from PIL import Image
 
 from tfhash.cli import main
+from tfhash.cli.registry import find
 from tfhash.experiments import ImageIndex, RunDirectory, search_picture, searching
 from tfhash.index import HammingIndex
 
@@ -104,6 +105,7 @@ def test_the_table_shows_names_on_one_line_and_says_which_ties_are_cut(codes_ind
     assert lines[0] == "the 10 nearest of 200 images, codes of 32 bits"
     assert lines[1:6] == ["", "0", "  distance  name", "         0  0.png", "         0  1.png"]
     assert "  23 images are at distance 0; 10 shown, in the order of ids" in lines
+    assert "Codes that only tell the class" in lines[-1]
     # All 23 fit: nothing is cut, or images at another distance are.
     assert main([*command, "-k=23"]) == 0
     assert "at distance 0" not in capsys.readouterr().out
@@ -111,6 +113,13 @@ def test_the_table_shows_names_on_one_line_and_says_which_ties_are_cut(codes_ind
     cut = next(k for k in range(2, 50) if ranked[k] == ranked[k - 1])
     assert main([*command, f"--k={cut}"]) == 0
     assert f"more images are at distance {ranked[cut]}, as the" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("distances", "is_tied"), [([0, 2, 2], True), ([0, 0, 2, 2], False)])
+def test_a_list_of_which_more_than_half_is_a_cut_tie_is_explained(distances, is_tied):
+    items = [searching.Item(distance, "a.png", 0) for distance in distances]
+    assert find("search")._is_mostly_tied(searching.Answer("q", items, "cut")) == is_tied
+    assert not find("search")._is_mostly_tied(searching.Answer("q", items))
 
 
 def test_k_beyond_the_index_gives_all_there_is(codes_index, capsys):

@@ -247,7 +247,7 @@ def test_a_slice_without_items_is_refused(undivided_dataset):
 
 def test_images_that_differ_in_size_need_one(undivided_dataset):
     name, data_dir = undivided_dataset
-    with pytest.raises(ValueError, match="differ in size. Pass one, as image_size=64"):
+    with pytest.raises(ValueError, match="differ in size. Pass `image_size`, such as 64"):
         data.load(name, data_dir=data_dir)
 
 

@@ -230,7 +230,9 @@ def test_the_command_says_what_to_open_and_ends_when_it_is_interrupted(plain_pat
     assert statuses == [200]
     printed = capsys.readouterr()
     assert printed.out == f"Open {url}\nstopped\n"
-    assert printed.err.startswith("note: the index does not say where its model is. Start the demo")
+    loading, note = printed.err.splitlines()
+    assert loading == "Loading the index and its model"
+    assert note.startswith("note: the index does not say where its model is. Start the demo with")
 
 
 def test_a_model_that_is_gone_is_said(index_path, index, tmp_path):

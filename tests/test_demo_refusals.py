@@ -150,7 +150,10 @@ def broken_files():
     large[29:33] = zlib.crc32(large[12:29]).to_bytes(4, "big")
     tiff = file_of(photo(np.random.default_rng(0)), "TIFF")
     return {
-        "text": (b"hello, world", "is no JPEG, PNG, GIF, BMP or WebP file: received 12 bytes"),
+        "text": (
+            b"hello, world",
+            "is no JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000, PNM or HEIC file: received 12 bytes",
+        ),
         "empty": (b"", "received 0 bytes"),
         "cut off": (png[:60], "cannot be decoded: received a PNG file of 60 bytes"),
         "large": (

@@ -2,7 +2,6 @@ import json
 import re
 from types import SimpleNamespace
 
-import commands
 import numpy as np
 import pytest
 
@@ -12,7 +11,7 @@ from tfhash.codes import unpack
 from tfhash.data import protocols, sources
 from tfhash.data.sources import ArraySource
 from tfhash.data.split import Split
-from tfhash.experiments import baselines, estimate, presets, report, settings, validation
+from tfhash.experiments import baselines, estimate, presets, settings, validation
 from tfhash.experiments.datasets import has_colors
 from tfhash.experiments.fitting import partly_labeled_batches
 from tfhash.experiments.progress import EpochLines, Progress
@@ -177,18 +176,6 @@ def test_labels_that_training_must_not_see_are_not_handed_to_it(monkeypatch):
     np.testing.assert_array_equal(batches.images[380:], unlabeled.images())
 
 
-@pytest.mark.parametrize(
-    ("codes", "classes", "items", "is_warned_of"),
-    [(10, 10, 1_000, True), (20, 10, 1_000, True), (21, 10, 1_000, False), (10, 9, 12, False)],
-)
-def test_codes_hardly_more_than_classes_are_warned_of(codes, classes, items, is_warned_of):
-    figures = {
-        "codes": {"distinct_codes": codes},
-        "protocol": {"database_classes": classes, "database_items": items},
-    }
-    assert bool(report.codes_that_only_tell_the_class(figures)) == is_warned_of
-
-
 def test_gray_images_of_three_channels_are_told_from_colors(rng):
     gray = np.repeat(rng.integers(0, 256, (4, 8, 8, 1), "uint8"), 3, axis=-1)
     assert not has_colors(gray)
@@ -294,51 +281,6 @@ def test_validation_rests_on_items_that_are_similar_to_another(labels, answered,
 
 
 @pytest.mark.parametrize(
-    ("answered", "warning"),
-    [(0, "No query has a relevant item"), (1, "Only 1 query has"), (99, "Only 99 q"), (100, None)],
-)
-def test_figures_of_few_unseen_images_are_warned_of(answered, warning):
-    figures = {
-        "codes": {"distinct_codes": 400},
-        "protocol": {"database_classes": 10, "database_items": 5_000},
-        "unseen_items": {"queries_with_relevant_items": answered},
-    }
-    found = report.warnings_of_figures(figures)
-    assert found[0].startswith(warning) if warning else not found
-
-
-@pytest.mark.parametrize(
-    ("trained", "heading"),
-    [
-        (95, report.TRAINING_IMAGES),
-        (8, report.SOME_TRAINING_IMAGES),
-        (0, report.UNSEEN_IMAGES),
-        (None, report.UNKNOWN_IMAGES),
-    ],
-)
-def test_the_column_of_the_database_says_what_training_has_seen_of_it(trained, heading):
-    figures = {
-        "metrics": {"map": 0.5, "ndcg_at_100": None},
-        "codes": {"distinct_codes": 2, "bit_balance": [0.5], "largest_bit_correlation": 0.0},
-        "protocol": {
-            "dataset": "photos",
-            "name": "official",
-            "queries": 4,
-            "queries_with_relevant_items": 4,
-            "database_items": 100,
-            "database_trained_items": trained,
-            "average_precision": {"map_k": "all"},
-        },
-    }
-    lines = report.table(figures).splitlines()
-    for part in heading:
-        assert any(part in line for line in lines)
-    # A report of before there were two figures.
-    assert commands.row_of("\n".join(lines), "mAP") == ["0.5000", "-"]
-    assert commands.row_of("\n".join(lines), "nDCG at 100") == ["-", "-"]
-
-
-@pytest.mark.parametrize(
     ("unfreeze_after", "words"), [(0, "steps\n"), (1, "steps, as if the back")]
 )
 def test_an_estimate_made_while_the_backbone_is_frozen_is_said_to_be(unfreeze_after, words, capsys):
@@ -362,18 +304,26 @@ def test_files_to_decode_are_counted_each_time_that_they_are(
     recipe = Recipe(pretrain_epochs=2, finetune_epochs=4, unaugmented_epochs=1, crop=crop)
     found = estimate.files_to_decode(splits, recipe, compared, 0)
     train = len(splits.train)
+    assert found.files == 24
+    assert found.at_two_sizes == (train if crop < 1 else 0)
+    assert found.are_kept == bool(room)
     if room:  # each file once, and once more for larger images
-        assert found == 24 + (train if crop < 1 else 0)
+        assert found.times == 24 + (train if crop < 1 else 0)
     else:
         trainings = 2 if compared == "full" else 1
         encoded = estimate.images_to_encode(splits, recipe, compared, 0)
-        assert found == trainings * 6 * train + encoded
+        assert found.times == trainings * 6 * train + encoded
 
 
-@pytest.mark.parametrize(("room", "words"), [(2**31, "once each"), (0, "`cache_dir` keeps them")])
-def test_the_time_to_decode_files_is_said(photos, monkeypatch, capsys, room, words):
-    monkeypatch.setattr(sources, "MEMORY_BYTES", room)
-    estimate.say_time_to_decode(data.load(photos).train, 1_000, Progress(2))
-    printed = capsys.readouterr().out
-    assert "to decode 1,000 files" in printed
-    assert words in printed
+@pytest.mark.parametrize(
+    ("decoding", "words"),
+    [
+        (estimate.Decoding(2_410, 0, 2_410, True), "to decode 2,410 files\n"),
+        (estimate.Decoding(241, 176, 417, True), "to decode 241 files, 176 of them at two sizes\n"),
+        (estimate.Decoding(241, 241, 482, True), "to decode 241 files, each at two sizes\n"),
+        (estimate.Decoding(241, 176, 9_000, False), "to decode 241 files, 9,000 times in all: "),
+    ],
+)
+def test_the_time_to_decode_files_is_said(photos, capsys, decoding, words):
+    estimate.say_time_to_decode(data.load(photos).train, decoding, Progress(2))
+    assert words in capsys.readouterr().out

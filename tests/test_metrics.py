@@ -249,6 +249,42 @@ def test_code_health_of_hand_made_codes():
 
 
 @pytest.mark.parametrize(
+    ("bits", "redundant"),
+    [
+        ([[0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]], 0),  # the third is no copy of one other bit
+        ([[0, 0, 1, 1], [0, 0, 1, 1], [0, 1, 0, 1]], 1),  # equal
+        ([[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1]], 1),  # opposite
+        ([[0, 0, 1, 1], [0, 0, 0, 0], [1, 1, 1, 1]], 2),  # constant
+        ([[0, 0, 1, 1], [1, 1, 0, 0], [0, 0, 1, 1]], 2),
+        ([[0], [1], [1]], 3),  # of one item, all bits are constant
+    ],
+)
+def test_bits_that_repeat_others_are_counted_as_correlation_shows_them(bits, redundant):
+    columns = np.array(bits, bool).T
+    packed = np.packbits(columns, axis=1, bitorder="little")
+    assert metrics.count_redundant_bits(packed, 3) == redundant
+    # Bits that vary and are correlated with no earlier one carry something.
+    correlation = np.triu(np.abs(metrics.bit_correlation(packed, 3)), k=1)
+    is_new = columns.any(axis=0) & ~columns.all(axis=0) & (correlation.max(axis=0) < 1 - 1e-9)
+    assert 3 - is_new.sum() == redundant
+
+
+def test_the_share_with_the_code_of_its_class_is_counted_by_hand():
+    codes = np.array([[0], [0], [1], [0], [2], [2], [3]], "uint8")
+    # Class 0: two of three others for the first ones, none for the third; 1: a pair; 2: alone.
+    assert metrics.share_with_code_of_class(codes, np.array([0, 0, 0, 0, 1, 1, 2])) == 5 / 6
+    # Exactly half of the others is not more.
+    assert metrics.share_with_code_of_class(codes[:3], np.zeros(3, int)) == 0
+    # One label of an item is enough; without one, it counts nowhere.
+    several = np.array(
+        [[1, 0, 0], [0, 1, 0], [1, 0, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]]
+    )
+    assert metrics.share_with_code_of_class(codes, several) == 2 / 4
+    assert metrics.share_with_code_of_class(codes, np.full(7, -1)) == 0
+    assert metrics.share_with_code_of_class(codes, np.arange(7)) == 0
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda h: metrics.average_precision(h, ties="lucky"), "`ties` must be one of"),

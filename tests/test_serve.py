@@ -217,15 +217,15 @@ def test_concurrent_requests_get_their_own_codes(service, model, rng):
     assert 3 < max(sizes) <= 8
 
 
-def test_a_taken_port_and_a_foreign_address_are_said(capsys):
+def test_a_taken_port_and_a_foreign_address_are_said(tmp_path, capsys):
+    (tmp_path / "m.keras").write_text("")  # a port is taken before a model is loaded
+    model = f"--model={tmp_path / 'm.keras'}"
     with running.listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        error = error_of(capsys, "serve", "--model=m", f"--port={port}")
+        error = error_of(capsys, "serve", model, f"--port={port}")
         assert f"cannot listen on 127.0.0.1, port {port}: Address already in use" in error
         assert "Give another --port" in error
-    assert "cannot listen on 192.0.2.1" in error_of(
-        capsys, "serve", "--model=m", "--host=192.0.2.1"
-    )
+    assert "cannot listen on 192.0.2.1" in error_of(capsys, "serve", model, "--host=192.0.2.1")
 
 
 def test_an_index_whose_model_has_no_name_for_an_address_is_refused_before_it_is_loaded(
@@ -301,6 +301,6 @@ def test_the_command_serves_until_it_is_told_to_stop_and_finishes_what_it_began(
             process.wait(60)
         finally:
             process.kill()
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, errors) == (0, "Loading the model\n")
     assert printed.splitlines()[0] == f"searching {len(files)} items"
     assert printed.splitlines()[-1] == "stopped"

@@ -12,6 +12,7 @@ from tfhash.beam.extra import apache_beam as beam
 from tfhash.beam.pipeline import Job, build
 from tfhash.data import LeftOut, Summary
 from tfhash.experiments.datasets import say_summary
+from tfhash.experiments.interruption import continued_by
 from tfhash.experiments.progress import Progress
 from tfhash.index import shard_files, shards
 from tfhash.text import escaped, listing
@@ -119,7 +120,10 @@ def encode_images(
     del encoder
     with directory.locked():
         pending = directory.begin(found.shards, overwrite, retry_bad=not skip_broken)
-        _run(directory, found, pending, runner, workers, batch_size, list(beam_options), progress)
+        with continued_by(lambda: _how_to_continue(directory, found, overwrite)):
+            _run(
+                directory, found, pending, runner, workers, batch_size, list(beam_options), progress
+            )
         items, bad = directory.collect()
         left_out = [*found.left_out, *(LeftOut(name, reason, True) for name, reason in bad)]
         summary = Summary(left_out=left_out)
@@ -133,6 +137,13 @@ def encode_images(
             )
         say_summary(summary, progress)
         return directory.complete(items, len(summary.broken))
+
+
+def _how_to_continue(directory, found, overwrite):
+    """What continues a run after an interruption, in words; "" if no shard was made."""
+    if len(directory.begin(found.shards)) == len(found.shards):
+        return ""
+    return f"the same command{', without `overwrite`,' if overwrite else ''} continues it"
 
 
 def _run(directory, found, pending, runner, workers, batch_size, options, progress):

@@ -64,6 +64,15 @@ def check(given):
     require_free(given, "output")
 
 
+def check_paths(given):
+    from tfhash.data.walk import check_folder
+    from tfhash.experiments.run_directory import RunDirectory
+
+    check_folder(given["images"], "images")
+    if given.get("model") is not None:
+        RunDirectory.of_model(given["model"]).check_model()
+
+
 def run(given, command_line):
     del command_line
     from tfhash.experiments import RunDirectory, dedupe

@@ -55,6 +55,19 @@ def check(given):
     check_bounds(given, GROUPS)
 
 
+SAYS_FIRST = "Loading the index and its model"
+
+
+def check_paths(given):
+    from tfhash.experiments.image_index import ImageIndex
+    from tfhash.experiments.searching import path_of_model
+
+    index = ImageIndex.load(given["index"])
+    index.find_folder(given.get("images"))
+    if given.get("model") is not None:
+        path_of_model(index, given["model"])
+
+
 def run(given, command_line):
     del command_line
     import sys

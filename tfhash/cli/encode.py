@@ -122,6 +122,18 @@ def _check_bulk(given, output):
         raise ValueError("--shard_size does not apply to --records, each file of which is a shard")
 
 
+def check_paths(given):
+    from tfhash.experiments import image_arrays, settings
+    from tfhash.experiments.run_directory import RunDirectory
+
+    if given.get("runner") is not None:
+        return  # which may read and write elsewhere than on this machine
+    RunDirectory.of_model(given["model"]).check_model()
+    settings.check_paths(given)
+    if given.get("images") is not None:
+        image_arrays.check_exists(given["images"])
+
+
 def run(given, command_line):
     del command_line
     if given.get("runner") is not None:

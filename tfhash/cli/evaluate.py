@@ -37,6 +37,15 @@ def check(given):
         cls.pick(given)
 
 
+def check_paths(given):
+    from tfhash.experiments.run_directory import RunDirectory
+
+    settings.check_paths(given)
+    RunDirectory.of_model(given["model"]).check_model()
+    if given.get("output_dir"):
+        RunDirectory(given["output_dir"]).check_no_report(bool(given.get("overwrite")))
+
+
 def run(given, command_line):
     from tfhash import experiments
     from tfhash.experiments.report import summary

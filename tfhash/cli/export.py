@@ -64,6 +64,18 @@ def check(given):
             raise ValueError(f"{path} exists. Remove it, or pass another --output_dir")
 
 
+def check_paths(given):
+    from tfhash.experiments.image_index import ImageIndex
+    from tfhash.experiments.run_directory import RunDirectory
+    from tfhash.export.versions import new_version
+
+    RunDirectory.of_model(given["model"]).check_model()
+    if given.get("index") is not None:
+        ImageIndex.load(given["index"])
+    if given.get("format", "saved_model") == "saved_model":
+        new_version(given["output_dir"], given.get("version"))
+
+
 def portable_path(given):
     return pathlib.Path(given["output_dir"], FORMATS[given["format"]].rpartition("/")[2])
 

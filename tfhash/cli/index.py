@@ -69,6 +69,16 @@ def needs_tensorflow(given):
     return given.get("codes") is None
 
 
+def check_paths(given):
+    from tfhash.data.walk import check_folder
+    from tfhash.experiments.run_directory import RunDirectory
+
+    if given.get("model") is not None:
+        RunDirectory.of_model(given["model"]).check_model()
+    if given.get("images") is not None:
+        check_folder(given["images"], "images")
+
+
 def run(given, command_line):
     del command_line
     output = given["output"]

@@ -50,13 +50,18 @@ def main(argv=None):
             file=sys.stderr,
         )
         return 1
-    except KeyboardInterrupt:
-        print(f"\ntfhash {name}: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        # With a message where what was done is kept.
+        said = "; ".join(["interrupted", *map(str, error.args)])
+        print(f"\ntfhash {name}: {flags.named_as_flags(said, values)}", file=sys.stderr)
         return 130
     return 0
 
 
 def _run(name, command, given, command_line):
+    command.check_paths(given)
+    if says := getattr(command, "SAYS_FIRST", None):
+        print(says, file=sys.stderr, flush=True)
     needs_tensorflow = getattr(command, "needs_tensorflow", lambda given: True)
     if needs_tensorflow(given):
         terminal.import_libraries()

@@ -21,8 +21,10 @@ def find(name):
 
     It has a docstring, examples first, which is its help; `GROUPS`, a dictionary from a heading to
     the dataclasses of settings that its flags are made from; `check(given)`, which raises
-    `ValueError` for wrong usage; and `run(given, command_line)`. `given` is a dictionary of the
-    flags that were given. It imports no TensorFlow before `run`, which a command may have called
-    without TensorFlow, too, by a function `needs_tensorflow(given)`.
+    `ValueError` for wrong usage; `check_paths(given)`, which raises `OSError` or `ValueError` if
+    something else stands where a path leads than the command needs; and `run(given, command_line)`.
+    `given` is a dictionary of the flags that were given. A command imports no TensorFlow before
+    `run`, so that mistakes are told at once, and may have `run` called without TensorFlow, too, by
+    a function `needs_tensorflow(given)`. `SAYS_FIRST` is a line to print before it takes seconds.
     """
     return importlib.import_module(f"tfhash.cli.{name}")

@@ -21,6 +21,7 @@ from tfhash.cli.model_flag import Model
 from tfhash.cli.require import check_bounds, require, require_free
 from tfhash.experiments.settings import Settings, setting
 
+TIES = "\nWhy so many images are at one distance: docs/method.md, Codes that only tell the class"
 SUFFIXES = {".csv": "csv", ".json": "json"}
 
 
@@ -91,13 +92,23 @@ def needs_tensorflow(given):
     return given.get("codes") is None
 
 
+def check_paths(given):
+    from tfhash.experiments import searching
+    from tfhash.experiments.image_index import ImageIndex
+
+    index = ImageIndex.load(given["index"])
+    if given.get("picture") is not None:
+        index.find_folder(given.get("images"))
+    if given.get("image") is not None:
+        searching.check_images(_paths(given["image"]))
+        searching.path_of_model(index, given.get("model"))
+
+
 def run(given, command_line):
     del command_line
     from tfhash.experiments import ImageIndex, searching
 
     index = ImageIndex.load(given["index"])
-    if given.get("picture") is not None:
-        index.find_folder(given.get("images"))
     output, format = given.get("output"), _format(given)
     notes = []
     if given.get("codes") is not None:
@@ -120,6 +131,8 @@ def run(given, command_line):
     if format == "table":
         _print_lines(notes)
         _print_lines(searching.table(found))
+        if any(map(_is_mostly_tied, found.answers)):
+            print(TIES)
     else:
         searching.write(found, format, output)
         notes += searching.notes_of(found)
@@ -132,6 +145,12 @@ def run(given, command_line):
         lines = search_picture.draw(found, queries, index, given["picture"], given.get("images"))
         lines.append(f"drew {given['picture']}")
         _print_lines(lines, is_aside=format != "table" and output is None)
+
+
+def _is_mostly_tied(answer):
+    """Whether a cut tie is more than half of an answer."""
+    distances = [item.distance for item in answer.items]
+    return bool(answer.note) and 2 * distances.count(distances[-1]) > len(distances)
 
 
 def _print_lines(lines, is_aside=False):

@@ -68,6 +68,23 @@ def check(given):
         names.check(given["name"])
 
 
+SAYS_FIRST = "Loading the model"
+
+
+def check_paths(given):
+    from tfhash.experiments.image_index import ImageIndex
+    from tfhash.experiments.run_directory import RunDirectory
+    from tfhash.experiments.searching import path_of_model
+
+    if given.get("index") is None:
+        RunDirectory.of_model(given["model"]).check_model()
+        return
+    index = ImageIndex.load(given["index"])
+    if path := given.get("model") or index.origin.model_path:
+        names.name_of(given.get("name"), path)
+    path_of_model(index, path)
+
+
 def run(given, command_line):
     del command_line
     import sys
@@ -86,8 +103,6 @@ def run(given, command_line):
     if given.get("index") is not None:
         index = ImageIndex.load(given["index"])
         path = path or index.origin.model_path
-        if path:  # otherwise there is no model, which `model_of` says
-            names.name_of(address.name, path)
         model = searching.model_of(index, path)
         for note in searching.notes_on_model(index):
             print(named_as_flags(note, ["model"]), file=sys.stderr)

@@ -44,6 +44,14 @@ def check(given):
     presets.asked_recipe(given)
 
 
+def check_paths(given):
+    from tfhash.experiments.run_directory import RunDirectory
+
+    settings.check_paths(given)
+    output = settings.Output.pick(given)
+    RunDirectory.of_training(given).check_state(output.resume, output.overwrite)
+
+
 def run(given, command_line):
     from tfhash import experiments
 

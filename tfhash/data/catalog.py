@@ -72,7 +72,7 @@ def load_tfds(name, data_dir, image_size, query_fraction, validation_fraction, l
     known = [split for split in ("test", "validation") if split in builder.info.splits]
     shape = image_shape_of(builder, image_size)
     if None in shape:
-        raise ValueError(f"the images of {name!r} differ in size. Pass one, as image_size=64")
+        raise ValueError(f"the images of {name!r} differ in size. Pass `image_size`, such as 64")
     # tensorflow-datasets shuffles the items when it prepares them, so a slice is a sample.
     source = RecordSource(builder, [train, *known[:1]], label_key)
     everything = Split.of_all(source, shape)

@@ -8,7 +8,7 @@ from tfhash.data import scan
 from tfhash.data.sources import FileSource
 from tfhash.data.split import Split
 from tfhash.data.summary import LeftOut
-from tfhash.data.walk import walk
+from tfhash.data.walk import check_folder, walk
 
 
 class ImageFiles:
@@ -55,8 +55,7 @@ class ImageFiles:
             FileNotFoundError: If there is no such folder.
             ValueError: If it holds no images.
         """
-        if not os.path.isdir(folder):
-            raise FileNotFoundError(f"images must come from an existing folder. Received: {folder}")
+        check_folder(folder, "images")
         walked = walk(folder)
         if not walked.files and not any(item.is_broken for item in walked.left_out):
             raise ValueError(f"there are no images below {folder}")

@@ -177,10 +177,15 @@ def notes(classes, written):
     return found
 
 
-def _text(path):
-    path = pathlib.Path(path)
-    if not path.is_file():
+def check_exists(path):
+    """Raises `FileNotFoundError` unless the path is that of a file."""
+    if not pathlib.Path(path).is_file():
         raise FileNotFoundError(f"`labels` must be a CSV file. There is no file {path}")
+
+
+def _text(path):
+    check_exists(path)
+    path = pathlib.Path(path)
     contents = path.read_bytes()
     if contents.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError(

@@ -8,6 +8,7 @@ import numpy as np
 from tfhash.data import catalog, folder, protocols
 from tfhash.data.disk_cache import DiskCache
 from tfhash.data.summary import Summary
+from tfhash.data.walk import check_folder
 from tfhash.labels import each_label
 from tfhash.text import listing
 
@@ -192,8 +193,8 @@ def _check_origin_of_labels(source, labels, label_key):
 
 
 def _check_folder(source):
-    if not pathlib.Path(source).is_dir():
-        raise FileNotFoundError(f"images must come from an existing folder. Received: {source}")
+    # A string may also be the name of a dataset.
+    check_folder(source, "dataset" if isinstance(source, str) else "images")
 
 
 def _is_path(source):

@@ -97,7 +97,7 @@ def check_readable(root, total, left_out, skip_broken):
         raise ValueError(
             escaped(
                 f"{len(broken)} of {total} image files{where} cannot be read: "
-                f"{listing(broken)}. Remove them, or pass skip_broken to leave them out"
+                f"{listing(broken)}. Remove them, or pass `skip_broken` to leave them out"
             )
         )
     if len(broken) == total:

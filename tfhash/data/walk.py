@@ -23,6 +23,12 @@ class Walk:
     left_out: list[LeftOut]
 
 
+def check_folder(path, name):
+    """Raises `FileNotFoundError` unless the setting `name` is the path of an existing folder."""
+    if not os.path.isdir(path):
+        raise FileNotFoundError(f"`{name}` must be an existing folder. Received: {path}")
+
+
 def walk(root):
     """Finds the images in a folder.
 

@@ -40,6 +40,11 @@ small {{ color: #666; }}
 <h1>Look-alikes</h1>
 """
 
+_DISTANCES = (
+    "Distances below pictures are to the first image of the group. The range above a group is of all "
+    "pairs in it that are within the radius."
+)
+
 
 def write(found, path):
     """Writes a contact sheet, whole or not at all.
@@ -52,6 +57,7 @@ def write(found, path):
         file.write(_HEAD.format(side=SIDE))
         file.write(f"<p>{_shown(found.headline(), 1000)}</p>\n")
         file.write(f"<p>Folder: {_shown(found.folder, 1000)}</p>\n")
+        file.write(f"<p>{_DISTANCES}</p>\n")
         if found.summary.broken:
             file.write(f"<p>{len(found.summary.broken):,} files could not be read:</p>\n<ul>\n")
             file.writelines(f"<li>{_shown(line, 300)}</li>\n" for line in found.summary.broken)
@@ -97,7 +103,7 @@ def _section(found, number, group, shown):
     distances = found.range_in_words(number - 1)
     lines = [f"<section>\n<h2>Group {number}: {len(group):,} images, {distances} apart</h2>"]
     lines.append('<div class="images">')
-    lines += [_figure(found, member) for member in shown]
+    lines += [_figure(found, member, group) for member in shown]
     lines.append("</div>")
     if len(shown) < len(group):
         lines.append(f"<p>and {len(group) - len(shown):,} more</p>")
@@ -105,7 +111,10 @@ def _section(found, number, group, shown):
     return "\n".join(lines)
 
 
-def _figure(found, member):
+def _figure(found, member, group):
+    first = found.same_file(member, group)
+    distance = "first image" if member is group[0] else f"distance {member.distance}"
+    same = "" if first is member else f", same file as {_shown(first.name, LONGEST_NAME)}"
     looked = look_at(found, member)
     whole = _shown(member.name, 10_000)
     if looked is None:
@@ -117,7 +126,7 @@ def _figure(found, member):
         about = f"{image.shape[1]} x {image.shape[0]}, {size / 1000:,.1f} kB"
     return (
         f'<figure>{picture}<figcaption title="{whole}">{_shown(member.name, LONGEST_NAME)}<br>\n'
-        f"<small>{about}, distance {member.distance}</small></figcaption></figure>"
+        f"<small>{about}, {distance}{same}</small></figcaption></figure>"
     )
 
 

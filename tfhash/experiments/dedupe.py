@@ -86,6 +86,11 @@ class LookAlikes:
         image, size = looked
         return size, image.shape[1], image.shape[0]
 
+    def same_file(self, member, group):
+        """The first member of a group whose file has the same bytes, which may be `member` itself."""
+        digests = self.images.source.digests
+        return next(each for each in group if digests[each.index] == digests[member.index])
+
     def range_in_words(self, group):
         """Distances of the pairs in group number `group`, from 0: "2 bits" or "1 to 3 bits"."""
         nearest, farthest = self.ranges[group]

@@ -1,13 +1,10 @@
 """Encodes images from a folder, a dataset or an .npz file."""
 
 import pathlib
-import zipfile
-import zlib
-
-import numpy as np
 
 from tfhash import data
 from tfhash.experiments.datasets import say_summary
+from tfhash.experiments.image_arrays import read_images
 
 
 def encode(model, progress, images=None, source=None, split="test", batch_size=256):
@@ -49,33 +46,3 @@ def encode(model, progress, images=None, source=None, split="test", batch_size=2
     what = images or source.dataset
     batches = found.batches(batch_size)
     return progress.encode_with(model.encode, batches, len(found), what), list(found.names)
-
-
-def read_images(path, image_shape):
-    """The array `images` of an .npz file, checked against what the model takes.
-
-    Raises:
-        ValueError: If the file is damaged, or holds no such images.
-        FileNotFoundError: If there is no such file.
-    """
-    if not pathlib.Path(path).exists():
-        raise FileNotFoundError(f"`images` must be a folder or an .npz file. There is no {path}")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"`images` must be a folder or an .npz file. Received: {path}")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            names = arrays.files
-            images = arrays["images"] if "images" in names else None
-    except (zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    if images is None:
-        raise ValueError(f"{path} must hold an array `images`. Received: {', '.join(names)}")
-    if images.dtype.kind not in "uif":
-        raise ValueError(f"`images` must be numbers. Received: {images.dtype} in {path}")
-    shape = images.shape[1:] if images.ndim == 4 else (*images.shape[1:], 1)
-    if shape != tuple(image_shape):
-        raise ValueError(
-            f"`images` must have shape [n, {', '.join(map(str, image_shape))}] for this model. "
-            f"Received: {list(images.shape)} in {path}"
-        )
-    return images.reshape(len(images), *image_shape)

@@ -57,8 +57,8 @@ def evaluate(
     source, variant = settings.Source.pick(given), settings.Measure.pick(given)
     progress = Progress(verbose)
     directory = pathlib.Path(output_dir) if output_dir else None
-    if directory and (directory / "report.json").exists() and not overwrite:
-        raise ValueError(f"`output_dir` {directory} holds a report. Pass `overwrite` to replace it")
+    if directory:
+        RunDirectory(directory).check_no_report(overwrite)
     run = RunDirectory.of_model(model)
     network = run.load_model()
     size = None if source.dataset == "digits" else network.image_shape[:2]
@@ -94,9 +94,7 @@ def evaluate(
     }
     if directory:
         files.write_json(directory / "report.json", {"schema_version": SCHEMA_VERSION, **found})
-        failed = pictures.draw(directory / "pictures", splits, evaluation, network.bits)
-        for name, reason in failed.items():
-            progress.say(f"could not draw pictures/{name}: {reason}")
+        pictures.draw(directory / "pictures", splits, evaluation, network.bits, progress)
     return found
 
 

@@ -18,6 +18,7 @@ from tfhash import data
 from tfhash.experiments.code_files import Origin
 from tfhash.experiments.datasets import say_summary
 from tfhash.experiments.image_index import ImageIndex, check_output
+from tfhash.experiments.interruption import continued_by
 from tfhash.experiments.progress import Progress
 from tfhash.experiments.unfinished import UnfinishedCodes
 from tfhash.index import HammingIndex, OtherModelError
@@ -126,7 +127,8 @@ def index_images(
     wanted = [name for name in images.names if stamps.get(id_of.get(name)) != images.stamps[name]]
     unfinished = UnfinishedCodes(output, identity, origin.folder)
     with unfinished.open(overwrite):
-        codes = _encode(images, wanted, model, unfinished, progress, batch_size)
+        with continued_by(unfinished.how_to_continue):
+            codes = _encode(images, wanted, model, unfinished, progress, batch_size)
         try:
             images.check_readable(skip_broken)
         except ValueError as error:

@@ -57,6 +57,10 @@ def measure(model, splits, variant, progress, trained_items=None):
         },
         "codes": {
             "distinct_codes": metrics.count_distinct_codes(database),
+            "share_with_code_of_class": metrics.share_with_code_of_class(
+                database, splits.database.labels
+            ),
+            "redundant_bits": metrics.count_redundant_bits(database, model.bits),
             "bit_balance": metrics.bit_balance(database, model.bits).round(4).tolist(),
             "largest_bit_correlation": float(np.abs(correlation).max()),
         },

@@ -10,18 +10,16 @@ from tfhash.labels import count_shared, each_label, lists
 QUERIES_SHOWN, NEIGHBORS_SHOWN = 10, 10
 
 
-def draw(directory, splits, evaluation, bits, epoch_logs=None):
-    """Draws the pictures of an evaluation, each by itself.
+def draw(directory, splits, evaluation, bits, progress, epoch_logs=None):
+    """Draws the pictures of an evaluation, each by itself, and says which ones failed.
 
     Args:
         directory: `pathlib.Path` to write into.
         splits: `tfhash.data.Splits`.
         evaluation: `tfhash.experiments.measurement.Evaluation`.
         bits: Length of the codes.
+        progress: `tfhash.experiments.progress.Progress`.
         epoch_logs: Logs of the epochs, for the curves of training; by default none are drawn.
-
-    Returns:
-        Dictionary from the name of each picture that failed to the reason.
     """
     pictures = {
         "neighbors.png": lambda: _neighbors(splits, evaluation),
@@ -34,13 +32,12 @@ def draw(directory, splits, evaluation, bits, epoch_logs=None):
     }
     if epoch_logs is not None:
         pictures["training.png"] = lambda: plots.plot_training(epoch_logs)
-    failed = {}
     for name, make in pictures.items():
         try:
             plots.save_figure(make(), directory / name)
         except Exception as error:  # whatever it is, the run is worth more
-            failed[name] = f"{type(error).__name__}: {in_words(error)}"[:200]
-    return failed
+            reason = f"{type(error).__name__}: {in_words(error)}"[:200]
+            progress.say(f"could not draw pictures/{name}: {reason}")
 
 
 def _neighbors(splits, evaluation):

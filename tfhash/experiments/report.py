@@ -8,8 +8,8 @@ import keras
 from tfhash.experiments.measurement import NDCG_AT, variant_in_words
 from tfhash.text import listing, printable
 
-# With at most so many codes for each class, the codes tell the class and nothing more.
-FEW_CODES_PER_CLASS = 2
+# With a larger share of items that have the code of most of their class, the codes tell the class alone.
+MOSTLY_ONE_CODE = 0.5
 
 # See `tfhash.data`.
 DECODING = (
@@ -36,42 +36,65 @@ OTHER_QUERIES = ("searching the", "other queries")
 
 
 def codes_that_only_tell_the_class(figures):
-    """A warning where distinct codes are hardly more than classes; `None` elsewhere.
+    """A warning where most items of a class have one code; `None` elsewhere.
 
     Args:
         figures: The parts `codes` and `protocol` of a report.
 
-    Example: ten codes for the 5,000 items of ten classes.
+    Example: 44 codes, but nine of ten items have the code of most of their class.
 
     >>> figures = {
-    ...     "codes": {"distinct_codes": 10},
-    ...     "protocol": {"database_classes": 10, "database_items": 5_000},
+    ...     "codes": {"distinct_codes": 44, "share_with_code_of_class": 0.9},
+    ...     "protocol": {"database_classes": 10, "database_items": 193},
     ... }
-    >>> codes_that_only_tell_the_class(figures)[:50]
-    'The database has 10 distinct codes for 10 classes:'
-    >>> figures["codes"]["distinct_codes"] = 400
+    >>> codes_that_only_tell_the_class(figures)[:82]
+    'The database has 44 distinct codes for 10 classes, and 90.0% of its items have the'
+    >>> figures["codes"]["share_with_code_of_class"] = 0.5
     >>> codes_that_only_tell_the_class(figures)
     """
     codes = figures["codes"]["distinct_codes"]
-    classes, items = (figures["protocol"][f"database_{what}"] for what in ("classes", "items"))
-    # Where each item has a code to itself, there is nothing to warn of.
-    if codes > FEW_CODES_PER_CLASS * classes or 2 * codes > items:
+    share = figures["codes"]["share_with_code_of_class"]
+    classes = figures["protocol"]["database_classes"]
+    if share <= MOSTLY_ONE_CODE:
         return None
     if figures["protocol"].get("labels_per_item", 1) != 1:
         return (
             f"The database has {codes:,} distinct codes for {classes:,} labels, of which items have "
-            "several: the codes tell hardly more than one label of each item. Nearly all items with "
-            "it are at distance 0 from each other, in the order of the database. This is what the "
-            "loss asks for, to which one shared label is as good as three, and more bits alone do "
-            "not change it. Leave out labels that many items have and that say little, such as "
-            "'animals' beside 'birds'."
+            f"several, and {share:.1%} of its items have the code of more than half of the items with "
+            "one of their labels: the codes tell hardly more than one label of each item. Nearly all "
+            "items with it are at distance 0 from each other, in the order of the database. This is "
+            "what the loss asks for, to which one shared label is as good as three, and more bits "
+            "alone do not change it. Leave out labels that many items have and that say little, such "
+            "as 'animals' beside 'birds'."
         )
     return (
-        f"The database has {codes:,} distinct codes for {classes:,} classes: the codes tell the "
-        "class and nothing more. Nearly all items of a class are at distance 0 from a query of that "
-        "class, in the order of the database. This is what the loss asks for, and more bits alone "
-        "do not change it. To tell items of a class apart, train with finer labels or more classes, "
-        "or rank equal distances by something else, such as the features of the backbone."
+        f"The database has {codes:,} distinct codes for {classes:,} classes, and {share:.1%} of its "
+        "items have the code of more than half of their class: the codes tell the class and hardly "
+        "more. These items are at distance 0 from a query of that class, in the order of the "
+        "database. This is what the loss asks for, and more bits alone do not change it. To tell "
+        "items of a class apart, train with finer labels or more classes, or rank equal distances by "
+        "something else, such as the features of the backbone."
+    )
+
+
+def redundant_bits(figures):
+    """A note on bits of the database that tell nothing beyond the others; `None` if there are none.
+
+    Args:
+        figures: The parts `codes` and `protocol` of a report.
+
+    Example:
+
+    >>> redundant_bits({"codes": {"redundant_bits": 3, "bit_balance": 12 * [0.5]}})[:60]
+    '3 of 12 bits carry nothing new: each is constant, or equal o'
+    """
+    count, bits = figures["codes"]["redundant_bits"], len(figures["codes"]["bit_balance"])
+    if not count:
+        return None
+    carry, each = ("carries", "it") if count == 1 else ("carry", "each")
+    return (
+        f"{count:,} of {bits:,} bits {carry} nothing new: {each} is constant, or equal or opposite to "
+        f"another bit on all items of the database. {bits - count:,} bits would find the same."
     )
 
 
@@ -81,7 +104,11 @@ def warnings_of_figures(figures):
     Args:
         figures: The parts `codes`, `protocol` and `unseen_items` of a report.
     """
-    found = [codes_that_only_tell_the_class(figures), _few_queries(figures["unseen_items"])]
+    found = [
+        codes_that_only_tell_the_class(figures),
+        redundant_bits(figures),
+        _few_queries(figures["unseen_items"]),
+    ]
     return [warning for warning in found if warning]
 
 
@@ -129,7 +156,7 @@ def tips_for_folder(recipe, are_in_color):
         *tips,
         "Tip: these photos alone teach the network what images look like. Weights that were trained on "
         "ImageNet know that already, which can help, above all where photos are few: compare with "
-        "--backbone=MobileNetV3Small",
+        "--backbone=MobileNetV3Small, whose weights are downloaded once",
     ]
 
 
@@ -210,6 +237,11 @@ def table(report):
     for name, value in report["metrics"].items():
         rows.append((_words(name), *_figures(value, of_unseen.get(name))))
     rows.append(("distinct codes", f"{codes['distinct_codes']:,}"))
+    # Near 1, the codes tell the class and nothing else. Older reports lack these two.
+    if (share := codes.get("share_with_code_of_class")) is not None:
+        rows.append(("items with the code of their class", f"{share:.4f}"))
+    if (redundant := codes.get("redundant_bits")) is not None:
+        rows.append(("bits that carry nothing new", f"{redundant:,}"))
     # Near 0, a bit is the same for all items and tells nothing.
     balance = min(min(share, 1 - share) for share in codes["bit_balance"])
     rows.append(("lowest bit balance", f"{balance:.4f}"))

@@ -9,7 +9,7 @@ import shutil
 
 from tfhash import files
 from tfhash.experiments.code_files import origin_of, write_codes
-from tfhash.experiments.settings import located
+from tfhash.experiments.settings import Output, Training, located
 
 # Of run.json and report.json. Files without a `schema_version` were written before there was one.
 SCHEMA_VERSION = 1
@@ -37,7 +37,8 @@ REPORT_SCHEMA = {
     "with several labels also nDCG",
     "unseen_items": "the same metrics of the queries among each other, which training never saw, and "
     "how many can be answered; no metrics if none can",
-    "codes": "distinct codes in the database, share of +1 of each bit, largest correlation",
+    "codes": "of the database: distinct codes, share of items with the code of more than half of their "
+    "class, bits that repeat others or are constant, share of +1 of each bit, largest correlation",
     "protocol": "dataset, division of the items, fingerprint, counts, variant of mAP at a cut-off; "
     "database_trained_items is null where it is not known what was trained on",
     "data": "files by format, files left out and why, and notes",
@@ -86,6 +87,21 @@ class RunDirectory:
         self._saved_model = self.path / "saved_model"
         self._run = self.path / "run.json"
         self._report = self.path / "report.json"
+
+    @classmethod
+    def of_training(cls, given):
+        """The directory that a training writes: `output_dir`, or `runs/DATASET-BITS`.
+
+        Args:
+            given: Dictionary of the settings of the training.
+
+        Example:
+
+        >>> str(RunDirectory.of_training({"dataset": "digits", "bits": 12}).path)
+        'runs/digits-12'
+        """
+        name, bits = pathlib.Path(located(given["dataset"])).name, Training.pick(given).bits
+        return cls(Output.pick(given).output_dir or f"runs/{name}-{bits}")
 
     @classmethod
     def of_model(cls, model):
@@ -140,6 +156,13 @@ class RunDirectory:
         has_moved = not pathlib.Path(before).exists()
         return before == now or (has_moved and pathlib.Path(given) == pathlib.Path(dataset))
 
+    def check_model(self):
+        """Raises `FileNotFoundError` if there is no file of a model."""
+        if not self.model_path.is_file():
+            raise FileNotFoundError(
+                f"`model` must be a .keras file or a finished run. Received: {self.model_path}"
+            )
+
     def load_model(self):
         """Loads the model.
 
@@ -147,10 +170,7 @@ class RunDirectory:
             FileNotFoundError: If there is no such file.
             ValueError: If it is damaged or holds something else.
         """
-        if not self.model_path.is_file():
-            raise FileNotFoundError(
-                f"`model` must be a .keras file or a finished run. Received: {self.model_path}"
-            )
+        self.check_model()
         import zipfile
 
         import keras
@@ -168,19 +188,39 @@ class RunDirectory:
             )
         return model
 
+    def how_to_continue(self, output):
+        """What continues the run after an interruption, in words.
+
+        Args:
+            output: `tfhash.experiments.settings.Output` of the command that was interrupted.
+        """
+        from tfhash.callbacks.backup import Backup
+
+        command = "the same command"
+        if output.overwrite:
+            command += " with `resume` in place of `overwrite`"
+        elif not output.resume:
+            command += " with `resume`"
+        if self.is_finished:
+            return f"the run is finished, and {command} draws the pictures that it lacks"
+        if Backup(self.backup).read() is None:
+            return f"no epoch was finished, and {command} starts the run again"
+        return f"{command} continues it"
+
     def check_state(self, resume=False, overwrite=False):
         """Raises `ValueError` if what is here does not suit `resume` and `overwrite`.
 
         Args:
-            resume: Whether a run that did not finish is to be continued.
+            resume: Whether a run is to be continued; nothing is left to do of a finished one but
+                pictures that it lacks.
             overwrite: Whether a run is to be replaced; then everything suits.
 
         Raises:
             ValueError: If there is a run and neither is set, or none to resume.
         """
-        if overwrite:
+        if overwrite or (resume and self.is_finished):
             return
-        if self.is_finished and not (resume and self.missing_pictures()):
+        if self.is_finished:
             raise ValueError(
                 f"`output_dir` {self.path} holds a finished run. Pass another `output_dir`, or "
                 "`overwrite` to replace it"
@@ -196,6 +236,13 @@ class RunDirectory:
             raise ValueError(
                 f"`output_dir` {self.path} holds the backup of a run without its run.json. Pass "
                 "another `output_dir`, or `overwrite` to start over"
+            )
+
+    def check_no_report(self, overwrite=False):
+        """Raises `ValueError` if an evaluation would replace a report here, unless `overwrite` is set."""
+        if self.is_finished and not overwrite:
+            raise ValueError(
+                f"`output_dir` {self.path} holds a report. Pass `overwrite` to replace it"
             )
 
     def begin(self, settings, dataset, items, resume=False, overwrite=False):

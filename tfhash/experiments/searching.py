@@ -172,10 +172,9 @@ def queries_of_images(paths, index, model=None, skip_broken=False, progress=None
     from tfhash import data
     from tfhash.experiments.progress import Progress
 
+    check_images(paths)
     found, left_out = [], []
     for path in paths:
-        if not os.path.exists(path):
-            raise FileNotFoundError(f"there is no image {path}")
         if not os.path.isdir(path):
             found.append(path)
             continue
@@ -196,6 +195,32 @@ def queries_of_images(paths, index, model=None, skip_broken=False, progress=None
     return Queries(codes, split.names, images, tuple(notes))
 
 
+def path_of_model(index, path=None):
+    """Where the model of an index is; nothing is loaded.
+
+    Args:
+        index, path: As in `model_of`.
+
+    Raises:
+        ValueError: If the index does not say where its model is.
+        FileNotFoundError: If the model does not exist.
+    """
+    path = path or index.origin.model_path
+    if not path:
+        raise ValueError("the index does not say where its model is. Give `model`")
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"there is no model {path}. Give `model`, where it is now")
+    RunDirectory.of_model(path).check_model()
+    return path
+
+
+def check_images(paths):
+    """Raises `FileNotFoundError` if a path of an image or folder does not exist."""
+    for path in paths:
+        if not os.path.exists(path):
+            raise FileNotFoundError(f"there is no image {path}")
+
+
 def model_of(index, path=None):
     """The model of an index, loaded.
 
@@ -210,16 +235,12 @@ def model_of(index, path=None):
     """
     from tfhash.models import fingerprint
 
-    path = path or index.origin.model_path
-    if not path:
-        raise ValueError("the index does not say where its model is. Give `model`")
-    if not os.path.exists(path):
-        raise FileNotFoundError(f"there is no model {path}. Give `model`, where it is now")
+    path = path_of_model(index, path)
     model = RunDirectory.of_model(path).load_model()
     if index.index.model and fingerprint(model) != index.index.model:
         raise OtherModelError(
-            f"{path} is another model than that of the index, or was trained on. Give the model "
-            "of the index, or make the index again"
+            f"{path} is another model than that of the index, or was trained further since the index "
+            "was made. Give the model of the index, or make the index again"
         )
     if not index.index.model and model.bits != index.index.bits:
         raise OtherModelError(

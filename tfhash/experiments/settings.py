@@ -9,6 +9,9 @@ import difflib
 import pathlib
 import types
 
+from tfhash.data import label_file
+from tfhash.data.walk import check_folder
+
 # How items are divided, in a line each; docs/protocols.md describes the protocols in full.
 PROTOCOLS = {
     "official": "the dataset's own test split as queries, or a share of the items where it has "
@@ -366,6 +369,23 @@ def check_names(given, *classes):
 def is_folder(dataset):
     """Whether a dataset is an existing folder, and not the name of one that comes with a library."""
     return dataset != "digits" and pathlib.Path(dataset).is_dir()
+
+
+def check_paths(given):
+    """Checks that the folder of a dataset and the file of its labels exist, before any work.
+
+    Args:
+        given: Dictionary of settings.
+
+    Raises:
+        FileNotFoundError: If one does not. A dataset that may be a name, as `emnist/letters`, is not
+            looked for.
+    """
+    dataset = given.get("dataset")
+    if dataset is not None and (dataset.startswith((".", "/", "~")) or dataset.endswith("/")):
+        check_folder(dataset, "dataset")
+    if given.get("labels") is not None:
+        label_file.check_exists(given["labels"])
 
 
 def located(dataset):

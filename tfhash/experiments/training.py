@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import pathlib
 import textwrap
 import time
 
@@ -33,6 +32,7 @@ from tfhash.experiments.datasets import (
 )
 from tfhash.experiments.devices import Devices
 from tfhash.experiments.fitting import fit
+from tfhash.experiments.interruption import continued_by
 from tfhash.experiments.measurement import measure
 from tfhash.experiments.progress import Progress
 from tfhash.experiments.recipe import Recipe
@@ -64,8 +64,8 @@ SETTINGS = (
 def train(dataset, command_line=None, verbose="auto", hashing_loss=None, **given):
     """Trains a network in two stages, evaluates it on held-out queries, and writes the run.
 
-    The state is saved after every epoch; `resume=True` continues an interrupted run. If a run is
-    finished and lacks pictures, `resume=True` draws them.
+    The state is saved after every epoch; `resume=True` continues an interrupted run. Of a finished
+    run, it draws the pictures that are missing, and returns it.
 
     Args:
         dataset: `"digits"`, a dataset of tensorflow-datasets, or a folder with one subfolder of
@@ -136,15 +136,14 @@ class _Training:
         self.recipe_given = {k: v for k, v in given.items() if k in fields and v is not None}
         self.asked = presets.asked_recipe(given)
         keras_layers.check_layers(self.asked.augment)
-        name = pathlib.Path(settings.located(self.source.dataset)).name
-        self.files = RunDirectory(self.output.output_dir or f"runs/{name}-{self.training.bits}")
+        self.files = RunDirectory.of_training(given)
 
     def run(self):
         self.files.check_state(self.output.resume, self.output.overwrite)
         self._load()
         self._choose_recipe()
         if self.files.is_finished and self.output.resume:
-            return self._draw_missing_pictures()
+            return self._complete()
         fill_cache(self.splits, self.recipe.augmentation(), self.progress)
         self._build_model()
         # Only now that the input is known to be good, the directory is touched.
@@ -155,9 +154,10 @@ class _Training:
             self.output.resume,
             self.output.overwrite,
         )
-        stages = self._fit()
-        self._evaluate(stages)
-        return self._write(stages)
+        with continued_by(lambda: self.files.how_to_continue(self.output)):
+            stages = self._fit()
+            self._evaluate(stages)
+            return self._write(stages)
 
     def _load(self):
         size = self.training.image_size
@@ -257,7 +257,7 @@ class _Training:
             self.progress.say(
                 f"A random batch of {batch_size} holds {similar:.2g} similar images per "
                 f"image, too few to learn from: batches are made of {chosen} images per class "
-                "(items_per_class=0 for random batches)"
+                "(--items_per_class=0 for random batches)"
             )
             self.recipe = dataclasses.replace(self.recipe, items_per_class=chosen)
 
@@ -281,8 +281,8 @@ class _Training:
         planned = self.splits, self.recipe, self.compared, unlabeled
         # A cache on disk is full by now.
         if settings.is_folder(self.source.dataset) and not self.cache_dir:
-            files = estimate.files_to_decode(*planned)
-            estimate.say_time_to_decode(self.splits.train, files, self.progress)
+            decoding = estimate.files_to_decode(*planned)
+            estimate.say_time_to_decode(self.splits.train, decoding, self.progress)
         images = estimate.images_to_encode(*planned)
         estimate.say_time_besides_training(
             self.untrained, self.sample, images, self.recipe, unlabeled, self.progress
@@ -290,11 +290,9 @@ class _Training:
 
     def _fit(self):
         self.progress.say(validation.in_words(self.splits))
+        own = {"own_loss": self.hashing_loss is not None}
         callbacks = validation.callbacks(self.recipe, self.splits)
-        own_loss = self.hashing_loss is not None
-        return self._fit_model(
-            self.model, self.files.backup, callbacks=callbacks, own_loss=own_loss
-        )
+        return self._fit_model(self.model, self.files.backup, callbacks=callbacks, **own)
 
     def _fit_model(self, model, backup, **arguments):
         split, seed = self.splits.train, self.training.seed
@@ -384,17 +382,18 @@ class _Training:
         return run
 
     def _draw(self, evaluation, epoch_logs):
-        bits = self.training.bits
-        failed = pictures.draw(self.files.pictures, self.splits, evaluation, bits, epoch_logs)
-        for name, reason in failed.items():
-            self.progress.say(f"could not draw pictures/{name}: {reason}")
+        bits, progress = self.training.bits, self.progress
+        pictures.draw(self.files.pictures, self.splits, evaluation, bits, progress, epoch_logs)
 
-    def _draw_missing_pictures(self):
+    def _complete(self):
+        """The finished run, with the pictures that it lacked."""
         run = Run(self.files.path)
         self.files.check_same_run(self._settings(), self.splits.fingerprint())
+        if not self.files.missing_pictures():
+            self.progress.say(f"The run in {run.directory} is finished: nothing is left to do")
+            return run
         self.progress.say(
-            f"The run in {self.files.path} is finished. Drawing the pictures that it lacks"
+            f"The run in {run.directory} is finished. Drawing the pictures that it lacks"
         )
-        evaluation = self._measure(run.model)
-        self._draw(evaluation, run.report["epochs"])
+        self._draw(self._measure(run.model), run.report["epochs"])
         return run

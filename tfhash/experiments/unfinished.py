@@ -100,6 +100,10 @@ class UnfinishedCodes:
             np.savez(temporary, names=np.array(names, str), stamps=stamps, codes=codes)
         self._portions += 1
 
+    def how_to_continue(self):
+        """What continues the encoding after an interruption, in words; "" if nothing was encoded."""
+        return "the same command continues it" if self._paths() else ""
+
     def remove(self):
         """Removes the folder and what is in it."""
         for path in self._paths():

@@ -2,7 +2,6 @@
 
 import dataclasses
 import pathlib
-import re
 import warnings
 
 import tensorflow as tf
@@ -14,6 +13,7 @@ from tfhash.export.companions import write_companions
 from tfhash.export.database import Database
 from tfhash.export.model_card import Facts
 from tfhash.export.search import ExactSearch
+from tfhash.export.versions import new_version
 
 
 def export_saved_model(
@@ -93,14 +93,7 @@ def export_saved_model(
     True
     """
     path = pathlib.Path(path)
-    if version is None:
-        numbers = [int(d.name) for d in path.glob("*") if re.fullmatch("[0-9]+", d.name)]
-        version = 1 + max(numbers, default=0)
-    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise ValueError(f"`version` must be an integer >= 1. Received: version={version!r}")
-    target = path / str(version)
-    if target.exists():
-        raise FileExistsError(f"version {version} exists in {path}. Pass another `version`")
+    target = new_version(path, version)
     name = configs.model_name(path)
     encoder = signatures.Encoder(model, output, on_error, max_pixels)
     if encoder.image_shape and not encoder.reads_files and encoder.image_shape[-1] in (1, 3):
@@ -118,7 +111,7 @@ def export_saved_model(
     with files.atomic_write(target) as temporary:
         try:
             _write(encoder, database, temporary)
-            write_companions(temporary, name, version, facts, database)
+            write_companions(temporary, name, int(target.name), facts, database)
         except tf.errors.OpError as error:
             # TensorFlow's own file writer reports a full disk this way.
             raise OSError(errors.in_words(error)) from error

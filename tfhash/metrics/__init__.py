@@ -18,7 +18,13 @@ from tfhash.metrics.average_precision import (
     average_precision,
     mean_average_precision,
 )
-from tfhash.metrics.bits import bit_balance, bit_correlation, count_distinct_codes
+from tfhash.metrics.bits import (
+    bit_balance,
+    bit_correlation,
+    count_distinct_codes,
+    count_redundant_bits,
+    share_with_code_of_class,
+)
 from tfhash.metrics.discounted_gain import (
     GAINS,
     SharedLabelHistograms,
@@ -53,6 +59,7 @@ __all__ = [
     "bit_correlation",
     "count_distinct_codes",
     "count_queries_with_relevant_items",
+    "count_redundant_bits",
     "distance_histograms",
     "leave_one_out_histograms",
     "leave_one_out_shared_label_histograms",
@@ -63,6 +70,7 @@ __all__ = [
     "precision_recall_curve",
     "precision_within_radius",
     "recall_within_radius",
+    "share_with_code_of_class",
     "shared_label_histograms",
     "summarize",
 ]

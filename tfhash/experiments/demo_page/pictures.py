@@ -8,6 +8,9 @@ from tfhash.data.guarded import MAX_PIXELS
 from tfhash.experiments.serving import pixels
 from tfhash.experiments.serving.request_error import RequestError
 
+# What is decoded here. JPEG XL is not: nothing here reads its size before it is decoded.
+FORMATS = "JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF, JPEG 2000, PNM or HEIC"
+
 # Shape of a thumbnail.
 THUMBNAIL = (320, 320, 3)
 
@@ -33,8 +36,9 @@ def decode(contents, image_shape, name=""):
     try:
         return pixels.of_files([contents], 0, image_shape)[0]
     except RequestError as error:
-        # Written for a batch.
+        # Written for a batch, and for servers that decode no other formats.
         message = re.sub(r" \(1 of 1 images are bad\)$", "", error.message)
+        message = message.replace("JPEG, PNG, GIF, BMP or WebP", FORMATS, 1)
         raise RequestError(re.sub(r"^image 0 ", "the file ", message)) from None
 
 
