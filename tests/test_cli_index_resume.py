@@ -132,14 +132,14 @@ def interrupt(index_command, monkeypatch, portions=1):
 
 
 def test_ctrl_c_says_that_the_same_command_continues_where_it_does(
-    index_command, capsys, monkeypatch
+    index_command, capsys, monkeypatch, press_ctrl_c
 ):
     add = UnfinishedCodes.add
 
     def add_and_interrupt(self, *arguments):
         if keeps:
             add(self, *arguments)
-        os.kill(os.getpid(), signal.SIGINT)
+        press_ctrl_c()
 
     with monkeypatch.context() as patched:
         patched.setattr(UnfinishedCodes, "add", add_and_interrupt)

@@ -117,16 +117,16 @@ def test_a_finished_run_is_left_alone_and_nothing_is_left_to_resume(run_director
 
 
 @pytest.mark.usefixtures("without_pictures")
-def test_ctrl_c_says_how_to_go_on_which_works(tmp_path, capsys, monkeypatch):
+def test_ctrl_c_says_how_to_go_on_which_works(tmp_path, capsys, monkeypatch, press_ctrl_c):
     save, interrupts = Backup.save, ["before", "after"]
 
     def interrupted(self, model, state):
         when = interrupts.pop(0) if interrupts else None
         if when == "before":
-            os.kill(os.getpid(), signal.SIGINT)
+            press_ctrl_c()
         save(self, model, state)
         if when == "after":
-            os.kill(os.getpid(), signal.SIGINT)
+            press_ctrl_c()
 
     monkeypatch.setattr(Backup, "save", interrupted)
     command = ["train", *QUICK, "--pretrain_epochs=1", "--finetune_epochs=1", "--baselines=none"]
