@@ -5,8 +5,9 @@ import importlib
 import pathlib
 
 import numpy as np
+from keras import ops
 
-from tfhash import encoding
+from tfhash import codes, encoding
 from tfhash.export.inputs import IMAGES, inputs_of
 
 # A relaxed code nearer to 0 may have another sign in another runtime, which sums in another order.
@@ -85,8 +86,8 @@ def compare(model, path, images, output=None):
         ]
     ).astype("float32")
     bits = expected.shape[1]
-    ones = np.unpackbits(found["codes"], axis=1, bitorder="little")[:, :bits] == 1
-    differ = ones != (expected >= 0)
+    signs = ops.convert_to_numpy(codes.binarize(expected))
+    differ = ops.convert_to_numpy(codes.unpack(found["codes"], bits)) != signs
     near = np.abs(expected) <= MARGIN
     return Agreement(
         images=count,

@@ -1,4 +1,4 @@
-"""The client."""
+"""The client of a served model: what it asks for, how long it waits and how often it tries again."""
 
 import re
 import time
