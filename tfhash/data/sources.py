@@ -197,11 +197,13 @@ class FileSource(Source):
             [tf.strings.join([path, ": the file has changed since it was first read"])],
         )
         if self._needs_pillow:
-            contents = tf.cond(
-                tf.gather(self._are_for_pillow, index),
-                lambda: tf.ensure_shape(
-                    tf.numpy_function(formats.to_png, [contents], tf.string, stateful=False), ()
-                ),
-                lambda: contents,
-            )
+            is_for_pillow = tf.gather(self._are_for_pillow, index)
+            contents = tf.cond(is_for_pillow, lambda: _to_png(contents), lambda: contents)
         return contents
+
+
+def _to_png(contents):
+    if tf.executing_eagerly():
+        return tf.constant(formats.to_png(contents.numpy()))
+    png = tf.numpy_function(formats.to_png, [contents], tf.string, stateful=False)
+    return tf.ensure_shape(png, ())
