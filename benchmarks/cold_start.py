@@ -1,7 +1,7 @@
-"""How long commands take from a cold start, each in a process of its own.
+"""How long commands take from a cold start, each in a new process.
 
-The commands take turns, so that noise of the machine affects all of them. Files are in the page cache, as
-after the first use on a day.
+The commands take turns, so that noise of the machine affects all of them. The first round is not counted: it
+fills the page cache.
 
     python benchmarks/cold_start.py
 """

@@ -96,6 +96,8 @@ def check_paths(given):
     from tfhash.experiments import searching
     from tfhash.experiments.image_index import ImageIndex
 
+    if given.get("image") is None and given.get("picture") is None:
+        return  # a search of codes imports no TensorFlow, so that it tells at once, too
     index = ImageIndex.load(given["index"])
     if given.get("picture") is not None:
         index.find_folder(given.get("images"))

@@ -1,6 +1,5 @@
 """Image files that are in memory already, as a pipeline passes them on."""
 
-import concurrent.futures
 import functools
 
 import numpy as np
@@ -9,7 +8,7 @@ import tensorflow as tf
 from tfhash.data import decoding, formats
 from tfhash.data.guarded import MAX_PIXELS, pixel_count
 from tfhash.data.images import decode_planned
-from tfhash.data.kept import PARALLEL
+from tfhash.data.kept import in_threads
 from tfhash.data.scan import EMPTY, reason_of
 from tfhash.data.summary import LeftOut
 
@@ -39,8 +38,7 @@ def decode_files(files, image_shape):
     files, image_shape = list(files), tuple(image_shape)
     if files:
         decoding.trace()  # before several threads would
-    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
-        found = list(pool.map(functools.partial(_decode, image_shape=image_shape), files))
+    found = list(in_threads(functools.partial(_decode, image_shape=image_shape), files))
     rows = [row for row, image in enumerate(found) if not isinstance(image, LeftOut)]
     images = np.array([found[row] for row in rows], np.uint8).reshape(-1, *image_shape)
     return rows, images, [image for image in found if isinstance(image, LeftOut)]

@@ -1,7 +1,6 @@
 """Reads every image file once, so that a broken one shows before training does."""
 
 import collections
-import concurrent.futures
 import dataclasses
 import functools
 import os
@@ -10,7 +9,7 @@ import tensorflow as tf
 
 from tfhash.data import decoding, formats
 from tfhash.data.content import digest
-from tfhash.data.kept import PARALLEL
+from tfhash.data.kept import in_threads
 from tfhash.data.summary import LeftOut, Summary
 from tfhash.errors import in_words
 from tfhash.text import escaped, listing
@@ -76,8 +75,7 @@ def examine(root, names):
     """
     if names:
         decoding.trace()  # before several threads would
-    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
-        results = list(pool.map(functools.partial(_examine, root), names))
+    results = list(in_threads(functools.partial(_examine, root), names))
     examined = [result for result in results if isinstance(result, Examined)]
     return examined, [result for result in results if isinstance(result, LeftOut)]
 
