@@ -2,7 +2,8 @@
 
 Single queries are timed one by one: `search` right after other searches of the index, and
 `search_after_flat` right after a scan by faiss, which leaves the caches without the index. Figures are
-medians. Every size is checked against a scan of all codes before it is timed. Codes are random, or
+medians. `search_mapped` searches a file opened by memory map, `first_search` is its first query. Every
+size is checked against a scan of all codes before it is timed. Codes are random, or
 clustered as learned ones are: with --codes, real codes (`tfhash encode`) of which a few bits are
 changed until there are enough. A run continues where it stopped, and more sizes may be added to its
 report.
@@ -58,6 +59,8 @@ MAX_ITEMS = {"hnsw": 1_000_000, "hash": 10_000_000, "multihash": 10_000_000}
 ROUNDS = 3
 # Calls that take longer, in seconds, are timed for `slow_queries` only.
 SLOW = 0.05
+# Batches of other engines are cut to about this time.
+BATCH_SECONDS = 20
 # What the picture shows: label and style of each figure.
 LINES = {
     "search": ("tfhash", "o-C0"),
@@ -120,17 +123,29 @@ def measure(layout, bits, items):
     single = queries[: FLAGS.queries]
     index = HammingIndex(bits)
     cell = {"build": seconds(lambda: index.add(codes, threads=1))}
-    expected = check(index, codes, bits, queries)
-    engines = dict(make_engines(bits, codes))
+    expected, cell["compact_bytes"] = check(index, codes, bits, queries)
     cell["bytes"] = index.nbytes / items
+    engines = {}
+    for name, engine in make_engines(bits, codes):
+        cell[f"{name}_build"] = seconds(lambda engine=engine: engine.add(codes))
+        engines[name] = engine
     calls = {"search": lambda query: index.search(query, FLAGS.k, threads=1)}
     calls["within"] = lambda query: index.within(query, FLAGS.radius, threads=1)
     for name, engine in engines.items():
         calls[name] = lambda query, engine=engine: engine.search(query, FLAGS.k)
+        if name != "hnsw":  # which has no range search
+            calls[f"{name}_within"] = lambda query, engine=engine: ball(engine, query)
     cell.update(medians(calls, single))
+    few = single[: FLAGS.slow_queries]
+    within = index.within(few, FLAGS.radius).row_splits[-1]
     for name, engine in engines.items():
-        found = engine.search(single, FLAGS.k)[0]
-        cell[f"{name}_recall"] = recall(found, expected[: len(single)])
+        found = engine.search(few if name == "flat" else single, FLAGS.k)[0]
+        cell[f"{name}_recall"] = recall(found, expected[: len(found)])
+        if name != "hnsw" and within:
+            cell[f"{name}_within_recall"] = float(ball(engine, few)[0][-1] / within)
+        batch = queries[: max(1, min(FLAGS.batch, int(BATCH_SECONDS / cell[name])))]
+        took = seconds(lambda engine=engine, batch=batch: engine.search(batch, FLAGS.k))
+        cell[f"{name}_batch"] = took / len(batch)
     if "flat" in engines:
         cell["times_flat"] = cell["flat"] / cell["search"]
         cell.update(in_turn(calls["search"], calls["flat"], single[: 2 * FLAGS.slow_queries]))
@@ -142,7 +157,11 @@ def measure(layout, bits, items):
         cell["save"] = seconds(lambda: index.save(path))
         cell["file"] = path.stat().st_size / items
         cell["load"] = min(seconds(lambda: HammingIndex.load(path)) for _ in range(5))
-        cell["verify"] = seconds(HammingIndex.load(path).verify)
+        mapped = HammingIndex.load(path)
+        cell["first_search"] = seconds(lambda: mapped.search(single[:1], FLAGS.k, threads=1))
+        calls = {"search_mapped": lambda query: mapped.search(query, FLAGS.k, threads=1)}
+        cell.update(medians(calls, single))
+        cell["verify"] = seconds(mapped.verify)
     more = codes[: FLAGS.changed]
     cell["add"] = seconds(lambda: index.add(more, threads=1)) / len(more)
     removed = np.arange(len(more)) * (items // len(more))
@@ -154,17 +173,22 @@ def measure(layout, bits, items):
 
 
 def check(index, codes, bits, queries):
-    """Distances, which must be those of a scan, as must the ids."""
+    """Distances, which must be those of a scan, as must the ids; and bytes of an item that a scan needs."""
     scan = HammingIndex(bits, compact=True)
     scan.add(codes)
     expected, found = scan.search(queries, FLAGS.k), index.search(queries, FLAGS.k)
     np.testing.assert_array_equal(found.distances, expected.distances)
     np.testing.assert_array_equal(found.ids, expected.ids)
-    return expected.distances
+    return expected.distances, scan.nbytes / len(scan)
+
+
+def ball(engine, queries):
+    """What an index of faiss finds within the radius; there, distances are below the given one."""
+    return engine.range_search(queries, FLAGS.radius + 1)
 
 
 def make_engines(bits, codes):
-    """The indexes of faiss that are asked for, and their names. Codes are padded to whole bytes."""
+    """Empty indexes of faiss that are asked for, and their names. Codes are padded to whole bytes."""
     padded, tables = 8 * codes.shape[1], max(1, min(4, bits // 16))
     makers = {
         "flat": lambda: faiss.IndexBinaryFlat(padded),
@@ -176,20 +200,12 @@ def make_engines(bits, codes):
     }
     for name in FLAGS.engines:
         if len(codes) <= MAX_ITEMS.get(name, len(codes)):
-            yield name, filled(makers[name](), codes)
+            yield name, makers[name]()
 
 
 def with_flips(index):
     """Also searches the buckets at 1 and 2 bits from the query's."""
     index.nflip = 2
-    return index
-
-
-def filled(index, codes):
-    """Building is not compared, so it may take all threads."""
-    faiss.omp_set_num_threads(os.cpu_count())
-    index.add(codes)
-    faiss.omp_set_num_threads(1)
     return index
 
 
@@ -205,7 +221,7 @@ def medians(calls, queries):
         for name, call in calls.items():
             for i in range(len(queries)):
                 taken[name].append(seconds(lambda call=call, i=i: call(queries[i : i + 1])))
-                is_slow = name == "flat" or statistics.median(taken[name]) > SLOW
+                is_slow = name.startswith("flat") or statistics.median(taken[name]) > SLOW
                 if is_slow and i + 1 == FLAGS.slow_queries:
                     break
     return {name: statistics.median(each) for name, each in taken.items()}

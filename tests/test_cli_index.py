@@ -1,10 +1,13 @@
 """`tfhash index` makes an index of a folder and takes in what has changed there."""
 
+import functools
 import os
+import re
 import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 from commands import error_of
@@ -12,7 +15,7 @@ from image_index_cases import codes_of, contents, paint
 
 from tfhash import data
 from tfhash.cli import main
-from tfhash.experiments import ImageIndex, RunDirectory
+from tfhash.experiments import ImageIndex, RunDirectory, progress
 
 # As people and attackers name files.
 ODD_NAMES = [
@@ -44,6 +47,23 @@ def test_codes_are_those_of_encode_and_the_index_remembers_where_they_come_from(
     assert (origin.folder, origin.model_path) == (str(photos), str(run_directory))
     assert len(origin.model) == 64
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_terminal_has_a_bar_that_counts_every_image(index_command, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "_shows_bars", lambda: True)
+    # Keras draws a bar at most every 0.05 seconds, by default.
+    bar = functools.partial(keras.utils.Progbar, interval=0)
+    monkeypatch.setattr(keras.utils, "Progbar", bar)
+    assert main([*index_command, "--batch_size=10"]) == 0
+    printed = capsys.readouterr().out
+    assert [done for done in (10, 20, 24) if f"{done}/24" in printed] == [10, 20, 24]
+
+
+def test_a_log_file_says_how_far_encoding_is(index_command, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1)
+    assert main([*index_command, "--batch_size=10"]) == 0
+    printed = capsys.readouterr().out
+    assert re.findall(r"encoded (\d+) of 24 images", printed) == ["10", "20", "24"]
 
 
 def test_an_update_encodes_what_is_new_or_changed_and_removes_what_is_gone(

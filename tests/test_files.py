@@ -45,6 +45,7 @@ def test_what_a_killed_process_left_is_not_mixed_in_and_can_be_removed(tmp_path)
         temporary.mkdir()
     left = temporary
     left.mkdir()
+    left.with_name(f".lock-of{left.name}").touch()
     (left / "stale").write_text("")
     shutil.rmtree(tmp_path / "model")
     with files.atomic_write(tmp_path / "model") as temporary:
@@ -68,7 +69,8 @@ def test_threads_that_write_to_one_path_do_not_mix(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_killed_process_leaves_what_is_found_by_the_name_of_the_file_and_no_other(tmp_path):
+@pytest.mark.parametrize("by", ["remove_partial", "the next write"])
+def test_a_killed_process_leaves_what_is_found_by_the_name_of_the_file_and_no_other(tmp_path, by):
     program = (
         "import os, sys; from tfhash import files\n"
         "outer = files.atomic_write(sys.argv[1]); outer.__enter__().write_text('')\n"
@@ -79,8 +81,13 @@ def test_a_killed_process_leaves_what_is_found_by_the_name_of_the_file_and_no_ot
         subprocess.run([sys.executable, "-c", program, tmp_path / name])
     left = sorted(tmp_path.iterdir())
     assert len(left) == 8  # each with its lock
-    files.remove_partial(tmp_path, "a[1]")
-    assert sorted(tmp_path.iterdir()) == [path for path in left if path.name.endswith("b-a[1]")]
+    others = [path for path in left if path.name.endswith("b-a[1]")]
+    if by == "remove_partial":
+        files.remove_partial(tmp_path, "a[1]")
+    else:
+        files.write_json(tmp_path / "a[1]", 1)
+        (tmp_path / "a[1]").unlink()
+    assert sorted(tmp_path.iterdir()) == others
     files.remove_partial(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -60,6 +60,25 @@ codes, ids = index.items()
 print(json.dumps([before, added, ids.tolist(), codes.tolist(), list(index.names_of(ids))]))
 """
 
+KILLED_INDEX = """
+import os, signal, sys
+from tfhash.cli import main
+from tfhash.index import shards
+
+def killing(*arguments):
+    if not later.pop():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return function(*arguments)
+
+module, name, later = {
+    "read": (shards, "read_shard", [False, True]),
+    "replace": (os, "replace", [False]),
+}[sys.argv[1]]
+function = getattr(module, name)
+setattr(module, name, killing)
+main(sys.argv[2:])
+"""
+
 
 @pytest.mark.parametrize("file_format", shard_files.FILE_FORMATS)
 @pytest.mark.parametrize(("bits", "counts"), [(16, [3, 0, 5]), (1, [1]), (13, [0]), (200, [2, 2])])
@@ -89,6 +108,24 @@ def test_an_index_of_a_directory_has_its_ids_and_is_made_without_tensorflow(tmp_
     queries = ["search", f"--index={output}", f"--codes={tmp_path / 'codes'}", "-k=1"]
     assert main([*queries, "--format=csv"]) == 0
     assert names[-1] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("point", ["read", "replace"])
+def test_a_killed_index_of_a_directory_leaves_no_file_and_is_made_by_the_same_command(
+    tmp_path, point
+):
+    """Killed while it reads the second shard, and before the file that it wrote gets its name."""
+    blocks = write_directory(tmp_path / "codes", [3, 0, 4])
+    folder = tmp_path / "made"
+    command = ["index", f"--codes={tmp_path / 'codes'}", f"--output={folder / 'photos.index'}"]
+    killed = run_python(KILLED_INDEX, point, *command)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not list(folder.glob("[!.]*"))
+    assert main(command) == 0
+    ids, codes, names = together(blocks)
+    index = ImageIndex.load(folder / "photos.index").index
+    assert contents_of(index) == dict(zip(ids.tolist(), zip(map(bytes, codes), names)))
+    assert [path.name for path in folder.iterdir()] == ["photos.index"]
 
 
 @pytest.mark.parametrize("name", ["file", *ENGINES])

@@ -31,7 +31,8 @@ def atomic_write(path):
     """Yields a temporary path that replaces `path` when the block succeeds.
 
     The temporary path is in the same directory and has the same suffix. If the block raises, it is
-    removed and `path` is unchanged. A directory can be written too, if `path` does not exist yet.
+    removed and `path` is unchanged. What a killed write of `path` left is removed by the next one. A
+    directory can be written too, if `path` does not exist yet.
 
     Args:
         path: File or directory to write; missing parents are made.
@@ -53,6 +54,7 @@ def atomic_write(path):
         temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{number}-{path.name}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(path.parent, path.name)
             temporary = held.enter_context(_locked(temporary))
             _remove(temporary)  # left by a killed process of the same number
             yield temporary
@@ -82,15 +84,12 @@ def remove_partial(directory, name=None):
     >>> list(directory.iterdir())
     []
     """
-    # Earlier versions wrote one number.
-    pattern = re.escape(_PREFIX) + r"\d+(-\d+)?-" + (".*" if name is None else re.escape(name))
-    pattern = f"({re.escape(_LOCK_PREFIX)})?{pattern}"
-    for path in pathlib.Path(directory).glob(".*"):
-        if re.fullmatch(pattern, path.name, re.DOTALL):
+    for prefix in ("", _LOCK_PREFIX):
+        for path in _temporary_paths(directory, prefix, name):
             _remove(path)
 
 
-def remove_abandoned(directory):
+def remove_abandoned(directory, name=None):
     """Removes what killed `atomic_write`s left, but not what is being written.
 
     A writer holds a lock beside its file, which ends with its process. Process ids would not do:
@@ -99,6 +98,7 @@ def remove_abandoned(directory):
 
     Args:
         directory: The directory; nothing happens if it does not exist.
+        name: Name of the file that was written; by default all files.
 
     Example:
 
@@ -110,8 +110,7 @@ def remove_abandoned(directory):
     ...     temporary.exists()
     True
     """
-    directory = pathlib.Path(directory)
-    for lock in directory.glob(f"{_LOCK_PREFIX}{_PREFIX}*"):
+    for lock in _temporary_paths(directory, _LOCK_PREFIX, name):
         path = lock.with_name(lock.name.removeprefix(_LOCK_PREFIX))
         try:
             descriptor = _take(lock, os.O_RDWR)
@@ -125,9 +124,17 @@ def remove_abandoned(directory):
             _remove(path)
             lock.unlink(missing_ok=True)
             os.close(descriptor)
-    for path in directory.glob(f"{_PREFIX}*"):
+    for path in _temporary_paths(directory, "", name):
         if not _lock_path(path).exists() and path.exists():
             _warn_of(path)
+
+
+def _temporary_paths(directory, prefix, name):
+    """What is there of the temporary paths of a file, or of all, or of their locks."""
+    # Earlier versions wrote one number.
+    written = ".*" if name is None else re.escape(name)
+    pattern = re.compile(re.escape(prefix + _PREFIX) + rf"\d+(-\d+)?-{written}", re.DOTALL)
+    return [path for path in pathlib.Path(directory).glob(".*") if pattern.fullmatch(path.name)]
 
 
 def _warn_of(path):
