@@ -2,11 +2,13 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
 from commands import QUICK, error_of
 
 import tfhash
 from tfhash.cli import main, terminal
+from tfhash.cli.main import NOBODY_READS
 from tfhash.cli.registry import COMMANDS, find
 from tfhash.experiments import ImageIndex
 from tfhash.experiments.code_files import Origin
@@ -225,6 +227,35 @@ def test_a_missing_tensorflow_is_said(monkeypatch, capsys):
     error = error_of(capsys, "train", *QUICK)
     assert "tfhash train: error: import of tensorflow" in error
     assert "commands need TensorFlow" in error
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+def test_a_reader_of_the_output_may_stop_early(lines, tmp_path):
+    """As `tfhash ... | head -1` does. What is written to files is whole."""
+    index = HammingIndex(bits=8)
+    index.add(np.arange(256, dtype="uint8")[:, None])
+    ImageIndex(index, Origin()).save(tmp_path / "a.index")
+    np.save(tmp_path / "queries.npy", np.arange(256, dtype="uint8")[:, None])
+    paths = [f"--index={tmp_path / 'a.index'}", f"--codes={tmp_path / 'queries.npy'}"]
+    command = [sys.executable, "-m", "tfhash", "search", *paths, "-k=256"]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        for _ in range(lines):
+            assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == NOBODY_READS
+
+
+def test_a_broken_connection_is_an_error_while_the_output_is_read(monkeypatch, capfd):
+    def run(*_):
+        raise BrokenPipeError("the server is gone")
+
+    monkeypatch.setattr(find("search"), "run", run)
+    monkeypatch.setattr(find("search"), "check_paths", lambda given: None)
+    assert main(["search", "--index=a.index", "--codes=q.npy"]) == 1
+    assert "error: the server is gone" in capfd.readouterr().err
 
 
 def test_what_is_written_while_libraries_load_is_shown_only_if_they_fail(capfd):

@@ -1,5 +1,6 @@
 """Finds the command, reads its flags and reports errors in one line."""
 
+import os
 import sys
 
 import tfhash
@@ -10,8 +11,25 @@ from tfhash.cli.registry import COMMANDS, find
 EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, MemoryError)
 
 
+# Of a program that SIGPIPE ends, which is ignored in Python.
+NOBODY_READS = 141
+
+
 def main(argv=None):
     """Runs a command and returns its exit status: 0, 1 for an error, 2 for wrong usage."""
+    try:
+        status = _main(argv)
+        print(end="", flush=True)
+        return status
+    except BrokenPipeError:
+        if not terminal.is_reader_gone():
+            raise
+        # Python flushes once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOBODY_READS
+
+
+def _main(argv):
     argv = list(sys.argv[1:] if argv is None else argv)
     terminal.print_any_name()
     if argv == ["--version"]:
@@ -42,7 +60,7 @@ def main(argv=None):
     try:
         _run(name, command, given, ["tfhash", *argv])
     except EXPECTED_ERRORS as error:
-        if shows_traceback:
+        if shows_traceback or (isinstance(error, BrokenPipeError) and terminal.is_reader_gone()):
             raise
         message = flags.named_as_flags(_in_words(error), values)
         print(

@@ -4,6 +4,7 @@ import contextlib
 import io
 import logging
 import os
+import select
 import sys
 import tempfile
 import warnings
@@ -32,6 +33,17 @@ def print_any_name():
     """Lets standard output take file names that are not valid UTF-8."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def is_reader_gone():
+    """Whether standard output is a pipe that nobody reads any more, as after `| head`."""
+    try:
+        pipe = sys.stdout.fileno()
+    except (AttributeError, OSError, ValueError):  # closed, or no file
+        return False
+    poll = select.poll()
+    poll.register(pipe, 0)  # an error is reported without being asked for
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 @contextlib.contextmanager
