@@ -33,6 +33,28 @@ OwnedCodes MakeClusters(int64_t count, int64_t bits, std::mt19937& random) {
   return codes;
 }
 
+// By digits where there are many, whatever the ids and distances.
+void NeighborsAreSortedAsByComparison(std::mt19937& random) {
+  std::mt19937_64 ids(1);
+  for (const int64_t count : {0, 1, 2, 4095, 4096, 20'000}) {
+    for (const uint64_t mask : {~uint64_t{0}, uint64_t{0xffffff}, uint64_t{1}, uint64_t{0}}) {
+      for (const int64_t farthest : {0, 3, 100'000}) {
+        std::vector<Neighbor> found(count);
+        for (Neighbor& each : found) {
+          each = {static_cast<int32_t>(random() % (farthest + 1)), 0,
+                  static_cast<int64_t>(ids() & mask)};
+        }
+        std::vector<Neighbor> expected = found;
+        std::sort(expected.begin(), expected.end());
+        SortNeighbors(&found);
+        const auto equal = [](const Neighbor& a, const Neighbor& b) { return !(a < b) && !(b < a); };
+        Expect(std::equal(found.begin(), found.end(), expected.begin(), expected.end(), equal),
+               "neighbors are sorted: " + std::to_string(count));
+      }
+    }
+  }
+}
+
 // What brute force finds for a query among the items whose place in `ids` is marked.
 std::vector<Neighbor> Expected(const Codes& queries, int64_t i, const Codes& codes,
                                const std::vector<int64_t>& ids, const std::vector<bool>& present) {
@@ -242,6 +264,7 @@ int main(int argc, char** argv) {
       SearchesFindWhatBruteForceFinds(bits, false, random);
     }
     SearchesFindWhatBruteForceFinds(64, true, random);
+    NeighborsAreSortedAsByComparison(random);
     RemovalsRarelyRebuild(random);
     FiltersAgree(random);
     FailuresHaveMessages();

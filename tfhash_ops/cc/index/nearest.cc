@@ -1,6 +1,7 @@
 #include "index/nearest.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tfhash {
 
@@ -83,11 +84,11 @@ void Nearest::Restart() {
   }
 }
 
-const std::vector<Neighbor>& Nearest::Finish() {
+std::vector<Neighbor> Nearest::Finish() {
   Resolve();
   Prune();
-  std::sort(neighbors_.begin(), neighbors_.end());
-  return neighbors_;
+  SortNeighbors(&neighbors_);
+  return std::move(neighbors_);
 }
 
 Nearest Nearest::Fork() const {

@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "index/neighbor.h"
 #include "index/segment.h"
 
 namespace tfhash {
@@ -26,17 +27,6 @@ struct PartOfIndex {
   // Memory of the arrays and marks, whoever owns it.
   int64_t Bytes() const {
     return segment->ArrayBytes() + (removed ? 8 * static_cast<int64_t>(removed->size()) : 0);
-  }
-};
-
-// A neighbor.
-struct Neighbor {
-  int32_t distance;
-  uint32_t part;  // of the index, in the order of the search
-  int64_t id;
-
-  friend bool operator<(const Neighbor& a, const Neighbor& b) {
-    return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
   }
 };
 
@@ -69,8 +59,8 @@ class Nearest {
   // many rows have been seen within.
   void Restart();
 
-  // The neighbors in ascending order of (distance, id).
-  const std::vector<Neighbor>& Finish();
+  // The neighbors in ascending order of (distance, id). Nothing may be called after.
+  std::vector<Neighbor> Finish();
 
   // For other rows of this part, on another thread: begins with the limit, and with nothing found.
   Nearest Fork() const;

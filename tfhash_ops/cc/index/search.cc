@@ -138,7 +138,7 @@ void SearchTopK(const Kernel& kernel, const std::vector<PartOfIndex>& parts, con
   Search(
       kernel, parts, queries, executor, [&] { return Nearest::TopK(k, bits); },
       [&](int64_t i, Nearest* nearest) {
-        const std::vector<Neighbor>& found = nearest->Finish();
+        const std::vector<Neighbor> found = nearest->Finish();
         if (static_cast<int64_t>(found.size()) != k) {
           throw DamagedError("a search did not find as many items as there are");
         }
