@@ -226,6 +226,29 @@ def test_what_class_ids_mean_is_told_where_there_are_some(saved, output, fact):
     assert ("Fine-tuning changes the backbone" in card) == (fact is not None)
 
 
+@pytest.mark.parametrize(
+    ("outputs", "told"),
+    [
+        (["codes"], None),
+        (["codes", "valid"], ["codes", "relaxed_codes"]),
+        (["class_ids", "valid"], ["codes", "relaxed_codes", "class_ids"]),
+        (
+            ["ids", "distances", "names", "valid"],
+            ["codes", "relaxed_codes", "ids", "distances", "names"],
+        ),
+    ],
+    ids=str,
+)
+def test_what_a_masked_file_has_is_told_where_files_are_masked(saved, outputs, told):
+    specs = {name: tf.TensorSpec([None]) for name in outputs}
+    signature = dataclasses.replace(saved[1]["encode"], outputs=specs)
+    card = model_card(NAME, 7, {"serving_default": signature}, FACTS)
+    notes = [line for line in card.splitlines() if line.startswith("- A file that cannot be read")]
+    assert [re.findall(r"`(\w+)`", note) for note in notes] == (
+        [] if told is None else [["valid", *told, "valid"]]
+    )
+
+
 @pytest.mark.parametrize(("shape", "fit"), [((224, 224, 3), "27"), ((32, 32, 3), "1,365")])
 def test_the_number_of_images_that_a_message_holds_is_told(saved, shape, fit):
     card = model_card(NAME, 7, saved[1], dataclasses.replace(FACTS, image_shape=shape))

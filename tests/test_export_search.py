@@ -1,3 +1,5 @@
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +9,8 @@ from raw_session import RawSession
 from tfhash import codes as code_layout
 from tfhash.export import search as search_module
 from tfhash.export.database import Database
-from tfhash.export.search import ExactSearch
+from tfhash.export.masking import masked
+from tfhash.export.search import ExactSearch, search_function
 from tfhash.index import HammingIndex
 
 BITS = [1, 8, 12, 31, 33, 64, 65, 200, 255, 256, 300, 4096]
@@ -138,6 +141,40 @@ def test_no_query_finds_nothing(served, k):
     assert {name: value.shape for name, value in found.items()} == dict.fromkeys(
         ("ids", "distances", "names"), (0, 3 if np.ndim(k) == 0 else 0)
     )
+
+
+@functools.cache
+def masking_search(has_ids, has_names):
+    """A search for codes, and one for codes as strings, of which empty ones are broken."""
+    ids = [7, -1, 2**40, 3, 40] if has_ids else None
+    names = ["a", None, "c", "d", "e"] if has_names else None
+    codes = np.array([[0], [1], [3], [7], [15]], "uint8")
+    search = ExactSearch(Database.of((codes, ids, names), bits=8))
+
+    def encode(files):
+        codes = tf.io.decode_raw(files, tf.uint8, fixed_length=1)
+        return masked({"codes": codes}, tf.strings.length(files) > 0)
+
+    of_codes = tf.function(
+        search.nearest, [tf.TensorSpec([None, 1], tf.uint8), tf.TensorSpec([], tf.int32)]
+    )
+    files = tf.TensorSpec([None], tf.string, name="files")
+    return of_codes, search_function(search, encode, [files])
+
+
+@pytest.mark.parametrize("valid", [[1, 1, 1], [0, 1, 1], [1, 0, 0], [0, 0, 0]], ids=str)
+@pytest.mark.parametrize("k", [1, 2, 9])
+@pytest.mark.parametrize("has_names", [True, False])
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_what_was_masked_has_no_neighbors_and_the_others_keep_theirs(has_ids, has_names, k, valid):
+    of_codes, of_files = masking_search(has_ids, has_names)
+    valid, codes = np.array(valid, bool), np.array([[15], [0], [1]], "uint8")
+    found = of_files(tf.constant([codes[i].tobytes() if valid[i] else b"" for i in range(3)]), k)
+    np.testing.assert_array_equal(found["valid"], valid)
+    for name, values in of_codes(codes, k).items():
+        assert values.shape == (3, min(k, 5))
+        nothing = b"" if name == "names" else -1
+        np.testing.assert_array_equal(found[name], np.where(valid[:, None], values, nothing))
 
 
 def test_codes_are_stored_once_and_ids_that_follow_each_other_not_at_all(rng, tmp_path):

@@ -33,6 +33,15 @@ class Index(Settings):
 
 
 @dataclasses.dataclass(frozen=True)
+class Files(Settings):
+    on_error: str = setting(
+        "fail",
+        "What a file that cannot be decoded does: fail its request, or be masked.",
+        choices=("fail", "mask"),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
 class Address(Host):
     port: int = port_setting(8501)
     name: str | None = setting(
@@ -53,6 +62,7 @@ class Batching(Settings):
 
 GROUPS = {
     "Model and index": (Model, Index),
+    "Image files": (Files,),
     "Address": (Address,),
     "Batches of concurrent requests": (Batching,),
 }
@@ -108,7 +118,9 @@ def run(given, command_line):
             print(named_as_flags(note, ["model"]), file=sys.stderr)
     else:
         model = RunDirectory.of_model(path).load_model()
-    service = Service(model, names.name_of(address.name, path), index)
+    service = Service(
+        model, names.name_of(address.name, path), index, Files.pick(given).on_error
+    )
     warn_of_other_machines(listening, address.host, "encode and search")
 
     def when_ready():

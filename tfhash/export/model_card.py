@@ -15,7 +15,7 @@ _MEANINGS = {
     "codes": "packed codes: bit j is in byte j // 8 at position j % 8, lowest first; padding is 0",
     "relaxed_codes": "relaxed codes, in [-1, 1]; a bit of the code is 1 where they are >= 0",
     "class_ids": "numbers of the classes in `assets/class_names.txt`, from 0",
-    "valid": "whether the file could be read; where not, the code is 0",
+    "valid": "whether the file could be read",
     "ids": "ids of the nearest items, by distance and id",
     "distances": "their distances in bits",
     "names": "their names, empty where an item has none",
@@ -169,6 +169,8 @@ def _notes(signatures, facts):
             "changes the backbone under it, so they may be wrong more often than after pre-training. "
             "Codes are not made of them."
         )
+    if "valid" in outputs:
+        yield _note_on_masked(outputs)
     if facts.items is not None:
         yield (
             f"The {facts.items:,} items are part of this version. To search others, export another."
@@ -180,6 +182,19 @@ def _notes(signatures, facts):
     yield (
         "Codes of other models mean something else: compare codes of one fingerprint only. A distance "
         "says how alike the model finds two images, not whether they show the same thing."
+    )
+
+
+def _note_on_masked(outputs):
+    below = [f"`{name}`" for name in ("class_ids", "ids", "distances") if name in outputs]
+    parts = ["`codes` and `relaxed_codes` are 0"]
+    if below:
+        parts.append(f"{', '.join(below)} are -1")
+    if "names" in outputs:
+        parts.append("`names` are empty")
+    return (
+        "A file that cannot be read does not fail its request. Its `valid` is false, its "
+        f"{'; '.join(parts)}. An image may have the code 0, too: look at `valid`."
     )
 
 

@@ -125,16 +125,16 @@ class App:
             body = await self._intake.body(request, admit)
             asked = await self._in(self._reader, self._service.read, body)
             del body
-            rows = [
-                await self._encoded(asked, start, min(start + self._max_batch, len(asked)))
-                for start in range(0, len(asked), self._max_batch)
-            ]
-            answer = await self._in(self._threads, self._service.answer, asked, rows)
+            rows, valid = [], []
+            for start in range(0, len(asked), self._max_batch):
+                end = min(start + self._max_batch, len(asked))
+                images, can_be_read = await self._in(
+                    self._threads, self._service.pixels, asked, start, end
+                )
+                rows.append(await asyncio.wrap_future(self._batcher.submit(images)))
+                valid.append(can_be_read)
+            answer = await self._in(self._threads, self._service.answer, asked, rows, valid)
         return Response(answer, media_type="application/json")
-
-    async def _encoded(self, asked, start, end):
-        images = await self._in(self._threads, self._service.pixels, asked, start, end)
-        return await asyncio.wrap_future(self._batcher.submit(images))
 
     def _check_model(self, request):
         name, version = (request.path_params.get(key) for key in ("name", "version"))
