@@ -66,6 +66,34 @@ def atomic_write(path):
             raise OSError(f"could not write {path}: {reason}; it is unchanged") from error
 
 
+def check_directory(path):
+    """Raises `NotADirectoryError` if there can be no directory at a path, for a file is in its place.
+
+    Args:
+        path: The directory; it need not exist, nor those that it is in.
+
+    Example:
+
+    >>> import tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+    >>> _ = file.write_text("")
+    >>> check_directory(file.parent / "new")
+    >>> check_directory(file / "new")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    NotADirectoryError: there can be no directory .../note.txt/new: .../note.txt is a file. ...
+    """
+    path = pathlib.Path(path)
+    for part in (path, *path.parents):
+        if part.is_dir():
+            return
+        if os.path.lexists(part):
+            kind = "a file" if part.exists() else "a link that leads nowhere"
+            raise NotADirectoryError(
+                f"there can be no directory {path}: {part} is {kind}. Give another path"
+            )
+
+
 def remove_partial(directory, name=None):
     """Removes the temporary files that a killed `atomic_write` left in a directory.
 
