@@ -81,7 +81,11 @@ def test_wrong_paths_are_told_without_importing_keras(tmp_path):
     )
     with taken:
         finished = subprocess.run(
-            [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
         )
     assert finished.stdout == f"{[1] * len(mistakes)} []\n"
     assert finished.stderr.count("Address already in use") == 2

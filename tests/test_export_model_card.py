@@ -19,7 +19,7 @@ from tfhash.export import examples
 from tfhash.export.database import Database
 from tfhash.export.model_card import Facts, model_card
 from tfhash.export.search import ExactSearch
-from tfhash.export.signature_defs import read_signatures
+from tfhash.export.signature_defs import Signature, read_signatures
 
 RESULTS = pathlib.Path(__file__).parents[1] / "benchmarks" / "results"
 NAME = "my photos"
@@ -122,6 +122,29 @@ def run_in(directory, program, monkeypatch):
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         exec(compile(program, "example", "exec"), {})
     return dict(line.split(" ", 1) for line in printed.getvalue().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "outputs", "command"),
+    [
+        ("photos", ["image_bytes"], ["class_ids"], "tfhash serve --model=RUN --name=photos"),
+        (
+            "photos",
+            ["image_bytes", "k"],
+            ["class_ids", "valid"],
+            "tfhash serve --model=RUN --index=INDEX --name=photos --on_error=mask",
+        ),
+        ("my photos", ["image_bytes"], ["class_ids"], ""),  # which tfhash serve refuses
+        ("photos", ["image_bytes"], ["codes"], ""),  # no HashingModel
+        ("photos", ["features"], ["class_ids"], ""),
+    ],
+)
+def test_a_card_names_the_tfhash_serve_that_serves_the_model(name, inputs, outputs, command):
+    specs = [{key: tf.TensorSpec([None]) for key in keys} for keys in (inputs, outputs)]
+    signatures = {"serving_default": Signature(*specs)}
+    assert examples.serve_example(name, signatures) == command
+    card = model_card(name, 7, signatures, FACTS)
+    assert ("tfhash serve" in card) == bool(command)
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")

@@ -92,6 +92,7 @@ def model_card(model_name, version, signatures, facts):
         "  --model_config_file=model.config\n```",
         "`model.config` is beside the versions, and holds the absolute path of their directory: "
         "change it there when the directory moves or a container mounts it elsewhere.",
+        *_tfhash_serve(model_name, signatures),
         "REST:",
         f"```sh\n{examples.rest_example(model_name, signatures)}```",
         "gRPC, with `pip install tensorflow-serving-api`:",
@@ -100,6 +101,20 @@ def model_card(model_name, version, signatures, facts):
         "\n".join(f"- {note}" for note in _notes(signatures, facts)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _tfhash_serve(model_name, signatures):
+    command = examples.serve_example(model_name, signatures)
+    if not command:
+        return []
+    files = "`RUN` is the run or the `.keras` file that the model was exported from"
+    if "--index" in command:
+        files += ", and `INDEX` the index"
+    return [
+        "Or, without TensorFlow Serving and gRPC, under the same name:",
+        f"```sh\n{command}\n```",
+        f"{files}.",
+    ]
 
 
 def _of_model(facts):

@@ -32,7 +32,9 @@ def of_files(files, start, image_shape):
         RequestError: If one is no image file, damaged, or too large.
     """
     try:
-        return _decoder(guarded.decode_batch_or_fail, tuple(image_shape))(tf.constant(files)).numpy()
+        return _decoder(guarded.decode_batch_or_fail, tuple(image_shape))(
+            tf.constant(files)
+        ).numpy()
     except tf.errors.InvalidArgumentError as error:
         bad = _BAD_IMAGE.search(errors.in_words(error))
         if bad is None:
