@@ -13,6 +13,9 @@ From Python:
   client.encode(["a.jpg"])
   client.search(["a.jpg"], k=10)
 
+A file that cannot be decoded fails its request with an error that names it; with --on_error=mask,
+`valid` is false for it.
+
 Needs `pip install 'tfhash[serving]'`. An index that is updated is read when the server starts again.
 """
 
