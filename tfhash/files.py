@@ -67,10 +67,13 @@ def atomic_write(path):
 
 
 def check_directory(path):
-    """Raises `NotADirectoryError` if there can be no directory at a path, for a file is in its place.
+    """Checks that there is a directory at a path, or that one can be made there.
 
     Args:
         path: The directory; it need not exist, nor those that it is in.
+
+    Raises:
+        NotADirectoryError: If it is a file, or in one.
 
     Example:
 
