@@ -1,5 +1,3 @@
-import functools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -143,38 +141,33 @@ def test_no_query_finds_nothing(served, k):
     )
 
 
-@functools.cache
-def masking_search(has_ids, has_names):
-    """A search for codes, and one for codes as strings, of which empty ones are broken."""
+@pytest.mark.parametrize("has_names", [True, False])
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_what_was_masked_has_no_neighbors_and_the_others_keep_theirs(has_ids, has_names):
     ids = [7, -1, 2**40, 3, 40] if has_ids else None
     names = ["a", None, "c", "d", "e"] if has_names else None
-    codes = np.array([[0], [1], [3], [7], [15]], "uint8")
-    search = ExactSearch(Database.of((codes, ids, names), bits=8))
+    search = ExactSearch(
+        Database.of((np.array([[0], [1], [3], [7], [15]], "uint8"), ids, names), 8)
+    )
 
     def encode(files):
+        """Codes are strings here, of which empty ones are broken."""
         codes = tf.io.decode_raw(files, tf.uint8, fixed_length=1)
         return masked({"codes": codes}, tf.strings.length(files) > 0)
 
-    of_codes = tf.function(
-        search.nearest, [tf.TensorSpec([None, 1], tf.uint8), tf.TensorSpec([], tf.int32)]
-    )
-    files = tf.TensorSpec([None], tf.string, name="files")
-    return of_codes, search_function(search, encode, [files])
-
-
-@pytest.mark.parametrize("valid", [[1, 1, 1], [0, 1, 1], [1, 0, 0], [0, 0, 0]], ids=str)
-@pytest.mark.parametrize("k", [1, 2, 9])
-@pytest.mark.parametrize("has_names", [True, False])
-@pytest.mark.parametrize("has_ids", [True, False])
-def test_what_was_masked_has_no_neighbors_and_the_others_keep_theirs(has_ids, has_names, k, valid):
-    of_codes, of_files = masking_search(has_ids, has_names)
-    valid, codes = np.array(valid, bool), np.array([[15], [0], [1]], "uint8")
-    found = of_files(tf.constant([codes[i].tobytes() if valid[i] else b"" for i in range(3)]), k)
-    np.testing.assert_array_equal(found["valid"], valid)
-    for name, values in of_codes(codes, k).items():
-        assert values.shape == (3, min(k, 5))
-        nothing = b"" if name == "names" else -1
-        np.testing.assert_array_equal(found[name], np.where(valid[:, None], values, nothing))
+    of_files = search_function(search, encode, [tf.TensorSpec([None], tf.string, name="files")])
+    packed, k = tf.TensorSpec([None, 1], tf.uint8), tf.TensorSpec([], tf.int32)
+    of_codes = tf.function(search.nearest, [packed, k])
+    codes = np.array([[15], [0], [1]], "uint8")
+    for k in (1, 2, 9):
+        for valid in np.array([[1, 1, 1], [0, 1, 1], [1, 0, 0], [0, 0, 0]], bool):
+            files = [code.tobytes() if is_valid else b"" for code, is_valid in zip(codes, valid)]
+            found = of_files(tf.constant(files), k)
+            np.testing.assert_array_equal(found["valid"], valid)
+            for name, values in of_codes(codes, k).items():
+                assert values.shape == (3, min(k, 5))
+                expected = np.where(valid[:, None], values, b"" if name == "names" else -1)
+                np.testing.assert_array_equal(found[name], expected, err_msg=f"{name} {k} {valid}")
 
 
 def test_codes_are_stored_once_and_ids_that_follow_each_other_not_at_all(rng, tmp_path):
