@@ -226,9 +226,9 @@ def test_the_line_to_try_sends_a_photo_that_no_argument_holds(service, url, tmp_
     command = ["sh", "-c", line.removeprefix("try: ")]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     (row,) = json.loads(printed.stdout)["predictions"]
-    codes = service.encode(decode_and_resize(contents, SHAPE)[None].numpy())["codes"]
-    np.testing.assert_array_equal(codes_of([row]), codes)
-    np.testing.assert_array_equal([row["ids"]], service.index.index.search(codes, 10).ids)
+    with Client(url, "photos") as client:
+        np.testing.assert_array_equal(codes_of([row]), client.encode([contents]))
+        np.testing.assert_array_equal([row["ids"]], client.search([contents], k=10).ids)
 
 
 def test_the_health_route_answers(url):

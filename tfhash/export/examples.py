@@ -90,6 +90,13 @@ def curl(url, body):
     `echo` is a part of the shell. Arguments of other programs, such as curl, hold 128 KiB on Linux,
     a photo of 96 kB in base64.
 
+    Args:
+        url: Where to post.
+        body: What to post, made of what JSON has and without apostrophes.
+
+    Returns:
+        A string without a line break.
+
     Example:
 
     >>> print(curl("http://127.0.0.1:8501", {"inputs": [{"b64": "$PHOTO"}]}))
@@ -119,6 +126,10 @@ def rest_example(model_name, signatures):
 
 def serve_example(model_name, signatures):
     """The `tfhash serve` that answers as the model does, from the run that it was exported from.
+
+    Args:
+        model_name: What a server calls the model.
+        signatures: As in `example_signature`.
 
     Returns:
         A line of a shell, or "" where `tfhash serve` serves no such model, or none of this name.
