@@ -12,6 +12,7 @@ from tfhash.cli.main import NOBODY_READS
 from tfhash.cli.registry import COMMANDS, find
 from tfhash.experiments import ImageIndex
 from tfhash.experiments.code_files import Origin
+from tfhash.experiments.serving import running
 from tfhash.index import HammingIndex
 
 HEAVY = ("tensorflow", "keras", "matplotlib", "jax")
@@ -46,7 +47,9 @@ def test_wrong_paths_are_told_without_importing_keras(tmp_path):
     (tmp_path / "evaluated" / "report.json").write_text("{}")
     (tmp_path / "served" / "1").mkdir(parents=True)
     (tmp_path / "model.keras").write_text("")
-    model = "--model=model.keras"
+    ImageIndex(HammingIndex(12), Origin(folder=str(tmp_path))).save(tmp_path / "photos.index")
+    taken = running.listen("127.0.0.1", 0)
+    model, port = "--model=model.keras", f"--port={taken.getsockname()[1]}"
     mistakes = [
         ["train", "--dataset=./none"],
         ["train", "--dataset=none/"],
@@ -69,16 +72,78 @@ def test_wrong_paths_are_told_without_importing_keras(tmp_path):
         ["serve", "--model=none"],
         ["serve", "--index=none"],
         ["demo", "--index=none"],
+        # They hold the port before they load a model.
+        ["serve", model, port],
+        ["demo", "--index=photos.index", port],
     ]
     program = (
         "import sys; from tfhash.cli import main; "
         f"print([main(arguments) for arguments in {mistakes}], "
         f"[name for name in {HEAVY} if name in sys.modules])"
     )
-    finished = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    with taken:
+        finished = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     assert finished.stdout == f"{[1] * len(mistakes)} []\n"
+    assert finished.stderr.count("Address already in use") == 2
+    assert "Loading" not in finished.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "--dataset=digits", "--output_dir=a.keras"],
+        ["evaluate", "--dataset=digits", "--model=a.keras", "--output_dir=a.keras/new"],
+        ["encode", "--images=.", "--model=a.keras", "--output=a.keras/o.npz"],
+        ["index", "--images=.", "--model=a.keras", "--output=a.keras/o.index"],
+        ["search", "--index=i", "--codes=c.npz", "--output=a.keras/o.csv"],
+        ["search", "--index=i", "--image=.", "--picture=a.keras/new/o.png"],
+        ["dedupe", "--images=.", "--output=a.keras/o.csv"],
+        ["dedupe", "--images=.", "--output=a.keras/new"],
+        ["export", "--model=a.keras", "--output_dir=a.keras"],
+        ["export", "--model=a.keras", "--output_dir=a.keras/new"],
+        ["export", "--model=a.keras", "--output_dir=a.keras", "--format=onnx"],
+    ],
+    ids=lambda arguments: " ".join(arguments[::3]),
+)
+def test_a_file_where_a_directory_must_be_is_told_before_any_work(
+    tmp_path, monkeypatch, capsys, arguments
+):
+    monkeypatch.setattr(terminal, "import_libraries", lambda: pytest.fail("it imported Keras"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.keras").write_text("")
+    assert "a.keras is a file. Give another path" in error_of(capsys, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("model", "received"),
+    [
+        ("served", "served, an exported model"),
+        ("served/2", "served/2, an exported model"),
+        ("served/2/saved_model.pb", "served/2/saved_model.pb, an exported model"),
+        ("mobile/model.tflite", "mobile/model.tflite, an exported model"),
+        ("mobile", "mobile, a directory without model.keras"),
+        ("none", "none, which is not there"),
+        ("mobile/none.keras", "mobile/none.keras, which is not there"),
+    ],
+)
+@pytest.mark.parametrize("command", ["serve", "export"])
+def test_a_model_that_is_none_is_told_for_what_it_is(
+    tmp_path, monkeypatch, capsys, command, model, received
+):
+    monkeypatch.setattr(terminal, "import_libraries", lambda: pytest.fail("it imported Keras"))
+    monkeypatch.chdir(tmp_path)
+    for file in ("served/2/saved_model.pb", "served/model.config", "mobile/model.tflite"):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text("")
+    output = ["--output_dir=o"] if command == "export" else []
+    error = error_of(capsys, command, f"--model={model}", *output)
+    assert f"--model must be a .keras file or a finished run. Received: {received}" in error
 
 
 def test_a_query_a_folder_and_a_model_that_an_index_names_are_looked_for_first(

@@ -19,7 +19,7 @@ from tfhash.export import examples
 from tfhash.export.database import Database
 from tfhash.export.model_card import Facts, model_card
 from tfhash.export.search import ExactSearch
-from tfhash.export.signature_defs import read_signatures
+from tfhash.export.signature_defs import Signature, read_signatures
 
 RESULTS = pathlib.Path(__file__).parents[1] / "benchmarks" / "results"
 NAME = "my photos"
@@ -124,6 +124,29 @@ def run_in(directory, program, monkeypatch):
     return dict(line.split(" ", 1) for line in printed.getvalue().splitlines())
 
 
+@pytest.mark.parametrize(
+    ("name", "inputs", "outputs", "command"),
+    [
+        ("photos", ["image_bytes"], ["class_ids"], "tfhash serve --model=RUN --name=photos"),
+        (
+            "photos",
+            ["image_bytes", "k"],
+            ["class_ids", "valid"],
+            "tfhash serve --model=RUN --index=INDEX --name=photos --on_error=mask",
+        ),
+        ("my photos", ["image_bytes"], ["class_ids"], ""),  # which tfhash serve refuses
+        ("photos", ["image_bytes"], ["codes"], ""),  # no HashingModel
+        ("photos", ["features"], ["class_ids"], ""),
+    ],
+)
+def test_a_card_names_the_tfhash_serve_that_serves_the_model(name, inputs, outputs, command):
+    specs = [{key: tf.TensorSpec([None]) for key in keys} for keys in (inputs, outputs)]
+    signatures = {"serving_default": Signature(*specs)}
+    assert examples.serve_example(name, signatures) == command
+    card = model_card(name, 7, signatures, FACTS)
+    assert ("tfhash serve" in card) == bool(command)
+
+
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 @pytest.mark.parametrize("is_search", [True, False])
 def test_the_rest_example_sends_the_photo(saved, is_search):
@@ -224,6 +247,29 @@ def test_what_class_ids_mean_is_told_where_there_are_some(saved, output, fact):
     signature = dataclasses.replace(signature, outputs={output: tf.TensorSpec([None])})
     card = model_card(NAME, 7, {"serving_default": signature}, FACTS)
     assert ("Fine-tuning changes the backbone" in card) == (fact is not None)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "told"),
+    [
+        (["codes"], None),
+        (["codes", "valid"], ["codes", "relaxed_codes"]),
+        (["class_ids", "valid"], ["codes", "relaxed_codes", "class_ids"]),
+        (
+            ["ids", "distances", "names", "valid"],
+            ["codes", "relaxed_codes", "ids", "distances", "names"],
+        ),
+    ],
+    ids=str,
+)
+def test_what_a_masked_file_has_is_told_where_files_are_masked(saved, outputs, told):
+    specs = {name: tf.TensorSpec([None]) for name in outputs}
+    signature = dataclasses.replace(saved[1]["encode"], outputs=specs)
+    card = model_card(NAME, 7, {"serving_default": signature}, FACTS)
+    notes = [line for line in card.splitlines() if line.startswith("- A file that cannot be read")]
+    assert [re.findall(r"`(\w+)`", note) for note in notes] == (
+        [] if told is None else [["valid", *told, "valid"]]
+    )
 
 
 @pytest.mark.parametrize(("shape", "fit"), [((224, 224, 3), "27"), ((32, 32, 3), "1,365")])

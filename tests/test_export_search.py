@@ -7,7 +7,8 @@ from raw_session import RawSession
 from tfhash import codes as code_layout
 from tfhash.export import search as search_module
 from tfhash.export.database import Database
-from tfhash.export.search import ExactSearch
+from tfhash.export.masking import masked
+from tfhash.export.search import ExactSearch, search_function
 from tfhash.index import HammingIndex
 
 BITS = [1, 8, 12, 31, 33, 64, 65, 200, 255, 256, 300, 4096]
@@ -138,6 +139,35 @@ def test_no_query_finds_nothing(served, k):
     assert {name: value.shape for name, value in found.items()} == dict.fromkeys(
         ("ids", "distances", "names"), (0, 3 if np.ndim(k) == 0 else 0)
     )
+
+
+@pytest.mark.parametrize("has_names", [True, False])
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_what_was_masked_has_no_neighbors_and_the_others_keep_theirs(has_ids, has_names):
+    ids = [7, -1, 2**40, 3, 40] if has_ids else None
+    names = ["a", None, "c", "d", "e"] if has_names else None
+    search = ExactSearch(
+        Database.of((np.array([[0], [1], [3], [7], [15]], "uint8"), ids, names), 8)
+    )
+
+    def encode(files):
+        """Codes are strings here, of which empty ones are broken."""
+        codes = tf.io.decode_raw(files, tf.uint8, fixed_length=1)
+        return masked({"codes": codes}, tf.strings.length(files) > 0)
+
+    of_files = search_function(search, encode, [tf.TensorSpec([None], tf.string, name="files")])
+    packed, k = tf.TensorSpec([None, 1], tf.uint8), tf.TensorSpec([], tf.int32)
+    of_codes = tf.function(search.nearest, [packed, k])
+    codes = np.array([[15], [0], [1]], "uint8")
+    for k in (1, 2, 9):
+        for valid in np.array([[1, 1, 1], [0, 1, 1], [1, 0, 0], [0, 0, 0]], bool):
+            files = [code.tobytes() if is_valid else b"" for code, is_valid in zip(codes, valid)]
+            found = of_files(tf.constant(files), k)
+            np.testing.assert_array_equal(found["valid"], valid)
+            for name, values in of_codes(codes, k).items():
+                assert values.shape == (3, min(k, 5))
+                expected = np.where(valid[:, None], values, b"" if name == "names" else -1)
+                np.testing.assert_array_equal(found[name], expected, err_msg=f"{name} {k} {valid}")
 
 
 def test_codes_are_stored_once_and_ids_that_follow_each_other_not_at_all(rng, tmp_path):

@@ -32,6 +32,30 @@ def test_a_directory_appears_whole_or_not_at_all(tmp_path):
     assert [p.name for p in (tmp_path / "model").iterdir()] == ["part"]
 
 
+@pytest.mark.parametrize("path", ["", "new", "new/new", "link to here/new"])
+def test_a_directory_may_be_there_or_be_made(tmp_path, path):
+    (tmp_path / "link to here").symlink_to(tmp_path)
+    files.check_directory(tmp_path / path)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("file", "file is a file"),
+        ("file/new/new", "file is a file"),
+        ("link to file/new", "link to file is a file"),
+        ("dangling", "dangling is a link that leads nowhere"),
+        ("dangling/new", "dangling is a link that leads nowhere"),
+    ],
+)
+def test_no_directory_can_be_made_in_the_place_of_a_file(tmp_path, path, said):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link to file").symlink_to(tmp_path / "file")
+    (tmp_path / "dangling").symlink_to(tmp_path / "gone")
+    with pytest.raises(NotADirectoryError, match=f"directory {tmp_path / path}: {tmp_path}/{said}"):
+        files.check_directory(tmp_path / path)
+
+
 def test_a_write_error_names_the_file(tmp_path):
     path = tmp_path / "report.json"
     expected = pytest.raises(OSError, match=f"^could not write {path}: No space left on device")

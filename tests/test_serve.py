@@ -3,6 +3,7 @@
 import concurrent.futures
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +12,10 @@ import numpy as np
 import pytest
 import requests
 from commands import error_of
-from serving_cases import b64, exchange, files_of_all_formats, post, served
+from PIL import Image
+from serving_cases import b64, exchange, file_of, files_of_all_formats, post, served
 
+from tfhash.cli.serve import _welcome
 from tfhash.data import decode_and_resize
 from tfhash.data.images import resize_to
 from tfhash.experiments import ImageIndex, index_images, searching
@@ -187,6 +190,45 @@ def test_status_and_versions_are_as_in_tensorflow_serving(url, predict, files):
             status, answer = post(f"{url}/v1/models/{path}{method}", value)
             assert status in (404, 405)
             assert answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "photos:predict", "POST"),
+        ("HEAD", "photos:predict", "POST"),
+        ("PUT", "photos:predict", "POST"),
+        ("GET", "photos/versions/1:predict", "POST"),
+        ("POST", "photos", "GET, HEAD"),
+        ("POST", "photos/versions/1/metadata", "GET, HEAD"),
+    ],
+)
+def test_another_method_is_refused_with_those_that_are_allowed(url, method, path, allowed):
+    answer = requests.request(method, f"{url}/v1/models/{path}", timeout=60)
+    assert answer.status_code == 405
+    assert set(answer.headers["allow"].split(", ")) == set(allowed.split(", "))
+    if method != "HEAD":
+        assert f"Received: {method}" in answer.json()["error"]
+
+
+def test_another_name_is_answered_with_the_name_that_is_served(url):
+    status, answer = post(f"{url}/v1/models/other:predict", {"instances": []})
+    assert (status, answer["error"]) == (404, "no model 'other' here. This server has 'photos'")
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_the_line_to_try_sends_a_photo_that_no_argument_holds(service, url, tmp_path, rng):
+    pixels = rng.integers(0, 256, (330, 330, 3)).astype("uint8")
+    contents = file_of(Image.fromarray(pixels), "PNG")
+    assert len(contents) > 300_000
+    (tmp_path / "photo.jpg").write_bytes(contents)
+    *_, line = _welcome(service, url)
+    command = ["sh", "-c", line.removeprefix("try: ")]
+    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    (row,) = json.loads(printed.stdout)["predictions"]
+    with Client(url, "photos") as client:
+        np.testing.assert_array_equal(codes_of([row]), client.encode([contents]))
+        np.testing.assert_array_equal([row["ids"]], client.search([contents], k=10).ids)
 
 
 def test_the_health_route_answers(url):

@@ -10,6 +10,7 @@ import zlib
 
 import numpy as np
 import pytest
+import requests
 from serving_cases import b64, exchange, file_of, files_of_all_formats, photo, post, served
 
 from tfhash.experiments import ImageIndex
@@ -65,8 +66,8 @@ DOT = [[[[0, 0, 0]]]]
         ({"instances": [PNG], "signature": "encode"}, "the keys of a request are"),
         ({"instances": [PNG], "signature_name": "nearest"}, "one of encode, encode_bytes"),
         ({"instances": [PNG], "signature_name": ["encode"]}, "`signature_name` must be"),
-        ({}, "must have `instances` (row format) or `inputs`"),
-        ({"instances": [PNG], "inputs": [PNG]}, "must have `instances` (row format) or"),
+        ({}, "one of `instances` (row format) and `inputs` (column format). Received: neither"),
+        ({"instances": [PNG], "inputs": [PNG]}, "`inputs` (column format). Received: both"),
         ({"instances": []}, "Received: an empty list"),
         ({"instances": PNG}, "`instances` must be a list"),
         ({"instances": [PNG, {"image_bytes": PNG}]}, "all objects of named inputs, or all"),
@@ -314,6 +315,8 @@ def test_a_local_server_answers_to_local_names_alone(service, host, is_local, st
     with served(App(service, is_local=is_local)) as url:
         address = f"{url}/v1/models/photos:predict"
         assert post(address, {"instances": [PNG]}, host=host)[0] == status
+        health = requests.get(f"{url}/healthz", headers={"host": host}, timeout=60)
+        assert health.status_code == 200
 
 
 @pytest.mark.parametrize(

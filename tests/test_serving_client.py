@@ -353,6 +353,22 @@ def test_k_must_be_a_positive_integer(rest, k):
         client.search([b"a"], k=k)
 
 
+def test_a_search_fails_or_masks_what_cannot_be_read(rest, paths):
+    outputs = {"ids": [[7], [-1]], "distances": [[3], [-1]], "names": [["a.png"], [""]]}
+    rest.body = json.dumps({"outputs": {**outputs, "valid": [True, False]}}).encode()
+    with Client(rest.url, "photos") as client:
+        with pytest.raises(ServingError, match=f"could not read 1 of 2 images: {paths[1]}"):
+            client.search(paths[:2], k=1)
+        found = client.search(paths[:2], k=1, on_error="mask")
+        with pytest.raises(ValueError, match="`on_error` must be one of .*'skip'"):
+            client.search(paths[:2], on_error="skip")
+    assert [array.tolist() for array in found] == [
+        [[3], [-1]],
+        [[7], [-1]],
+        [["a.png"], [None]],
+    ]
+
+
 def test_without_grpc_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
     monkeypatch.delitem(sys.modules, "tfhash.serving.grpc_transport", raising=False)

@@ -68,6 +68,37 @@ def atomic_write(path):
             raise OSError(f"could not write {path}: {reason}; it is unchanged") from error
 
 
+def check_directory(path):
+    """Checks that there is a directory at a path, or that one can be made there.
+
+    Args:
+        path: The directory; it need not exist, nor those that it is in.
+
+    Raises:
+        NotADirectoryError: If it is a file, or in one.
+
+    Example:
+
+    >>> import tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "note.txt"
+    >>> _ = file.write_text("")
+    >>> check_directory(file.parent / "new")
+    >>> check_directory(file / "new")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    NotADirectoryError: there can be no directory .../note.txt/new: .../note.txt is a file. ...
+    """
+    path = pathlib.Path(path)
+    for part in (path, *path.parents):
+        if part.is_dir():
+            return
+        if os.path.lexists(part):
+            kind = "a file" if part.exists() else "a link that leads nowhere"
+            raise NotADirectoryError(
+                f"there can be no directory {path}: {part} is {kind}. Give another path"
+            )
+
+
 def remove_partial(directory, name=None):
     """Removes the temporary files that a killed `atomic_write` left in a directory.
 

@@ -1,5 +1,6 @@
 """Names that users chose, made safe to print and to draw."""
 
+import re
 import unicodedata
 
 
@@ -39,6 +40,19 @@ def printable(name, longest=60):
         return name
     kept = longest - 1
     return f"{name[: kept - kept // 2]}…{name[len(name) - kept // 2 :]}"
+
+
+def fits_address(name):
+    """Whether a name stands in an address, and in a shell, as it is.
+
+    It is letters, digits and underscores, and within them also hyphens and periods.
+
+    Example:
+
+    >>> fits_address("photos-32"), fits_address("my photos"), fits_address("a/b"), fits_address("")
+    (True, False, False, False)
+    """
+    return re.fullmatch(r"\w[\w.\-]*", name) is not None
 
 
 def listing(names, most=5):

@@ -67,7 +67,10 @@ def check(given):
 def check_paths(given):
     from tfhash.data.walk import check_folder
     from tfhash.experiments.run_directory import RunDirectory
+    from tfhash.files import check_directory
 
+    if given.get("output") is not None:
+        check_directory(pathlib.Path(given["output"]).parent)
     check_folder(given["images"], "images")
     if given.get("model") is not None:
         RunDirectory.of_model(given["model"]).check_model()

@@ -18,7 +18,9 @@ Needs `pip install 'tfhash[demo]'`.
 """
 
 import dataclasses
+import sys
 
+from tfhash.cli import terminal
 from tfhash.cli.address import Host, port_setting, warn_of_other_machines
 from tfhash.cli.model_flag import Model
 from tfhash.cli.require import check_bounds, require
@@ -55,7 +57,10 @@ def check(given):
     check_bounds(given, GROUPS)
 
 
-SAYS_FIRST = "Loading the index and its model"
+def needs_tensorflow(given):
+    """Not before the port is held: TensorFlow and the model take seconds."""
+    del given
+    return False
 
 
 def check_paths(given):
@@ -70,24 +75,20 @@ def check_paths(given):
 
 def run(given, command_line):
     del command_line
-    import sys
-
     from tfhash.cli.flags import named_as_flags
     from tfhash.experiments import demonstration
     from tfhash.experiments.serving import running
 
     address, images = Address.pick(given), Images.pick(given)
-    app, listening, notes = demonstration.prepare(
-        given["index"],
-        given.get("model"),
-        images.images,
-        images.follow_links,
-        address.host,
-        address.port,
-    )
-    for note in notes:
-        print(f"note: {named_as_flags(note, ['model'])}", file=sys.stderr)
-    warn_of_other_machines(listening, address.host, "see the images")
-    url = running.url_of(listening)
-    running.serve(app, listening, lambda: print(f"Open {url}", flush=True))
+    with running.listen(address.host, address.port) as listening:
+        print("Loading the index and its model", file=sys.stderr, flush=True)
+        terminal.import_libraries()
+        app, notes = demonstration.prepare(
+            listening, given["index"], given.get("model"), images.images, images.follow_links
+        )
+        for note in notes:
+            print(f"note: {named_as_flags(note, ['model'])}", file=sys.stderr)
+        warn_of_other_machines(listening, address.host, "see the images")
+        url = running.url_of(listening)
+        running.serve(app, listening, lambda: print(f"Open {url}", flush=True))
     print("stopped")

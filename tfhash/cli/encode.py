@@ -125,9 +125,11 @@ def _check_bulk(given, output):
 def check_paths(given):
     from tfhash.experiments import image_arrays, settings
     from tfhash.experiments.run_directory import RunDirectory
+    from tfhash.files import check_directory
 
     if given.get("runner") is not None:
         return  # which may read and write elsewhere than on this machine
+    check_directory(pathlib.Path(given["output"]).parent)
     RunDirectory.of_model(given["model"]).check_model()
     settings.check_paths(given)
     if given.get("images") is not None:

@@ -68,12 +68,15 @@ def check_paths(given):
     from tfhash.experiments.image_index import ImageIndex
     from tfhash.experiments.run_directory import RunDirectory
     from tfhash.export.versions import new_version
+    from tfhash.files import check_directory
 
     RunDirectory.of_model(given["model"]).check_model()
     if given.get("index") is not None:
         ImageIndex.load(given["index"])
     if given.get("format", "saved_model") == "saved_model":
         new_version(given["output_dir"], given.get("version"))
+    else:
+        check_directory(given["output_dir"])
 
 
 def portable_path(given):

@@ -15,6 +15,7 @@ removes what is gone. The other images keep their codes and ids.
 
 import dataclasses
 import os
+import pathlib
 
 from tfhash.cli.model_flag import Model
 from tfhash.cli.require import check_bounds, require
@@ -72,7 +73,9 @@ def needs_tensorflow(given):
 def check_paths(given):
     from tfhash.data.walk import check_folder
     from tfhash.experiments.run_directory import RunDirectory
+    from tfhash.files import check_directory
 
+    check_directory(pathlib.Path(given["output"]).parent)
     if given.get("model") is not None:
         RunDirectory.of_model(given["model"]).check_model()
     if given.get("images") is not None:

@@ -78,8 +78,6 @@ def _main(argv):
 
 def _run(name, command, given, command_line):
     command.check_paths(given)
-    if says := getattr(command, "SAYS_FIRST", None):
-        print(says, file=sys.stderr, flush=True)
     needs_tensorflow = getattr(command, "needs_tensorflow", lambda given: True)
     if needs_tensorflow(given):
         terminal.import_libraries()

@@ -25,6 +25,6 @@ def find(name):
     something else stands where a path leads than the command needs; and `run(given, command_line)`.
     `given` is a dictionary of the flags that were given. A command imports no TensorFlow before
     `run`, so that mistakes are told at once, and may have `run` called without TensorFlow, too, by
-    a function `needs_tensorflow(given)`. `SAYS_FIRST` is a line to print before it takes seconds.
+    a function `needs_tensorflow(given)`.
     """
     return importlib.import_module(f"tfhash.cli.{name}")

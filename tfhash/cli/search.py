@@ -15,6 +15,7 @@ that `tfhash encode` wrote, which needs no model and takes a fraction of a secon
 
 import dataclasses
 import os
+import pathlib
 
 from tfhash.cli import flags
 from tfhash.cli.model_flag import Model
@@ -95,7 +96,11 @@ def needs_tensorflow(given):
 def check_paths(given):
     from tfhash.experiments import searching
     from tfhash.experiments.image_index import ImageIndex
+    from tfhash.files import check_directory
 
+    for name in ("output", "picture"):
+        if given.get(name) is not None:
+            check_directory(pathlib.Path(given[name]).parent)
     if given.get("image") is None and given.get("picture") is None:
         return  # a search of codes imports no TensorFlow, so that it tells at once, too
     index = ImageIndex.load(given["index"])

@@ -13,11 +13,16 @@ From Python:
   client.encode(["a.jpg"])
   client.search(["a.jpg"], k=10)
 
+A file that cannot be decoded fails its request with an error that names it; with --on_error=mask,
+`valid` is false for it.
+
 Needs `pip install 'tfhash[serving]'`. An index that is updated is read when the server starts again.
 """
 
 import dataclasses
+import sys
 
+from tfhash.cli import terminal
 from tfhash.cli.address import Host, port_setting, warn_of_other_machines
 from tfhash.cli.model_flag import Model
 from tfhash.cli.require import check_bounds
@@ -29,6 +34,15 @@ from tfhash.experiments.settings import Settings, setting
 class Index(Settings):
     index: str | None = setting(
         None, "File that `tfhash index` wrote with the model, to search. It remembers its model."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Files(Settings):
+    on_error: str = setting(
+        "fail",
+        "What a file that cannot be decoded does: fail its request, or be masked.",
+        choices=("fail", "mask"),
     )
 
 
@@ -53,6 +67,7 @@ class Batching(Settings):
 
 GROUPS = {
     "Model and index": (Model, Index),
+    "Image files": (Files,),
     "Address": (Address,),
     "Batches of concurrent requests": (Batching,),
 }
@@ -68,7 +83,10 @@ def check(given):
         names.check(given["name"])
 
 
-SAYS_FIRST = "Loading the model"
+def needs_tensorflow(given):
+    """Not before the port is held: TensorFlow and the model take seconds."""
+    del given
+    return False
 
 
 def check_paths(given):
@@ -87,8 +105,16 @@ def check_paths(given):
 
 def run(given, command_line):
     del command_line
-    import sys
+    from tfhash.experiments.serving import running
 
+    address = Address.pick(given)
+    with running.listen(address.host, address.port) as listening:
+        print("Loading the model", file=sys.stderr, flush=True)
+        terminal.import_libraries()
+        _serve(given, address, listening)
+
+
+def _serve(given, address, listening):
     from tfhash.cli.flags import named_as_flags
     from tfhash.experiments import ImageIndex, RunDirectory, searching
     from tfhash.experiments.serving import running
@@ -96,9 +122,7 @@ def run(given, command_line):
     from tfhash.experiments.serving.local import is_local
     from tfhash.experiments.serving.service import Service
 
-    address, batching = Address.pick(given), Batching.pick(given)
-    # First of all: a port that is taken is known at once, a model takes seconds to load.
-    listening = running.listen(address.host, address.port)
+    batching = Batching.pick(given)
     index, path = None, given.get("model")
     if given.get("index") is not None:
         index = ImageIndex.load(given["index"])
@@ -108,7 +132,7 @@ def run(given, command_line):
             print(named_as_flags(note, ["model"]), file=sys.stderr)
     else:
         model = RunDirectory.of_model(path).load_model()
-    service = Service(model, names.name_of(address.name, path), index)
+    service = Service(model, names.name_of(address.name, path), index, Files.pick(given).on_error)
     warn_of_other_machines(listening, address.host, "encode and search")
 
     def when_ready():
@@ -125,16 +149,13 @@ def run(given, command_line):
 
 
 def _welcome(service, url):
+    from tfhash.export import examples
+
     where = f"{url}/v1/models/{service.name}"
     lines = [f"serving {service.name}, codes of {service.bits} bits, at {where}"]
     if service.index is not None:
         lines.append(f"searching {len(service.index.index):,} items")
-    asked = (
-        '{"signature_name": "%s", "inputs": {"image_bytes": [{"b64": "\'$(base64 -w0 %s)\'"}]%s}}'
-    )
-    body = asked % (
-        ("search_bytes", "query.jpg", ', "k": [10]')
-        if service.index is not None
-        else ("encode_bytes", "photo.jpg", "")
-    )
-    return [*lines, f"try: curl -d '{body}' {where}:predict"]
+    name, more = ("encode_bytes", {}) if service.index is None else ("search_bytes", {"k": 10})
+    image = {"image_bytes": {"b64": examples.PHOTO_IN_BASE64}, **more}
+    line = examples.curl(f"{where}:predict", {"signature_name": name, "instances": [image]})
+    return [*lines, f"try: {line}"]

@@ -84,32 +84,34 @@ def demo(index, model=None, images=None, follow_links=False, host="127.0.0.1", p
             print(demo.url)
             input("Press Enter to stop")
     """
-    return Demo(*prepare(index, model, images, follow_links, host, port))
-
-
-def prepare(index, model, images, follow_links, host, port):
-    """All that has to be there before a page is served.
-
-    Args:
-        index, model, images, follow_links, host, port: See `demo`.
-
-    Returns:
-        `tfhash.experiments.demo_page.app.App`, the socket that listens, and what the user must know,
-        a list of lines.
-    """
-    # What is not installed, and a port that is taken, are known at once; a model takes seconds.
-    from tfhash.experiments.demo_page.app import App
     from tfhash.experiments.serving import running
-    from tfhash.experiments.serving.local import is_local
 
+    # First: a port that is taken is known at once, TensorFlow and a model take seconds.
     listening = running.listen(host, port)
     try:
-        gallery, answers, notes = _load(index, model, images, follow_links)
-        app = App(gallery, answers, is_local(listening.getsockname()[0]))
+        app, notes = prepare(listening, index, model, images, follow_links)
+        return Demo(app, listening, notes)
     except BaseException:
         listening.close()
         raise
-    return app, listening, notes
+
+
+def prepare(listening, index, model, images, follow_links):
+    """All that has to be there before a page is served.
+
+    Args:
+        listening: The socket that the page will be served on.
+        index, model, images, follow_links: See `demo`.
+
+    Returns:
+        `tfhash.experiments.demo_page.app.App`, and what the user must know, a list of lines.
+    """
+    # What is not installed is known before a model is loaded.
+    from tfhash.experiments.demo_page.app import App
+    from tfhash.experiments.serving.local import is_local
+
+    gallery, answers, notes = _load(index, model, images, follow_links)
+    return App(gallery, answers, is_local(listening.getsockname()[0])), notes
 
 
 def _load(index, model, images, follow_links):

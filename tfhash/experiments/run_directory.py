@@ -157,11 +157,19 @@ class RunDirectory:
         return before == now or (has_moved and pathlib.Path(given) == pathlib.Path(dataset))
 
     def check_model(self):
-        """Raises `FileNotFoundError` if there is no file of a model."""
-        if not self.model_path.is_file():
-            raise FileNotFoundError(
-                f"`model` must be a .keras file or a finished run. Received: {self.model_path}"
+        """Raises `FileNotFoundError` if there is no file of a model, or `ValueError` if it is exported."""
+        path = self.model_path
+        # A path that `of_model` took for a directory has a file of this name added.
+        given = self.path if path == RunDirectory(self.path).model_path else path
+        expected = "`model` must be a .keras file or a finished run. Received: "
+        if _is_exported(path) or (not path.exists() and _is_exported(given)):
+            raise ValueError(
+                f"{expected}{given}, an exported model, which holds no Keras model. Give the run or "
+                "the .keras file that it was exported from"
             )
+        if not path.is_file():
+            why = "a directory without model.keras" if given.is_dir() else "which is not there"
+            raise FileNotFoundError(f"{expected}{given}, {why}")
 
     def load_model(self):
         """Loads the model.
@@ -208,7 +216,7 @@ class RunDirectory:
         return f"{command} continues it"
 
     def check_state(self, resume=False, overwrite=False):
-        """Raises `ValueError` if what is here does not suit `resume` and `overwrite`.
+        """Raises an error if what is here does not suit `resume` and `overwrite`.
 
         Args:
             resume: Whether a run is to be continued; nothing is left to do of a finished one but
@@ -217,7 +225,9 @@ class RunDirectory:
 
         Raises:
             ValueError: If there is a run and neither is set, or none to resume.
+            NotADirectoryError: If a file is in the place of the directory.
         """
+        files.check_directory(self.path)
         if overwrite or (resume and self.is_finished):
             return
         if self.is_finished:
@@ -239,7 +249,8 @@ class RunDirectory:
             )
 
     def check_no_report(self, overwrite=False):
-        """Raises `ValueError` if an evaluation would replace a report here, unless `overwrite` is set."""
+        """Raises an error if an evaluation cannot write a report here, or would replace one unasked."""
+        files.check_directory(self.path)
         if self.is_finished and not overwrite:
             raise ValueError(
                 f"`output_dir` {self.path} holds a report. Pass `overwrite` to replace it"
@@ -356,3 +367,10 @@ class RunDirectory:
             if directory.exists():
                 shutil.rmtree(directory)
         self._run.unlink(missing_ok=True)
+
+
+def _is_exported(path):
+    """Whether a path is what `tfhash export` wrote: versions, one of them, or a file of one format."""
+    if path.is_dir():
+        return any(path.glob("saved_model.pb")) or any(path.glob("[0-9]*/saved_model.pb"))
+    return path.is_file() and path.suffix in (".pb", ".onnx", ".tflite")

@@ -3,20 +3,18 @@
 import json
 import urllib.parse
 
+from tfhash.text import fits_address
+
 REST_PORT, GRPC_PORT = 8501, 8500
 
 # The file of the examples.
 PHOTO = "photo.jpg"
 
-_CURL = """\
-PHOTO=$(base64 < {photo} | tr -d '\\n')
-curl -s {url} -d @- <<END
-{body}
-END
-"""
+# Stands for the file in base64, in a body.
+PHOTO_IN_BASE64 = "$PHOTO"
 
 _CURL_OF_ZEROS = """\
-python3 -c 'import json; print(json.dumps({body}))' | curl -s {url} -d @-
+python3 -c 'import json; print(json.dumps({body}))' | curl -sS {url} -d @-
 """
 
 _GRPC = """\
@@ -86,12 +84,35 @@ def rest_request(model_name, signatures, photo, k=10):
     return path, {"signature_name": name, "instances": [values]}
 
 
+def curl(url, body):
+    r"""The line of a shell that posts JSON, with `photo.jpg` where `body` has "$PHOTO".
+
+    `echo` is a part of the shell. Arguments of other programs, such as curl, hold 128 KiB on Linux,
+    a photo of 96 kB in base64.
+
+    Args:
+        url: Where to post.
+        body: What to post, made of what JSON has and without apostrophes.
+
+    Returns:
+        A string without a line break.
+
+    Example:
+
+    >>> print(curl("http://127.0.0.1:8501", {"inputs": [{"b64": "$PHOTO"}]}))
+    echo '{"inputs": [{"b64": "'$(base64 < photo.jpg | tr -d '\n')'"}]}' | curl -sS http://127.0.0.1:8501 -d @-
+    """
+    photo = f"'$(base64 < {PHOTO} | tr -d '\\n')'"
+    text = json.dumps(body).replace(PHOTO_IN_BASE64, photo)
+    return f"echo '{text}' | curl -sS {url} -d @-"
+
+
 def rest_example(model_name, signatures):
     """The same for a shell, with `photo.jpg` of the current folder."""
-    path, body = rest_request(model_name, signatures, "$PHOTO")
+    path, body = rest_request(model_name, signatures, PHOTO_IN_BASE64)
     url = f"http://127.0.0.1:{REST_PORT}{path}"
     if _takes_files(signatures):
-        return _CURL.format(photo=PHOTO, url=url, body=json.dumps(body))
+        return curl(url, body) + "\n"
     # The zeros of an image fill pages, and Python writes them in a line.
     name = body["signature_name"]
     values = {
@@ -101,6 +122,26 @@ def rest_example(model_name, signatures):
     pairs = ", ".join(f'"{key}": {value}' for key, value in values.items())
     python = f'{{"signature_name": "{name}", "instances": [{{{pairs}}}]}}'
     return _CURL_OF_ZEROS.format(url=url, body=python)
+
+
+def serve_example(model_name, signatures):
+    """The `tfhash serve` that answers as the model does, from the run that it was exported from.
+
+    Args:
+        model_name: What a server calls the model.
+        signatures: As in `example_signature`.
+
+    Returns:
+        A line of a shell, or "" where `tfhash serve` serves no such model, or none of this name.
+    """
+    inputs = {key for signature in signatures.values() for key in signature.inputs}
+    outputs = {key for signature in signatures.values() for key in signature.outputs}
+    # Other models than a `HashingModel` have no classes.
+    if not {"image_bytes", "class_ids"} <= inputs | outputs or not fits_address(model_name):
+        return ""
+    index = " --index=INDEX" if "k" in inputs else ""
+    mask = " --on_error=mask" if "valid" in outputs else ""
+    return f"tfhash serve --model=RUN{index} --name={model_name}{mask}"
 
 
 def grpc_example(model_name, signatures, k=10):

@@ -15,7 +15,7 @@ _MEANINGS = {
     "codes": "packed codes: bit j is in byte j // 8 at position j % 8, lowest first; padding is 0",
     "relaxed_codes": "relaxed codes, in [-1, 1]; a bit of the code is 1 where they are >= 0",
     "class_ids": "numbers of the classes in `assets/class_names.txt`, from 0",
-    "valid": "whether the file could be read; where not, the code is 0",
+    "valid": "whether the file could be read",
     "ids": "ids of the nearest items, by distance and id",
     "distances": "their distances in bits",
     "names": "their names, empty where an item has none",
@@ -92,6 +92,7 @@ def model_card(model_name, version, signatures, facts):
         "  --model_config_file=model.config\n```",
         "`model.config` is beside the versions, and holds the absolute path of their directory: "
         "change it there when the directory moves or a container mounts it elsewhere.",
+        *_tfhash_serve(model_name, signatures),
         "REST:",
         f"```sh\n{examples.rest_example(model_name, signatures)}```",
         "gRPC, with `pip install tensorflow-serving-api`:",
@@ -100,6 +101,20 @@ def model_card(model_name, version, signatures, facts):
         "\n".join(f"- {note}" for note in _notes(signatures, facts)),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _tfhash_serve(model_name, signatures):
+    command = examples.serve_example(model_name, signatures)
+    if not command:
+        return []
+    files = "`RUN` is the run or the `.keras` file that the model was exported from"
+    if "--index" in command:
+        files += ", and `INDEX` the index"
+    return [
+        "Or, without TensorFlow Serving and gRPC, under the same name:",
+        f"```sh\n{command}\n```",
+        f"{files}.",
+    ]
 
 
 def _of_model(facts):
@@ -169,6 +184,8 @@ def _notes(signatures, facts):
             "changes the backbone under it, so they may be wrong more often than after pre-training. "
             "Codes are not made of them."
         )
+    if "valid" in outputs:
+        yield _note_on_masked(outputs)
     if facts.items is not None:
         yield (
             f"The {facts.items:,} items are part of this version. To search others, export another."
@@ -180,6 +197,19 @@ def _notes(signatures, facts):
     yield (
         "Codes of other models mean something else: compare codes of one fingerprint only. A distance "
         "says how alike the model finds two images, not whether they show the same thing."
+    )
+
+
+def _note_on_masked(outputs):
+    below = [f"`{name}`" for name in ("class_ids", "ids", "distances") if name in outputs]
+    parts = ["`codes` and `relaxed_codes` are 0"]
+    if below:
+        parts.append(f"{', '.join(below)} are -1")
+    if "names" in outputs:
+        parts.append("`names` are empty")
+    return (
+        "A file that cannot be read does not fail its request. Its `valid` is false, its "
+        f"{'; '.join(parts)}. An image may have the code 0, too: look at `valid`."
     )
 
 

@@ -58,9 +58,10 @@ def export_saved_model(
         path: Directory of the model; made if it does not exist.
         version: Integer >= 1; by default one more than the highest there.
         output: Name of the output that holds the codes, if the model has several.
-        on_error: What `encode_bytes` does with a file that it cannot decode: with `"fail"`, the batch
-            fails as INVALID_ARGUMENT, with an error that names the file's number; with `"mask"`, its
-            codes are 0, its class id is -1, and another output, `valid`, `bool [n]`, is false.
+        on_error: What `encode_bytes` and `search_bytes` do with a file that it cannot decode: with `"fail"`, the batch
+            fails as INVALID_ARGUMENT, with an error that names the file's number; with `"mask"`,
+            another output, `valid`, `bool [n]`, is false for it, its codes are 0, its class id is -1,
+            and a search gives ids and distances of -1 and empty names.
         max_pixels: Height x width of a file at most; files of more are not decoded.
         database: What to search: a `tfhash.index.HammingIndex` of codes of this model; `(codes, ids,
             names)`, of which ids and names may be `None`; or a `tfhash.export.database.Database`, whose

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfhash import codes as code_layout
+from tfhash.export.masking import masked
 
 # Items of which only the nearest one is compared at first. It takes a twelfth of the time of `top_k`.
 _GROUP = 64
@@ -168,7 +169,8 @@ def search_function(search, encode, specs):
 
     Returns:
         `tf.function` of these tensors and `k` (see `ExactSearch.nearest`). Its output is what
-        `ExactSearch.nearest` returns, `codes`, and `valid` if `encode` returns it.
+        `ExactSearch.nearest` returns, `codes`, and `valid` if `encode` returns it. Where `valid` is
+        false, ids and distances are -1, and names are empty.
 
     Raises:
         ValueError: If an input of the model is called `k`, too.
@@ -180,7 +182,10 @@ def search_function(search, encode, specs):
         *queries, k = inputs
         encoded = encode(*queries)
         found = search.nearest(encoded["codes"], k)
-        return found | {name: encoded[name] for name in ("codes", "valid") if name in encoded}
+        if "valid" in encoded:
+            # Otherwise a bad file had the neighbors of the code 0.
+            found = masked(found, encoded["valid"])
+        return found | {"codes": encoded["codes"]}
 
     k = tf.TensorSpec(None, tf.int32, name="k")
     return tf.function(find, [*specs, k], autograph=False)

@@ -11,6 +11,7 @@ from tfhash import codes, encoding
 from tfhash.data import guarded
 from tfhash.data.images import resize_to
 from tfhash.export.inputs import inputs_of
+from tfhash.export.masking import masked
 from tfhash.export.search import search_function
 from tfhash.models.pixel_range import takes_raw_pixels
 
@@ -108,12 +109,7 @@ class Encoder:
             images = guarded.decode_batch_or_fail(image_bytes, **how)
             return self.encode(tf.cast(images, dtype))
         images, valid = guarded.decode_batch(image_bytes, **how)
-        outputs = self.encode(tf.cast(images, dtype))
-        for name, values in outputs.items():
-            column = valid if len(values.shape) == 1 else valid[:, None]
-            masked = tf.constant(-1 if name == "class_ids" else 0, values.dtype)
-            outputs[name] = tf.where(column, values, masked)
-        return {**outputs, "valid": valid}
+        return masked(self.encode(tf.cast(images, dtype)), valid)
 
     def _sized(self, images):
         """Images of the size that the network takes; other inputs as they are."""

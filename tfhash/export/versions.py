@@ -3,6 +3,8 @@
 import pathlib
 import re
 
+from tfhash.files import check_directory
+
 
 def new_version(path, version=None):
     """The directory of a version to be written.
@@ -17,6 +19,7 @@ def new_version(path, version=None):
     Raises:
         ValueError: If the version is no integer >= 1.
         FileExistsError: If it exists.
+        NotADirectoryError: If `path` is a file, or in one.
 
     Example:
 
@@ -24,6 +27,7 @@ def new_version(path, version=None):
     '1'
     """
     path = pathlib.Path(path)
+    check_directory(path)
     if version is None:
         numbers = [int(d.name) for d in path.glob("*") if re.fullmatch("[0-9]+", d.name)]
         version = 1 + max(numbers, default=0)

@@ -13,6 +13,8 @@ from tfhash.serving.results import FoundItems
 # Seconds between two looks at whether a server is ready: at first, and at most.
 _FIRST_WAIT, _LONGEST_WAIT = 0.05, 1.0
 
+_ON_ERROR = ("fail", "mask")
+
 # How servers of this project number an image; TensorFlow puts brackets around each part.
 _NUMBER = re.compile(r"\bimage\]? \[?(\d+)\b")
 
@@ -86,27 +88,33 @@ class Client:
         Raises:
             FileNotFoundError: If a file does not exist; nothing is sent.
             ValueError: If an image is something else; nothing is sent.
-            ServingError: If the server does not answer, or refuses the images.
+            ServingError: If the server does not answer, or refuses or masks an image.
         """
         images = ImageList(images)
         if not len(images):
             return np.zeros((0, self._code_bytes()), np.uint8)
         return self._in_batches("encode", images, {}, {"codes": np.uint8})["codes"]
 
-    def search(self, images, k=10):
+    def search(self, images, k=10, on_error="fail"):
         """The nearest items of images.
 
         Args:
             images: As in `encode`.
             k: Number of items wanted for each image, >= 1. A smaller database gives all it has.
+            on_error: What an image does that a server with `--on_error=mask` could not read: `"fail"`
+                the search, or be masked, by `"mask"`. Another server refuses it in any case.
 
         Returns:
-            `FoundItems`: distances, ids and names, in the order of the images.
+            `FoundItems`: distances, ids and names, in the order of the images. Those of a masked image
+            are -1, -1 and `None`. Look at distances: an item may have the id -1.
 
         Raises:
-            FileNotFoundError, ValueError, ServingError: As in `encode`.
+            FileNotFoundError, ServingError: As in `encode`.
+            ValueError: As in `encode`, or if `k` or `on_error` is something else.
         """
         _check_integer("k", k, 1, at_most=2**31 - 1)
+        if on_error not in _ON_ERROR:
+            raise ValueError(f"`on_error` must be one of {_ON_ERROR}. Received: {on_error!r}")
         images = ImageList(images)
         if not len(images):
             nothing = np.zeros((0, 0))
@@ -114,7 +122,7 @@ class Client:
                 nothing.astype(np.int32), nothing.astype(np.int64), nothing.astype(object)
             )
         wanted = {"distances": np.int32, "ids": np.int64, "names": object}
-        found = self._in_batches("search", images, {"k": k}, wanted)
+        found = self._in_batches("search", images, {"k": k}, wanted, on_error)
         # An item without a name has an empty one on the wire.
         found["names"][found["names"] == ""] = None
         return FoundItems(**found)
@@ -158,7 +166,7 @@ class Client:
             time.sleep(min(wait, left))
             wait = min(2 * wait, _LONGEST_WAIT)
 
-    def _in_batches(self, signature, images, more, wanted):
+    def _in_batches(self, signature, images, more, wanted, on_error="fail"):
         """Outputs for all images, in their order."""
         outputs = {}
         for positions, batch in images.requests(self._batch_size):
@@ -174,7 +182,8 @@ class Client:
                 )
             except ServingError as error:
                 raise _naming_images(error, images, positions) from error
-            self._check_valid(found, images, positions)
+            if on_error == "fail":
+                self._check_valid(found, images, positions)
             for name, dtype in wanted.items():
                 # A server that batches requests of several clients answers all with the largest k.
                 rows = self._as_rows(found, name, dtype, len(positions))[:, : more.get("k")]

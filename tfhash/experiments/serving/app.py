@@ -6,6 +6,7 @@ import os
 
 try:
     from starlette.applications import Starlette
+    from starlette.convertors import StringConvertor, register_url_convertor
     from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect
     from starlette.responses import Response
@@ -81,6 +82,7 @@ class App:
         self._threads.shutdown(cancel_futures=True)
 
     async def health(self, request):
+        # By any name, also for a local server: it tells nothing but that it runs.
         del request
         return as_json({"status": "ok"})
 
@@ -125,22 +127,22 @@ class App:
             body = await self._intake.body(request, admit)
             asked = await self._in(self._reader, self._service.read, body)
             del body
-            rows = [
-                await self._encoded(asked, start, min(start + self._max_batch, len(asked)))
-                for start in range(0, len(asked), self._max_batch)
-            ]
-            answer = await self._in(self._threads, self._service.answer, asked, rows)
+            rows, valid = [], []
+            for start in range(0, len(asked), self._max_batch):
+                end = min(start + self._max_batch, len(asked))
+                images, can_be_read = await self._in(
+                    self._threads, self._service.pixels, asked, start, end
+                )
+                rows.append(await asyncio.wrap_future(self._batcher.submit(images)))
+                valid.append(can_be_read)
+            answer = await self._in(self._threads, self._service.answer, asked, rows, valid)
         return Response(answer, media_type="application/json")
-
-    async def _encoded(self, asked, start, end):
-        images = await self._in(self._threads, self._service.pixels, asked, start, end)
-        return await asyncio.wrap_future(self._batcher.submit(images))
 
     def _check_model(self, request):
         name, version = (request.path_params.get(key) for key in ("name", "version"))
         if name != self._service.name:
             raise RequestError(
-                f"there is no model {name!r:.200}. This server has {self._service.name!r}", 404
+                f"no model {name!r:.200} here. This server has {self._service.name!r}", 404
             )
         if version is not None and version != str(answers.VERSION):
             raise RequestError(
@@ -153,9 +155,18 @@ class App:
         return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
 
 
+class _Part(StringConvertor):
+    """A name or a version. With a colon, GET of `NAME:predict` would ask for a model of this name."""
+
+    regex = "[^/:]+"
+
+
+register_url_convertor("part", _Part())
+
+
 def _routes(app):
     routes = [Route("/healthz", app.health)]
-    for path in ("/v1/models/{name}", "/v1/models/{name}/versions/{version}"):
+    for path in ("/v1/models/{name:part}", "/v1/models/{name:part}/versions/{version:part}"):
         routes += [
             Route(f"{path}:predict", app.predict, methods=["POST"]),
             Route(f"{path}/metadata", app.metadata),
@@ -185,7 +196,10 @@ async def _on_http_error(request, error):
             "/v1/models/NAME/metadata, /v1/models/NAME:predict and /healthz"
         )
     elif error.status_code == 405:
-        message = f"{request.method:.20} is not allowed at {request.scope['path']:.200}"
+        message = (
+            f"{request.scope['path']:.200} must be asked by {error.headers['Allow']}. Received: "
+            f"{request.method:.20}"
+        )
     return as_json({"error": message}, error.status_code, error.headers)
 
 

@@ -88,8 +88,10 @@ def read(body, signatures):
             f"{_short(signature)}{hint}"
         )
     if ("instances" in value) == ("inputs" in value):
+        received = "both" if "inputs" in value else "neither"
         raise RequestError(
-            "a request must have `instances` (row format) or `inputs` (column format)"
+            "a request must have one of `instances` (row format) and `inputs` (column format). "
+            f"Received: {received}"
         )
     names = signatures[signature]
     is_row = "instances" in value

@@ -1,7 +1,8 @@
 """The name under which a model is served."""
 
 import pathlib
-import re
+
+from tfhash.text import fits_address
 
 
 def name_of(name, path):
@@ -37,7 +38,7 @@ def check(name):
     Raises:
         ValueError: If it does not.
     """
-    if not re.fullmatch(r"\w[\w.\-]*", name):
+    if not fits_address(name):
         raise ValueError(
             "`name` must be letters and digits, and within them also - and period. Received: "
             f"name={name!r}"

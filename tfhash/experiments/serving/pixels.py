@@ -32,12 +32,24 @@ def of_files(files, start, image_shape):
         RequestError: If one is no image file, damaged, or too large.
     """
     try:
-        return _decoder(tuple(image_shape))(tf.constant(files)).numpy()
+        return _decoder(guarded.decode_batch_or_fail, tuple(image_shape))(
+            tf.constant(files)
+        ).numpy()
     except tf.errors.InvalidArgumentError as error:
         bad = _BAD_IMAGE.search(errors.in_words(error))
         if bad is None:
             raise
         raise RequestError(f"image {start + int(bad[1])} {bad[2]}") from error
+
+
+def of_files_or_masked(files, image_shape):
+    """As `of_files`, but what cannot be read fails nothing.
+
+    Returns:
+        NumPy `uint8 [n, *image_shape]`, and whether each file could be read, `bool [n]`.
+    """
+    images, valid = _decoder(guarded.decode_batch, tuple(image_shape))(tf.constant(files))
+    return images.numpy(), valid.numpy()
 
 
 def of_lists(images):
@@ -80,13 +92,11 @@ def resized(images, image_shape):
 
 
 @functools.cache
-def _decoder(image_shape):
+def _decoder(decode, image_shape):
     # Traced once for all requests.
-    def decode(files):
-        return guarded.decode_batch_or_fail(files, image_shape)
-
     files = tf.TensorSpec((None,), tf.string)
-    return tf.function(decode, [files], autograph=False).get_concrete_function()
+    traced = tf.function(lambda files: decode(files, image_shape), [files], autograph=False)
+    return traced.get_concrete_function()
 
 
 def _flatten(value):

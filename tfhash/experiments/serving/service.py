@@ -8,7 +8,8 @@ import tensorflow as tf
 from tfhash import codes, errors
 from tfhash.experiments.serving import json_format, names, pixels
 from tfhash.experiments.serving.request_error import RequestError
-from tfhash.export.signatures import Encoder
+from tfhash.export.masking import MASKED
+from tfhash.export.signatures import ON_ERROR, Encoder
 
 # The one version of a model, in the words of TensorFlow Serving.
 VERSION = 1
@@ -18,7 +19,7 @@ MOST_FOUND = 1_000_000
 
 # As the protos of TensorFlow name types.
 _STRING, _UINT8, _INT32 = "DT_STRING", "DT_UINT8", "DT_INT32"
-_INT64, _FLOAT = "DT_INT64", "DT_FLOAT"
+_INT64, _FLOAT, _BOOL = "DT_INT64", "DT_FLOAT", "DT_BOOL"
 
 
 class Service:
@@ -29,14 +30,18 @@ class Service:
         name: Name under which the model is served.
         index: `tfhash.experiments.ImageIndex` of codes of the model, to search; by default, images
             can only be encoded.
+        on_error: What a file that cannot be read does: `"fail"` its request, or be masked, as in
+            `tfhash.export.export_saved_model`, by `"mask"`.
 
     Raises:
         ValueError: If the name does not fit into an address, or the model takes other images than
-            gray and RGB, or gives no codes.
+            gray and RGB, or gives no codes, or `on_error` is something else.
     """
 
-    def __init__(self, model, name, index=None):
+    def __init__(self, model, name, index=None, on_error="fail"):
         names.check(name)
+        if on_error not in ON_ERROR:
+            raise ValueError(f"`on_error` must be one of {ON_ERROR}. Received: {on_error!r}")
         if model.image_shape[-1] not in (1, 3):
             raise ValueError(
                 "the model must take gray or RGB images. Received: a model of images of shape "
@@ -44,7 +49,7 @@ class Service:
             )
         self.name, self.bits = name, model.bits
         self.image_shape = tuple(model.image_shape)
-        self.index = index
+        self.index, self._on_error = index, on_error
         self.signatures = json_format.ENCODE | (json_format.SEARCH if index is not None else {})
         # As an exported model does it.
         batch = tf.TensorSpec((None, *self.image_shape), tf.uint8)
@@ -87,26 +92,38 @@ class Service:
         return dataclasses.replace(request, images=pixels.of_lists(request.images))
 
     def pixels(self, request, start, end):
-        """The images `start` to `end` of a request, NumPy `uint8 [n, *image_shape]`.
+        """The images `start` to `end` of a request.
+
+        Returns:
+            NumPy `uint8 [n, *image_shape]`; and whether each could be read, `bool [n]`, where files
+            that cannot be are masked, and `None` elsewhere.
 
         Raises:
-            RequestError: If one of them is none; the message has its number.
+            RequestError: If one of them is none and is not masked; the message has its number.
         """
+        images = request.images[start:end]
         if not request.is_files:
-            return pixels.resized(request.images[start:end], self.image_shape)
-        return pixels.of_files(request.images[start:end], start, self.image_shape)
+            return pixels.resized(images, self.image_shape), None
+        if self._on_error == "fail":
+            return pixels.of_files(images, start, self.image_shape), None
+        return pixels.of_files_or_masked(images, self.image_shape)
 
-    def answer(self, request, rows):
+    def answer(self, request, rows, valid):
         """The answer to a request, bytes of JSON.
 
         Args:
             request: `json_format.Request`.
             rows: List of dictionaries of `encode` that hold all its images, in order.
+            valid: List of what `pixels` says of their files, in the same parts.
         """
         rows = rows or [{name: array[:0] for name, array in self._example.items()}]
         outputs = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
         if request.k is not None:
             outputs = self._search(outputs["codes"], request.k)
+        if request.is_files and self._on_error == "mask":
+            outputs["valid"] = np.concatenate([np.zeros(0, bool), *valid])
+            for name in MASKED.keys() & outputs.keys():
+                outputs[name][~outputs["valid"]] = MASKED[name]
         return json_format.write(request, outputs)
 
     def metadata(self):
@@ -124,13 +141,17 @@ class Service:
             "distances": (_INT32, (-1, -1)),
             "names": (_STRING, (-1, -1)),
         }
+        masks = {"valid": (_BOOL, (-1,))} if self._on_error == "mask" else {}
         signatures = {
             name: {
                 "inputs": _described(
                     (files if json_format.BYTES in inputs else images)
                     | (count if json_format.COUNT in inputs else {})
                 ),
-                "outputs": _described(found if json_format.COUNT in inputs else encoded),
+                "outputs": _described(
+                    (found if json_format.COUNT in inputs else encoded)
+                    | (masks if json_format.BYTES in inputs else {})
+                ),
                 "method_name": "tensorflow/serving/predict",
                 "defaults": {},
             }
@@ -157,7 +178,7 @@ class Service:
         with errors.translated():  # a model whose outputs are no codes, such as NaN
             self._example = self.encode(black)
         png = tf.io.encode_png(np.zeros((8, 8, 3), np.uint8)).numpy()
-        pixels.of_files([png], 0, self.image_shape)
+        self.pixels(json_format.Request("encode_bytes", True, True, [png], None), 0, 1)
 
 
 def _described(tensors):
