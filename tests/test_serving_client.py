@@ -356,5 +356,5 @@ def test_k_must_be_a_positive_integer(rest, k):
 def test_without_grpc_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
     monkeypatch.delitem(sys.modules, "tfhash.serving.grpc_transport", raising=False)
-    with pytest.raises(ImportError, match=r"pip install 'tfhash\[serving\]'"):
+    with pytest.raises(ImportError, match=r"pip install '.\[serving\]'"):
         Client("grpc://127.0.0.1:1", "photos")

@@ -37,7 +37,7 @@ def export_onnx(model, path, output=None):
         `pathlib.Path` of the file.
 
     Raises:
-        ImportError: If the extra `tfhash[onnx]` is not installed.
+        ImportError: If the extra `onnx` is not installed.
         ValueError: If the path has another suffix, the model is not built, its codes cannot be
             identified, or an op of it has no counterpart.
         RuntimeError: If Keras's backend is not TensorFlow.
@@ -51,8 +51,7 @@ def export_onnx(model, path, output=None):
     """
     if importlib.util.find_spec("tf2onnx") is None:
         raise ImportError(
-            "export to ONNX needs tf2onnx, which is not installed. Install it with "
-            "`pip install 'tfhash[onnx]'`"
+            f"export to ONNX needs tf2onnx, which is not installed. {errors.how_to_install('onnx')}"
         )
     return _export("onnx", model, path, output, onnx_file.write)
 
@@ -62,7 +61,7 @@ def export_litert(model, path, output=None):
 
     Inputs, outputs and their precision are those of `export_onnx`; the file has one signature,
     `serving_default`, and built-in ops of LiteRT only. TensorFlow converts; the extra
-    `tfhash[litert]` runs the file.
+    `litert` runs the file.
 
     Args:
         model, output: As in `export_onnx`.
