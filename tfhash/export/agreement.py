@@ -2,7 +2,6 @@
 
 import dataclasses
 import importlib
-import numbers
 import pathlib
 
 import numpy as np
@@ -129,7 +128,7 @@ def _check_shapes(wanted, arrays):
     """Raises `ValueError` for another shape than a file takes, whose unknown sizes are -1 or names."""
     for name, sizes in wanted.items():
         shape = [
-            size if isinstance(size, numbers.Integral) and size >= 0 else None for size in sizes
+            size if isinstance(size, (int, np.integer)) and size >= 0 else None for size in sizes
         ]
         received = np.shape(arrays[name])
         if len(received) != len(shape) or any(
