@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-pytest.importorskip("apache_beam", reason="needs the extra beam: pip install 'tfhash[beam]'")
+pytest.importorskip("apache_beam", reason="needs the extra beam: pip install '.[beam]'")
 
 from tfhash.beam import storage
 from tfhash.beam.directory import Directory

@@ -11,7 +11,7 @@ from commands import error_of
 from PIL import Image
 from shard_cases import together
 
-pytest.importorskip("apache_beam", reason="needs the extra beam: pip install 'tfhash[beam]'")
+pytest.importorskip("apache_beam", reason="needs the extra beam: pip install '.[beam]'")
 
 import apache_beam as beam
 from beam_cases import collected, pipeline, run_here
@@ -370,7 +370,7 @@ def test_importing_tfhash_does_not_import_beam_and_its_absence_is_explained(tmp_
         check=False,
     )
     assert failed.returncode == 1
-    assert "pip install 'tfhash[beam]'" in failed.stderr.splitlines()[-1]
+    assert "pip install '.[beam]'" in failed.stderr.splitlines()[-1]
 
 
 def test_a_report_is_json_with_the_bad_inputs(mixed, model_path, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from shard_cases import together
 
-pytest.importorskip("apache_beam", reason="needs the extra beam: pip install 'tfhash[beam]'")
+pytest.importorskip("apache_beam", reason="needs the extra beam: pip install '.[beam]'")
 
 from beam_cases import collected, run_here
 from beam_file_system import SCHEME, Elsewhere

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip("apache_beam", reason="needs the extra beam: pip install 'tfhash[beam]'")
+pytest.importorskip("apache_beam", reason="needs the extra beam: pip install '.[beam]'")
 
 from tfhash.beam import inputs
 

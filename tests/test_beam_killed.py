@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from shard_cases import together
 
-pytest.importorskip("apache_beam", reason="needs the extra beam: pip install 'tfhash[beam]'")
+pytest.importorskip("apache_beam", reason="needs the extra beam: pip install '.[beam]'")
 
 from beam_cases import run_here
 

@@ -6,7 +6,7 @@ from engine_cases import ENGINES
 from PIL import Image
 from shard_cases import contents_of
 
-pytest.importorskip("apache_beam", reason="needs the extra beam: pip install 'tfhash[beam]'")
+pytest.importorskip("apache_beam", reason="needs the extra beam: pip install '.[beam]'")
 
 from beam_cases import run_here
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-pytest.importorskip("apache_beam", reason="needs the extra beam: pip install 'tfhash[beam]'")
+pytest.importorskip("apache_beam", reason="needs the extra beam: pip install '.[beam]'")
 
 from beam_file_system import SCHEME, Elsewhere
 

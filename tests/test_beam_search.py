@@ -5,7 +5,7 @@ import pytest
 from index_cases import make_codes
 from shard_cases import together, write_directory
 
-pytest.importorskip("apache_beam", reason="needs the extra beam: pip install 'tfhash[beam]'")
+pytest.importorskip("apache_beam", reason="needs the extra beam: pip install '.[beam]'")
 
 import itertools
 

@@ -101,7 +101,7 @@ def test_export_writes_one_file_of_another_format_with_the_same_codes_and_never_
     run_directory, tmp_path, capsys, kind, name, packages
 ):
     for package in packages:
-        pytest.importorskip(package, reason=f"needs tfhash[{kind}]")
+        pytest.importorskip(package, reason=f"needs the extra {kind}: pip install '.[{kind}]'")
     command = ["export", f"--model={run_directory}", f"--output_dir={tmp_path}"]
     command.append(f"--format={kind}")
     assert main(command) == 0

@@ -272,4 +272,4 @@ def test_what_cannot_work_is_refused_before_the_page_opens(index_path, tmp_path,
 def test_a_missing_extra_is_named(index_path, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "tfhash.experiments.demo_page.app")
     monkeypatch.setitem(sys.modules, "starlette.applications", None)
-    assert "pip install 'tfhash[demo]'" in error_of(capsys, "demo", f"--index={index_path}")
+    assert "pip install '.[demo]'" in error_of(capsys, "demo", f"--index={index_path}")

@@ -54,8 +54,8 @@ def test_a_link_checker_sees_what_is_broken(tmp_path):
 
 
 def test_the_site_builds_strictly(tmp_path):
-    pytest.importorskip("mkdocs", reason="needs the extra docs: pip install 'tfhash[docs]'")
-    pytest.importorskip("mkdocstrings", reason="needs the extra docs: pip install 'tfhash[docs]'")
+    pytest.importorskip("mkdocs", reason="needs the extra docs: pip install '.[docs]'")
+    pytest.importorskip("mkdocstrings", reason="needs the extra docs: pip install '.[docs]'")
     command = [sys.executable, "-m", "mkdocs", "build", "--quiet", f"--site-dir={tmp_path}"]
     built = subprocess.run(
         command, cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True

@@ -1,5 +1,7 @@
 """TensorFlow's errors reach people as plain Python errors."""
 
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -118,3 +120,14 @@ def test_errors_are_worded_without_importing_tensorflow(error):
     )
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert finished.stdout in ("plain False\n", "ValueError False\n"), finished.stderr
+
+
+def test_hints_of_the_source_and_the_documentation_name_extras_that_exist():
+    root = pathlib.Path(__file__).parents[1]
+    extras = re.findall(r"^(\w+) = \[", (root / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    patterns = ("*.md", "docs/*.md", "tests/*.py", "tfhash/**/*.py")
+    texts = [path.read_text("utf-8") for pattern in patterns for path in root.glob(pattern)]
+    hints = re.findall(r"""how_to_install\(['"](\w+)|'\.\[([\w,]+)\]'""", "\n".join(texts))
+    named = {extra for hint in hints for extra in "".join(hint).split(",")}
+    assert len(named) > 10
+    assert named <= set(extras)

@@ -20,6 +20,17 @@ def test_a_failure_leaves_the_old_file_and_no_temporary_one(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_failure_leaves_none_of_the_directories_that_it_made_but_those_of_others(tmp_path):
+    for written in ([], [tmp_path / "new" / "other.txt"]):
+        with pytest.raises(KeyError), files.atomic_write(tmp_path / "new" / "newer" / "a.txt"):
+            for path in written:
+                path.write_text("other")
+            raise KeyError
+        assert list(tmp_path.rglob("*.txt")) == written
+        assert (tmp_path / "new").exists() == bool(written)
+        assert not (tmp_path / "new" / "newer").exists()
+
+
 def test_a_directory_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(RuntimeError), files.atomic_write(tmp_path / "model") as temporary:
         temporary.mkdir()

@@ -163,7 +163,7 @@ def test_arguments_that_cannot_work_are_refused_before_connecting(arguments, mes
 )
 def test_a_missing_client_is_an_error_that_names_the_extra(monkeypatch, module, url, extra):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"pip install 'tfhash\[{extra}\]'"):
+    with pytest.raises(ImportError, match=rf"pip install '.\[{extra}\]'"):
         connect(url, "t", bits=8)
 
 

@@ -26,7 +26,7 @@ from tfhash.index import (
 )
 from tfhash.index.engines import clickhouse, postgresql
 
-pytest.importorskip("pyarrow", reason="needs the extra parquet: pip install 'tfhash[parquet]'")
+pytest.importorskip("pyarrow", reason="needs the extra parquet: pip install '.[parquet]'")
 
 # Loads a directory, four portions of three codes, and says what it added and what there is. It is
 # killed by itself between two portions, or after a part of the third has been sent.
@@ -159,7 +159,7 @@ def test_a_loader_that_was_killed_is_started_again_and_loads_each_code_once(
     ids, codes, names = together(write_directory(tmp_path / "codes", [3, 3, 3, 3]))
     if name == "chdb":
         # Its folder belongs to one process at a time, so not to this one.
-        pytest.importorskip("chdb", reason="needs the extra chdb: pip install 'tfhash[chdb]'")
+        pytest.importorskip("chdb", reason="needs the extra chdb: pip install '.[chdb]'")
         url, table = f"chdb://{tmp_path / 'chdb'}", "t"
     else:
         url, table = places[name].url, places[name].table(places[name].make(16, "m"))

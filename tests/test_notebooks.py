@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-pytest.importorskip("nbclient", reason="needs the extra test: pip install 'tfhash[test]'")
+pytest.importorskip("nbclient", reason="needs the extra test: pip install '.[test]'")
 
 import run_notebooks
 from jupyter_client import AsyncKernelManager

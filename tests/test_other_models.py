@@ -223,7 +223,7 @@ def by_name(data):
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="Keras exports to LiteRT from TensorFlow")
 @pytest.mark.parametrize("name", [name for name in MODELS if name not in ("application", "frozen")])
 def test_the_litert_file_takes_the_inputs_by_name_and_gives_the_same_codes(train, tmp_path, name):
-    pytest.importorskip("ai_edge_litert", reason="needs tfhash[litert]")
+    pytest.importorskip("ai_edge_litert", reason="needs the extra litert: pip install '.[litert]'")
     from tfhash.export import compare, export_litert
 
     model, data, *_ = train(name, "float32")

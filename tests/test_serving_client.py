@@ -372,5 +372,5 @@ def test_a_search_fails_or_masks_what_cannot_be_read(rest, paths):
 def test_without_grpc_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "grpc", None)
     monkeypatch.delitem(sys.modules, "tfhash.serving.grpc_transport", raising=False)
-    with pytest.raises(ImportError, match=r"pip install 'tfhash\[serving\]'"):
+    with pytest.raises(ImportError, match=r"pip install '.\[serving\]'"):
         Client("grpc://127.0.0.1:1", "photos")

@@ -1,4 +1,4 @@
-"""TensorFlow's errors as plain Python errors."""
+"""TensorFlow's errors as plain Python errors, and what to do where a package is missing."""
 
 import builtins
 import contextlib
@@ -78,6 +78,23 @@ def in_words(error):
     # TensorFlow writes "PATH; No such file or directory".
     message = re.sub(r"; (?=[A-Z][a-z ]+$)", ": ", message.strip())
     return " ".join(message.split()).rstrip(".") or type(error).__name__
+
+
+def how_to_install(extra):
+    """What a message says where a package of an extra is missing.
+
+    Args:
+        extra: Name of the extra.
+
+    Returns:
+        A sentence without a final period, so that a message can continue.
+
+    Example:
+
+    >>> print(how_to_install("onnx"))
+    Run `pip install '.[onnx]'` in a checkout of tfhash
+    """
+    return f"Run `pip install '.[{extra}]'` in a checkout of tfhash"
 
 
 @contextlib.contextmanager

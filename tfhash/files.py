@@ -31,8 +31,8 @@ def atomic_write(path):
     """Yields a temporary path that replaces `path` when the block succeeds.
 
     The temporary path is in the same directory and has the same suffix. If the block raises, it is
-    removed and `path` is unchanged. What a killed write of `path` left is removed by the next one. A
-    directory can be written too, if `path` does not exist yet.
+    removed, with parents that it made, and `path` is unchanged. What a killed write of `path` left is
+    removed by the next one. A directory can be written too, if `path` does not exist yet.
 
     Args:
         path: File or directory to write; missing parents are made.
@@ -53,7 +53,7 @@ def atomic_write(path):
     with _own_number() as number, contextlib.ExitStack() as held:
         temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{number}-{path.name}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(_made(path.parent))
             remove_abandoned(path.parent, path.name)
             temporary = held.enter_context(_locked(temporary))
             _remove(temporary)  # left by a killed process of the same number
@@ -229,6 +229,20 @@ def _own_number():
     finally:
         with _numbering:
             _numbers.discard(number)
+
+
+@contextlib.contextmanager
+def _made(directory):
+    """Makes a directory and its parents. Those that it made and that are empty go if the block raises."""
+    missing = [path for path in (directory, *directory.parents) if not path.exists()]
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):  # others have written there, or it was never made
+                path.rmdir()
+        raise
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@
         files = pipeline | beam.Create([("a.jpg", contents)])
         codes, bad = files | Encode("runs/photos-32")
 
-Needs apache-beam: `pip install 'tfhash[beam]'`. Importing this package alone does not.
+Needs apache-beam: `pip install '.[beam]'` in a checkout of tfhash. Importing this package alone does not.
 """
 
 from tfhash import _lazy

@@ -14,7 +14,7 @@ From Python:
       input("Press Enter to stop")
 
 Shows files of the index and no others; files that are missing are counted. Nothing is written.
-Needs `pip install 'tfhash[demo]'`.
+Needs `pip install '.[demo]'` in a checkout of tfhash.
 """
 
 import dataclasses

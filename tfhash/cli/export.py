@@ -11,7 +11,7 @@ codes. A file that cannot be decoded fails its request with an error that names 
 with --on_error=mask, `valid` is false for it. With --index, `search_bytes` and
 `search` find the nearest images of an index. VERSION/README.md shows how to ask.
 
-Or writes OUTPUT_DIR/model.onnx (the extra tfhash[onnx]) or OUTPUT_DIR/model.tflite,
+Or writes OUTPUT_DIR/model.onnx (the extra `onnx`) or OUTPUT_DIR/model.tflite,
 which take images (uint8) of the network's size and return packed codes.
 """
 

@@ -11,6 +11,7 @@ from tfhash.data.sources import ArraySource
 from tfhash.data.split import Split
 from tfhash.data.splits import Splits
 from tfhash.data.summary import Summary
+from tfhash.errors import how_to_install
 from tfhash.labels import each_label
 
 
@@ -47,8 +48,7 @@ def _digits():
         from sklearn.datasets import load_digits as sklearn_digits
     except ImportError as error:
         raise ImportError(
-            "the dataset 'digits' comes with scikit-learn. Install it with "
-            "`pip install 'tfhash[demo]'`"
+            f"the dataset 'digits' comes with scikit-learn. {how_to_install('demo')}"
         ) from error
     bunch = sklearn_digits()
     # Stored as 0 to 16.

@@ -55,7 +55,7 @@ class Demo:
 def demo(index, model=None, images=None, follow_links=False, host="127.0.0.1", port=0):
     """Serves a page on which a person searches an index by images and looks at duplicates.
 
-    Needs `pip install 'tfhash[demo]'`. docs/demo.md describes the page.
+    Needs `pip install '.[demo]'` in a checkout of tfhash. docs/demo.md describes the page.
 
     Args:
         index: Path of an index, which `tfhash index` or `index_images` wrote.

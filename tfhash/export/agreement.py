@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfhash import codes, encoding
+from tfhash.errors import how_to_install
 from tfhash.export.inputs import IMAGES, inputs_of
 
 # A relaxed code nearer to 0 may have another sign in another runtime, which sums in another order.
@@ -59,7 +60,8 @@ def compare(model, path, images, output=None):
         An `Agreement`.
 
     Raises:
-        ImportError: If the extra that runs the file, `tfhash[onnx]` or `tfhash[litert]`, is missing.
+        ImportError: If the extra that runs the file, `onnx` or `litert`, is missing.
+        ValueError: If there are no images, or they have another size than the file takes.
 
     Example:
 
@@ -71,6 +73,8 @@ def compare(model, path, images, output=None):
     arrays = images if isinstance(images, dict) else {IMAGES: images}
     arrays = {name: np.asarray(arrays[name], spec.dtype) for name, spec in taken.specs.items()}
     count = len(next(iter(arrays.values())))
+    if count == 0:
+        raise ValueError("`images` must be at least one image. Received: 0")
     run = run_onnx if pathlib.Path(path).suffix == ".onnx" else run_litert
     found = run(path, arrays)
     expected = np.concatenate(
@@ -100,25 +104,45 @@ def compare(model, path, images, output=None):
 
 
 def run_onnx(path, arrays):
-    """Outputs of an ONNX file, a dictionary of arrays, for inputs by name."""
+    """Outputs of an ONNX file, a dictionary of arrays, for inputs by name; none give none."""
     runtime = _import("onnxruntime", "onnx")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    _check_shapes({taken.name: taken.shape for taken in session.get_inputs()}, arrays)
     names = [output.name for output in session.get_outputs()]
     return _in_batches(lambda batch: dict(zip(names, session.run(names, batch))), arrays)
 
 
 def run_litert(path, arrays):
-    """Outputs of a LiteRT file, a dictionary of arrays, for inputs by name."""
+    """Outputs of a LiteRT file, a dictionary of arrays, for at least one of the inputs by name."""
     runtime = _import("ai_edge_litert.interpreter", "litert")
     signature = runtime.Interpreter(str(path)).get_signature_runner("serving_default")
+    details = signature.get_input_details()
+    # The runner would run on another size, or fail in the middle of the network.
+    _check_shapes({name: taken["shape_signature"] for name, taken in details.items()}, arrays)
+    if any(len(array) == 0 for array in arrays.values()):
+        raise ValueError("LiteRT takes at least one image. Received: 0")
     return _in_batches(lambda batch: signature(**batch), arrays)
+
+
+def _check_shapes(wanted, arrays):
+    """Raises `ValueError` for another shape than a file takes, whose unknown sizes are -1 or names."""
+    for name, sizes in wanted.items():
+        shape = [
+            size if isinstance(size, (int, np.integer)) and size >= 0 else None for size in sizes
+        ]
+        received = np.shape(arrays[name])
+        if len(received) != len(shape) or any(
+            size not in (None, found) for size, found in zip(shape, received)
+        ):
+            sizes = ", ".join("n" if size is None else str(size) for size in shape)
+            raise ValueError(f"`{name}` must have the shape ({sizes}). Received: {received}")
 
 
 def _in_batches(run, arrays):
     count = len(next(iter(arrays.values())))
     batches = [
         run({name: array[i : i + BATCH] for name, array in arrays.items()})
-        for i in range(0, count, BATCH)
+        for i in range(0, max(count, 1), BATCH)
     ]
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
@@ -128,6 +152,6 @@ def _import(module, extra):
         return importlib.import_module(module)
     except ImportError:
         raise ImportError(
-            f"running the file needs {module.split('.')[0]}, which is not installed. Install it with "
-            f"`pip install 'tfhash[{extra}]'`"
+            f"running the file needs {module.split('.')[0]}, which is not installed. "
+            f"{how_to_install(extra)}"
         ) from None

@@ -1,16 +1,14 @@
 """Export to ONNX and LiteRT, for runtimes without TensorFlow."""
 
-import contextlib
 import importlib.util
-import logging
 import pathlib
 import re
 import tempfile
-import warnings
 
 import keras
 
 from tfhash import codes, encoding, errors, files
+from tfhash.export import onnx_file
 from tfhash.export.inputs import inputs_of
 from tfhash.keras_private import sublayers
 
@@ -39,7 +37,7 @@ def export_onnx(model, path, output=None):
         `pathlib.Path` of the file.
 
     Raises:
-        ImportError: If the extra `tfhash[onnx]` is not installed.
+        ImportError: If the extra `onnx` is not installed.
         ValueError: If the path has another suffix, the model is not built, its codes cannot be
             identified, or an op of it has no counterpart.
         RuntimeError: If Keras's backend is not TensorFlow.
@@ -53,13 +51,9 @@ def export_onnx(model, path, output=None):
     """
     if importlib.util.find_spec("tf2onnx") is None:
         raise ImportError(
-            "export to ONNX needs tf2onnx, which is not installed. Install it with "
-            "`pip install 'tfhash[onnx]'`"
+            f"export to ONNX needs tf2onnx, which is not installed. {errors.how_to_install('onnx')}"
         )
-    with _quiet("tf2onnx"), warnings.catch_warnings():
-        # Keras asks NumPy for an old name.
-        warnings.filterwarnings("ignore", message=".*np.object", category=FutureWarning)
-        return _export("onnx", model, path, output)
+    return _export("onnx", model, path, output, onnx_file.write)
 
 
 def export_litert(model, path, output=None):
@@ -67,7 +61,7 @@ def export_litert(model, path, output=None):
 
     Inputs, outputs and their precision are those of `export_onnx`; the file has one signature,
     `serving_default`, and built-in ops of LiteRT only. TensorFlow converts; the extra
-    `tfhash[litert]` runs the file.
+    `litert` runs the file.
 
     Args:
         model, output: As in `export_onnx`.
@@ -88,13 +82,10 @@ def export_litert(model, path, output=None):
     >>> export_litert(model, pathlib.Path(tempfile.mkdtemp()) / "digits.tflite").name
     'digits.tflite'
     """
-    import tensorflow as tf
-
-    built_in = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    return _export("litert", model, path, output, target_spec={"supported_ops": built_in})
+    return _export("litert", model, path, output, _write_litert)
 
 
-def _export(kind, model, path, output, **options):
+def _export(kind, model, path, output, write):
     path = pathlib.Path(path)
     if path.suffix != SUFFIXES[kind]:
         raise ValueError(f"`path` must end in {SUFFIXES[kind]}. Received: {path}")
@@ -106,36 +97,38 @@ def _export(kind, model, path, output, **options):
         )
     inputs_of(model)  # or a copy of a model that is not built would fail in other words
     network = _network(_in_float32(model), output)
-    # What Keras would make of the network, too, but for models that were never called.
-    signature = keras.tree.map_structure(
-        lambda tensor: keras.InputSpec(tensor.dtype, shape=tensor.shape, name=tensor.name),
-        [network.input],
-    )
     with files.atomic_write(path) as temporary:
         try:
-            network.export(
-                temporary, format=kind, verbose=False, input_signature=signature, **options
-            )
-            if kind == "onnx":
-                _check_onnx(temporary)
+            write(network, temporary)
         except OSError:
             raise
         except Exception as error:
             missing = sorted(set(_NOT_BUILT_IN.findall(str(error))))
             reason = f"it has no op for {', '.join(missing)}" if missing else errors.in_words(error)
-            raise ValueError(f"the model could not be converted to {kind}: {reason}") from error
+            raise ValueError(
+                f"the model could not be converted to {kind}: {reason}. Build the layer in question of "
+                "other ops, or write a SavedModel, which takes all of TensorFlow's "
+                "(`export_saved_model`, or --format=saved_model)"
+            ) from error
     return path
 
 
-def _check_onnx(path):
-    """Raises `ValueError` if a file has ops that ONNX lacks: tf2onnx writes those as they are."""
-    import onnx
+def _write_litert(network, path):
+    import tensorflow as tf
 
-    nodes = onnx.load(path, load_external_data=False).graph.node
-    missing = {node.op_type for node in nodes if not onnx.defs.has(node.op_type, node.domain)}
-    if missing:
-        raise ValueError(f"it has no op for {', '.join(sorted(missing))}")
-    onnx.checker.check_model(str(path))
+    # What Keras would make of the network, too, but for models that were never called.
+    signature = keras.tree.map_structure(
+        lambda tensor: keras.InputSpec(tensor.dtype, shape=tensor.shape, name=tensor.name),
+        [network.input],
+    )
+    built_in = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    network.export(
+        path,
+        format="litert",
+        verbose=False,
+        input_signature=signature,
+        target_spec={"supported_ops": built_in},
+    )
 
 
 def _network(model, output):
@@ -203,15 +196,3 @@ def _with_float32(config):
     if isinstance(config, (list, tuple)):
         return type(config)(map(_with_float32, config))
     return config
-
-
-@contextlib.contextmanager
-def _quiet(name):
-    """Hides the warnings of a logger, which come with tracebacks though nothing is amiss."""
-    logger = logging.getLogger(name)
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from tfhash import codes as code_layout
+from tfhash.errors import how_to_install
 
 
 def to_faiss(codes, ids):
@@ -43,7 +44,5 @@ def _import_faiss():
     try:
         import faiss
     except ImportError as error:
-        raise ImportError(
-            "faiss is not installed. Install it with `pip install 'tfhash[faiss]'`"
-        ) from error
+        raise ImportError(f"faiss is not installed. {how_to_install('faiss')}") from error
     return faiss

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tfhash import codes as code_layout
+from tfhash.errors import how_to_install
 from tfhash.index.storage import DamagedFileError
 
 FILE_FORMATS = ("parquet", "tfrecord")
@@ -128,7 +129,5 @@ def _pyarrow():
         import pyarrow
         import pyarrow.parquet
     except ImportError as error:
-        raise ImportError(
-            "shards of codes need pyarrow. Install it with: pip install 'tfhash[parquet]'"
-        ) from error
+        raise ImportError(f"shards of codes need pyarrow. {how_to_install('parquet')}") from error
     return pyarrow, pyarrow.parquet

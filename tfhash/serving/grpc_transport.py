@@ -3,6 +3,7 @@
 import json
 import urllib.parse
 
+from tfhash.errors import how_to_install
 from tfhash.serving import errors
 
 try:
@@ -16,8 +17,8 @@ try:
     )
 except ImportError as error:
     raise ImportError(
-        f"grpc:// needs packages that are not installed ({error}). Run `pip install "
-        "'tfhash[serving]'`, or use http://"
+        f"grpc:// needs packages that are not installed ({error}). "
+        f"{how_to_install('serving')}, or use http://"
     ) from error
 
 import tensorflow as tf

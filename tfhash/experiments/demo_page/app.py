@@ -6,6 +6,8 @@ import functools
 import os
 import pathlib
 
+from tfhash.errors import how_to_install
+
 try:
     import uvicorn  # noqa: F401
     from starlette.applications import Starlette
@@ -15,8 +17,7 @@ try:
     from starlette.routing import Route
 except ImportError as error:
     raise ImportError(
-        f"`tfhash demo` needs packages that are not installed ({error}). Run `pip install "
-        "'tfhash[demo]'`"
+        f"`tfhash demo` needs packages that are not installed ({error}). {how_to_install('demo')}"
     ) from error
 
 from tfhash.experiments.demo_page import pictures

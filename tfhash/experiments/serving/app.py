@@ -4,6 +4,8 @@ import asyncio
 import concurrent.futures
 import os
 
+from tfhash.errors import how_to_install
+
 try:
     from starlette.applications import Starlette
     from starlette.convertors import StringConvertor, register_url_convertor
@@ -13,8 +15,7 @@ try:
     from starlette.routing import Route
 except ImportError as error:
     raise ImportError(
-        f"`tfhash serve` needs packages that are not installed ({error}). Run `pip install "
-        "'tfhash[serving]'`"
+        f"`tfhash serve` needs packages that are not installed ({error}). {how_to_install('serving')}"
     ) from error
 
 from tfhash.experiments.serving import local

@@ -2,6 +2,7 @@
 
 import pathlib
 
+from tfhash.errors import how_to_install
 from tfhash.index.engines import clickhouse, clickhouse_sql
 from tfhash.index.engines.clickhouse_client import as_server_error
 from tfhash.index.engines.errors import EngineError
@@ -72,7 +73,5 @@ def _session():
     try:
         from chdb import session
     except ImportError as error:
-        raise ImportError(
-            "chdb:// needs chdb. Install it with: pip install 'tfhash[chdb]'"
-        ) from error
+        raise ImportError(f"chdb:// needs chdb. {how_to_install('chdb')}") from error
     return session

@@ -6,6 +6,7 @@ index need no more than this.
 
 import re
 
+from tfhash.errors import how_to_install
 from tfhash.index.engines import clickhouse_sql
 from tfhash.index.engines.errors import EngineError, ServerError
 
@@ -96,6 +97,6 @@ def _requests():
         import requests
     except ImportError as error:
         raise ImportError(
-            "clickhouse:// needs requests. Install it with: pip install 'tfhash[clickhouse]'"
+            f"clickhouse:// needs requests. {how_to_install('clickhouse')}"
         ) from error
     return requests

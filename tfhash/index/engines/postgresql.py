@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tfhash.codes import packed_length
+from tfhash.errors import how_to_install
 from tfhash.index.engines import metadata
 from tfhash.index.engines.addresses import Address
 from tfhash.index.engines.errors import EngineError
@@ -316,7 +317,5 @@ def _psycopg():
     try:
         import psycopg
     except ImportError as error:
-        raise ImportError(
-            "postgresql:// needs psycopg. Install it with: pip install 'tfhash[postgresql]'"
-        ) from error
+        raise ImportError(f"postgresql:// needs psycopg. {how_to_install('postgresql')}") from error
     return psycopg
