@@ -46,6 +46,9 @@ flags.DEFINE_integer("repeats", 5, "Times that each search runs.", lower_bound=1
 flags.DEFINE_integer("seed", 0, "Seed of the codes.")
 flags.DEFINE_string("output", None, "Result file.", required=True)
 
+# A search that has taken so long is not repeated.
+MOST_SECONDS = 300
+
 SETTINGS = ("bits", "k", "batch", "part", "repeats", "seed")
 
 
@@ -109,7 +112,9 @@ def measure(engine, codes, folder):
             clock = time.perf_counter()
             index.search(some, FLAGS.k)
             seconds[name].append(time.perf_counter() - clock)
-        number = sum(map(len, searches))
+            if sum(seconds[name]) > MOST_SECONDS:
+                break
+        number = len(searches[0]) * len(seconds[name])
         core_seconds[name] = (processes.core_seconds(pids) - spent) / number
     disk_bytes = (folder / "index").stat().st_size if engine == "file" else index.nbytes
     memory = processes.resident_mb(pids) - before if pids else None

@@ -37,13 +37,15 @@ JOIN_COLUMNS = (
     "memory, bytes a code",
 )
 
-APPROXIMATE = {"hash": "Hash", "multihash": "MultiHash", "hnsw": "HNSW"}
-APPROXIMATE_COLUMNS = (
-    "codes of 64 bits",
-    "number",
-    "tfhash, ms",
-    *(f"faiss {name}, ms (recall)" for name in APPROXIMATE.values()),
-)
+FAISS = {"flat": "Flat", "hash": "Hash", "multihash": "MultiHash", "hnsw": "HNSW"}
+# Of an engine's figures: what is added to its name, a unit, how many there are to a second, and
+# the share of the results that it finds, where that is measured.
+COMPARED = {
+    "search": ("", "one query, ms", 1e3, "_recall"),
+    "batch": ("_batch", "a query of a batch, ms", 1e3, None),
+    "within": ("_within", "within radius 3, ms", 1e3, "_within_recall"),
+    "build": ("_build", "adding all codes, s", 1, None),
+}
 
 
 def search(report):
@@ -129,22 +131,28 @@ def joined(cell):
     ]
 
 
-def approximate(report):
-    """Approximate indexes beside the exact one, from a report of `index.py`: a whole table."""
-    cells = [cell for cell in report["cells"].values() if any(map(cell.get, APPROXIMATE))]
-    rows = [
-        [
-            cell["layout"],
-            f"{cell['items']:,}",
-            f"{1e3 * cell['search']:.3g}",
-            *(
-                f"{1e3 * cell[name]:.3g} ({cell[f'{name}_recall']:.2f})" if name in cell else ""
-                for name in APPROXIMATE
-            ),
-        ]
-        for cell in cells
-    ]
-    return header(APPROXIMATE_COLUMNS) + "".join(map(row, rows))
+def beside_faiss(report, figure):
+    """A figure of all indexes, where faiss's approximate ones were measured: a whole table.
+
+    Args:
+        report: Of `index.py`.
+        figure: One of `COMPARED`.
+    """
+    suffix, unit, times, recall = COMPARED[figure]
+    rows = []
+    for cell in sorted(report["cells"].values(), key=_by_length):
+        if "hash" not in cell:
+            continue
+        shown = [f"{times * cell[figure]:.3g}"]
+        for name in FAISS:
+            share = cell.get(f"{name}{recall}") if recall and name != "flat" else None
+            of = "" if share is None else f" ({share:.2f})"
+            value = cell.get(f"{name}{suffix}")
+            shown.append("" if value is None else f"{times * value:.3g}{of}")
+        rows.append([cell["layout"], cell["bits"], f"{cell['items']:,}", *shown])
+    engines = [f"faiss {name}" for name in FAISS.values()]
+    columns = ["codes", "bits", "number", f"tfhash, {unit}", *engines]
+    return header(columns) + "".join(map(row, rows))
 
 
 def single_query(reports):

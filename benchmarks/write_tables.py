@@ -46,8 +46,8 @@ CPUS = {
     "hamming-emerald-rapids": "Emerald Rapids",
     "hamming-zen5": "Zen 5",
 }
-# Result file of `index.py`.
-INDEX = "index-zen4"
+# Result files of `index.py`: the one that compares with all indexes of faiss, and another CPU.
+INDEX, INDEX_ELSEWHERE = "index-zen2", "index-zen4"
 # Result file of `duplicates.py`.
 JOINS = "duplicates-zen4"
 
@@ -215,7 +215,13 @@ TABLES = {
     "single-query": _on_cpus(search_tables.single_query),
     "index": lambda root: search_tables.index(read_result(INDEX)),
     "joins": lambda root: search_tables.joins(read_result(JOINS)),
-    "index-approximate": lambda root: search_tables.approximate(read_result(INDEX)),
+    "index-elsewhere": lambda root: search_tables.index(read_result(INDEX_ELSEWHERE)),
+    **{
+        f"index-{figure}": lambda root, figure=figure: search_tables.beside_faiss(
+            read_result(INDEX), figure
+        )
+        for figure in search_tables.COMPARED
+    },
     "serving-networks": lambda root: serving_tables.networks(read_result("serving")),
     "serving-searches": lambda root: serving_tables.searches(read_result("serving")),
     "serving-requests": lambda root: serving_tables.requests(read_result("serving")),

@@ -16,7 +16,7 @@ From Python:
 A file that cannot be decoded fails its request with an error that names it; with --on_error=mask,
 `valid` is false for it.
 
-Needs `pip install 'tfhash[serving]'`. An index that is updated is read when the server starts again.
+Needs `pip install '.[serving]'`. An index that is updated is read when the server starts again.
 """
 
 import dataclasses
