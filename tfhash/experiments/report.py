@@ -160,16 +160,16 @@ def tips_for_folder(recipe, are_in_color):
     ]
 
 
-def preprocessing_in_words(model, is_from_files):
+def preprocessing_in_words(model, are_files):
     """What happens to an image before the backbone, as a list of sentences.
 
     Args:
         model: `HashingModel`.
-        is_from_files: Whether the training images were image files in a folder.
+        are_files: As in `tfhash.data.sources.Source`, of the training images.
     """
     height, width, channels = model.image_shape
     colors = "gray" if channels == 1 else "RGB"
-    steps = [DECODING] if is_from_files else []
+    steps = [DECODING] if are_files else []
     steps += [
         f"Images of another size are resized until they cover {height}x{width} pixels (height x "
         "width), bilinear with antialiasing, and what stands out is cut off, the same on two sides.",
