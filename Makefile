@@ -1,6 +1,6 @@
 # make demo: learn codes of handwritten digits and evaluate them
 # make test: lint, type-check and run all tests
-# make test-oldest: install beside the oldest supported TensorFlow, train, search, export, and run tests
+# make test-oldest: install beside the oldest supported TensorFlow and Keras, train, search, export, and run tests
 # make tables: write the tables of the documents from benchmarks/results
 # make notebooks: run the notebooks and store them with what they printed and drew
 # make docs: build the documentation as a site, build/docs/index.html
