@@ -5,6 +5,7 @@ import textwrap
 
 import keras
 
+from tfhash.applications import FAMILY_OF
 from tfhash.experiments.measurement import NDCG_AT, variant_in_words
 from tfhash.text import listing, printable
 
@@ -152,11 +153,14 @@ def tips_for_folder(recipe, are_in_color):
         )
     if recipe.is_pretrained():
         return tips
+    with_weights = "--backbone=MobileNetV3Small, whose weights are downloaded once"
+    if recipe.backbone in FAMILY_OF:
+        with_weights = "--weights=imagenet, which are downloaded once"
     return [
         *tips,
         "Tip: these photos alone teach the network what images look like. Weights that were trained on "
         "ImageNet know that already, which can help, above all where photos are few: compare with "
-        "--backbone=MobileNetV3Small, whose weights are downloaded once",
+        f"{with_weights}",
     ]
 
 
