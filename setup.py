@@ -324,6 +324,9 @@ if ops_to_build() == "tensorflow":
 if ops_to_build():
     version = tensorflow_version()
     tensorflow = f"tensorflow=={version}" if version else SUPPORTED_TENSORFLOW
+    if version and minor_versions(version)[0] < (2, 20):
+        # Newer ones need a protobuf that these versions of TensorFlow do not take, and do not declare it.
+        REQUIREMENTS.append("tensorflow-metadata<1.18")
     compiled_against = "jax" if ops_to_build() == "jax" else tensorflow_to_compile_against()
     setup(
         ext_modules=libraries,
