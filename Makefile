@@ -1,5 +1,6 @@
 # make demo: learn codes of handwritten digits and evaluate them
 # make test: lint, type-check and run all tests
+# make test-oldest: install beside the oldest supported TensorFlow and Keras, train, search, export, and run tests
 # make tables: write the tables of the documents from benchmarks/results
 # make notebooks: run the notebooks and store them with what they printed and drew
 # make docs: build the documentation as a site, build/docs/index.html
@@ -19,7 +20,14 @@ ON_JAX = KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
 	JAX_COMPILATION_CACHE_DIR=$(CURDIR)/build/jax \
 	JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
 
-.PHONY: demo test tables notebooks docs release clean
+# What depends on TensorFlow and needs no packages but pytest, hypothesis and the extra `demo`.
+ON_OLDEST = tests/test_hamming.py tests/test_hamming_input.py tests/test_index.py tests/test_layers.py \
+	tests/test_losses.py tests/test_metrics.py tests/test_models.py tests/test_callbacks.py tests/test_freezing.py \
+	tests/test_keras_private.py tests/test_keras_layers.py tests/test_encoding.py tests/test_decoding.py \
+	tests/test_sizes.py tests/test_folder.py tests/test_several_labels.py tests/test_cli_labels.py \
+	tests/test_export_signatures.py tests/test_export_search.py
+
+.PHONY: demo test test-oldest tables notebooks docs release clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/tfhash train --dataset=digits --bits=12 --output_dir=$(DEMO_DIR) --overwrite
@@ -35,6 +43,9 @@ test: $(VENV)/installed-dev
 		tests/test_self_training.py tests/test_stock_callbacks.py tests/test_backbones.py tests/test_centers.py \
 		tests/test_keras_private.py tests/test_keras_layers.py tests/test_other_models.py
 	$(VENV)/bin/python tools/tested_versions.py
+
+test-oldest:
+	PYTHON=$(PYTHON) tools/test_oldest.sh $(ON_OLDEST)
 
 tables:
 	$(PYTHON) benchmarks/write_tables.py

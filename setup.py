@@ -12,9 +12,11 @@ import hashlib
 import importlib.metadata
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import subprocess
+import sysconfig
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -85,6 +87,26 @@ def tensorflow_version():
         return importlib.metadata.version("tensorflow")
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def tensorflow_to_compile_against():
+    """What pip installs to build with: the TensorFlow that is there already, where it is supported.
+
+    pip builds by the Python that it installs for, but takes that Python's packages off the path.
+    """
+    oldest, first_unsupported = minor_versions(SUPPORTED_TENSORFLOW)
+    there = importlib.metadata.distributions(
+        name="tensorflow", path=[sysconfig.get_path("purelib")]
+    )
+    for version in (distribution.version for distribution in there):
+        if oldest <= minor_versions(version)[0] < first_unsupported:
+            return f"tensorflow=={version}"
+    return SUPPORTED_TENSORFLOW
+
+
+def minor_versions(text):
+    """The pair of numbers of each version in a text."""
+    return [(int(major), int(minor)) for major, minor in re.findall(r"(\d+)\.(\d+)", text)]
 
 
 def find_compiler():
@@ -302,7 +324,10 @@ if ops_to_build() == "tensorflow":
 if ops_to_build():
     version = tensorflow_version()
     tensorflow = f"tensorflow=={version}" if version else SUPPORTED_TENSORFLOW
-    compiled_against = "jax" if ops_to_build() == "jax" else SUPPORTED_TENSORFLOW
+    if version and minor_versions(version)[0] < (2, 20):
+        # Newer ones need a protobuf that these versions of TensorFlow do not take, and do not declare it.
+        REQUIREMENTS.append("tensorflow-metadata<1.18")
+    compiled_against = "jax" if ops_to_build() == "jax" else tensorflow_to_compile_against()
     setup(
         ext_modules=libraries,
         cmdclass={"build_ext": BuildOps},

@@ -8,6 +8,8 @@ import tensorflow as tf
 from PIL import Image
 from tensorflow.core.protobuf import config_pb2
 
+from tfhash.data.formats import tensorflow_reads_webp
+
 ORIENTATION = 274
 
 
@@ -56,6 +58,8 @@ def make_files():
         tags[ORIENTATION] = orientation
         files[f"turned {orientation}.jpg"] = saved(color[orientation - 1], "JPEG", exif=tags)
         files[f"turned {orientation}.png"] = saved(color[orientation - 1], "PNG", exif=tags)
+    if not tensorflow_reads_webp():
+        files = {name: file for name, file in files.items() if not name.endswith(".webp")}
     return files
 
 

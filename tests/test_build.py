@@ -159,6 +159,46 @@ def test_the_commands_of_a_wheel_train_and_search(with_wheel):
     assert {row.split(",")[2] for row in rows} == {"0"}
 
 
+NEEDED_TO_BUILD = """
+import sys, sysconfig
+sys.path.remove(sysconfig.get_path("purelib"))  # as pip does
+sys.path.append(sys.argv[1])
+from setuptools import build_meta
+print([line for line in build_meta.get_requires_for_build_wheel() if "tensorflow" in line])
+"""
+
+
+@pytest.mark.parametrize(
+    ("installed", "needed"),
+    [
+        ("2.18.1", "tensorflow==2.18.1"),
+        ("2.17.0", "tensorflow>=2.18,<2.22"),
+        (None, "tensorflow>=2.18,<2.22"),
+    ],
+)
+def test_pip_builds_with_the_tensorflow_that_is_there(source, tmp_path, installed, needed):
+    venv.create(tmp_path / "target", symlinks=True)
+    (packages,) = tmp_path.glob("target/lib/python*/site-packages")
+    if installed:
+        (packages / f"tensorflow-{installed}.dist-info").mkdir()
+        (packages / f"tensorflow-{installed}.dist-info" / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: tensorflow\nVersion: {installed}\n"
+        )
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for package in ("setuptools", "_distutils_hack"):
+        (tools / package).symlink_to(pathlib.Path(sysconfig.get_path("purelib"), package))
+    asked = subprocess.run(
+        [tmp_path / "target" / "bin" / "python", "-c", NEEDED_TO_BUILD, tools],
+        cwd=source,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+    )
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout.splitlines()[-1] == f"['{needed}']"
+
+
 def test_without_compiled_ops_the_reference_replaces_them_with_one_warning(source, tmp_path):
     result, wheel = make_wheel(source, TFHASH_BUILD_OPS="0", CXX="no-such-compiler")
     assert result.returncode == 0, result.stderr

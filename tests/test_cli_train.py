@@ -101,10 +101,10 @@ def test_validation_while_training_is_of_validation_items_among_each_other(train
 
 def test_train_prints_an_estimate_of_the_time_and_what_codes_must_beat(trained):
     run_directory, printed = trained
-    assert re.search(r"^about \d+ seconds of training to go$", printed, re.MULTILINE)
+    assert re.search(r"^about (a second|\d+ seconds) of training to go$", printed, re.MULTILINE)
     # Queries and database for the codes, the untrained network and the classifier; 67 validation
     # images for the temperature of the latter, and two times while training.
-    encoded = rf"^about \d+ seconds besides training, to encode {3 * 1797 + 3 * 67:,} images for"
+    encoded = rf"^about (a second|\d+ seconds) besides training, to encode {3 * 1797 + 3 * 67:,} images for"
     assert re.search(encoded, printed, re.MULTILINE)
     assert "; an estimate for training follows after its first steps\n" in printed
     found = report_of(run_directory)

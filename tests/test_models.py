@@ -5,6 +5,7 @@ from keras import layers, ops
 
 from tfhash import codes
 from tfhash.callbacks import TwoStageTraining
+from tfhash.labels import similar
 from tfhash.models import HashingModel, build_backbone, fingerprint
 
 
@@ -232,6 +233,28 @@ def test_multi_hot_labels_train_both_stages(make_model, striped):
     for stage in ("pretrain", "finetune"):
         model.begin_stage(stage)
         assert np.isfinite(model.fit(images, multi_hot, verbose=0).history["loss"]).all()
+
+
+class SharedLabelLoss(keras.losses.Loss):
+    """Brings the inner product of two codes to 1 where they share a label, and to -1 elsewhere."""
+
+    def call(self, y_true, y_pred):
+        wanted = ops.where(similar(y_true, y_true), 1.0, -1.0)
+        products = ops.matmul(y_pred, ops.transpose(y_pred)) / y_pred.shape[1]
+        return ops.mean((products - wanted) ** 2, axis=1)
+
+
+def test_a_loss_of_ones_own_learns_from_multi_hot_labels(make_model, rng):
+    # Each of four labels brightens a quarter of the image.
+    marks = np.array([[1, 1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1]])[np.arange(64) % 4]
+    bright = np.kron(marks.reshape(64, 2, 2), np.ones((4, 4)))
+    images = (180 * bright + rng.integers(0, 50, (64, 8, 8)))[..., None].astype("uint8")
+    model = make_model(num_classes=4, hashing_loss=SharedLabelLoss())
+    model.fit(images, marks, batch_size=32, epochs=20, verbose=0)
+    relaxed = model.predict(images, verbose=0)
+    products, share = relaxed @ relaxed.T / 12, marks @ marks.T > 0
+    assert products[share].mean() > 0.8
+    assert products[~share].mean() < -0.4
 
 
 def test_any_keras_backbone_works(rng):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tfhash import metrics
-from tfhash.experiments import report
+from tfhash.experiments import make_recipe, report
 
 
 @pytest.mark.parametrize(("alike", "is_warned_of"), [(5, False), (6, True), (10, True)])
@@ -84,3 +84,14 @@ def test_the_column_of_the_database_says_what_training_has_seen_of_it(trained, h
     # A report of before there were two figures.
     assert commands.row_of("\n".join(lines), "mAP") == ["0.5000", "-"]
     assert commands.row_of("\n".join(lines), "nDCG at 100") == ["-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "flag"),
+    [("whitenet", "--backbone=MobileNetV3Small"), ("ConvNeXtTiny", "--weights=imagenet")],
+)
+def test_the_tip_to_start_from_trained_weights_names_the_flag_that_is_missing(backbone, flag):
+    recipe = make_recipe("photographs", (32, 32, 3), items=100, backbone=backbone, weights="none")
+    assert flag in report.tips_for_folder(recipe, are_in_color=True)[-1]
+    trained = make_recipe("pretrained", (32, 32, 3), items=100, backbone="ConvNeXtTiny")
+    assert not any("trained on" in tip for tip in report.tips_for_folder(trained, True))

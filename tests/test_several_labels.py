@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from commands import row_of
 
+import tfhash
 from tfhash import data, labels
+from tfhash.cli import main
 from tfhash.data import PartlyLabeledBatches
 from tfhash.data.content import count_contents, digest, split_by_content
 from tfhash.data.sampling import epoch_order
@@ -191,6 +194,27 @@ def test_a_sequence_of_class_labels_becomes_multi_hot(scenes, key):
     assert (len(splits.database), len(splits.queries)) == (54, 18)
     assert splits.summary.notes[0] == "8 of 80 items have no label: left out"
     assert str(splits.summary).startswith("note: 8 of 80 items")
+
+
+def test_a_run_and_its_evaluation_take_the_labels_of_a_sequence(scenes, tmp_path, capsys):
+    data_dir, _ = scenes
+    command = ["--dataset=scenes", f"--data_dir={data_dir}", "--label_key=objects/label"]
+    command += ["--backbone=mlp", "--width=4", "--bits=9", "--pretrain_epochs=0"]
+    command += ["--finetune_epochs=1", "--baselines=none", f"--output_dir={tmp_path / 'run'}"]
+    assert main(["train", *command]) == 0
+    printed = capsys.readouterr().out
+    assert "note: 8 of 80 items have no label: left out" in printed
+    report = tfhash.experiments.Run(tmp_path / "run").report
+    splits = data.load("scenes", data_dir=data_dir, label_key="objects/label")
+    assert report["settings"]["label_key"] == "objects/label"
+    assert report["protocol"]["fingerprint"] == splits.fingerprint()
+    assert report["protocol"]["labels_per_item"] == splits.database.labels.sum(axis=1).mean()
+    found = f"{report['metrics']['ndcg_at_100']:.4f}"
+    assert row_of(printed, "nDCG at 100")[0] == found
+    with np.load(tmp_path / "run" / "database.npz", allow_pickle=False) as database:
+        np.testing.assert_array_equal(database["labels"], splits.database.labels)
+    again = tfhash.experiments.evaluate(tmp_path / "run", "scenes", data_dir=data_dir, verbose=0)
+    assert again["metrics"] == report["metrics"]
 
 
 def test_a_class_label_of_another_name_gives_integers(scenes):

@@ -158,3 +158,37 @@ def test_most_sides_tell_whether_images_are_larger(tmp_path):
     assert split.is_larger_than((40, 40))
     assert not split.is_larger_than((41, 8))
     assert not data.load("digits").train.is_larger_than((1, 1))
+
+
+def test_photos_of_tensorflow_datasets_are_decoded_as_files_are(tmp_path):
+    import tensorflow_datasets as tfds
+
+    photos = [
+        saved(picture(400, 531), orientation=6),
+        saved(picture(90, 60)),
+        saved(picture(30, 200), "PNG"),
+    ]
+
+    class TurnedPhotos(tfds.core.GeneratorBasedBuilder):
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = {"image": tfds.features.Image(), "count": np.int64}
+            return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
+
+        def _split_generators(self, dl_manager):
+            return {"test": self._generate_examples()}
+
+        def _generate_examples(self):
+            for i, photo in enumerate(photos):
+                yield i, {"image": io.BytesIO(photo), "count": i}
+
+    builder = TurnedPhotos(data_dir=tmp_path)
+    builder.download_and_prepare()
+    order = [item["count"] for item in builder.as_dataset("test").as_numpy_iterator()]
+    split, _ = data.load_images("turned_photos", (48, 48, 3), data_dir=tmp_path)
+    expected = [decode_and_resize(photos[i], (48, 48, 3)) for i in order]
+    np.testing.assert_array_equal(split.images(), expected)
+    for i in range(3):
+        whole = split.source.image(tf.constant(i))
+        np.testing.assert_array_equal(whole, decode_image(photos[order[i]]))

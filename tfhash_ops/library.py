@@ -146,7 +146,7 @@ def tensorflow_ops():
         compiled_for = f"TensorFlow {built_for}" if built_for else "JAX only"
         raise ImportError(
             f"tfhash_ops was compiled for {compiled_for}, but TensorFlow {tf.__version__} is "
-            "installed. Reinstall tfhash in this environment (pip install --no-build-isolation "
-            "--force-reinstall --no-deps), or install the TensorFlow it was compiled for"
+            "installed. Reinstall tfhash in this environment (pip install --force-reinstall --no-deps), "
+            "or install the TensorFlow it was compiled for"
         )
     return tf.load_op_library(str(_FOLDER / "libtfhash_ops.so"))

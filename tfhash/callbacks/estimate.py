@@ -65,6 +65,8 @@ class TimeEstimate(keras.callbacks.Callback):
 
 def in_words(seconds):
     """Seconds as people say them."""
+    if seconds < 1.5:
+        return "a second"
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     if seconds < 90 * 60:

@@ -12,7 +12,8 @@ import struct
 import numpy as np
 import tensorflow as tf
 
-from tfhash.data.decoding import on_background, to_uint8
+from tfhash.data.decoding import decode_image, on_background, to_uint8
+from tfhash.data.images import decode_and_resize
 from tfhash.data.sources import Source
 
 # Before a record: its length and a checksum of the length. After it: a checksum of its bytes.
@@ -25,6 +26,9 @@ _CHUNK = 1024
 
 class RecordSource(Source):
     """Items of splits of a prepared dataset of tensorflow-datasets, in their prepared order.
+
+    Color images that differ in size are decoded as files are, large JPEGs at reduced size; those of
+    one size as tensorflow-datasets does.
 
     Args:
         builder: Its builder.
@@ -41,7 +45,8 @@ class RecordSource(Source):
 
         self._label_key = label_key
         self._features = builder.info.features
-        dtype = tf.as_dtype(self._features["image"].np_dtype)
+        images = self._features["image"]
+        dtype = tf.as_dtype(images.np_dtype)
         if dtype not in (tf.uint8, tf.uint16):
             raise ValueError(
                 f"the images of {builder.name!r} must be uint8 or uint16, whose range is known. "
@@ -52,6 +57,12 @@ class RecordSource(Source):
                 f"the dataset {builder.name!r} must be prepared as TFRecord files. "
                 f"Received: {builder.info.file_format.value}"
             )
+        # Not a class derived from it, which may store something else.
+        self.are_files = (
+            type(images) is tfds.features.Image
+            and dtype == tf.uint8
+            and images.shape == (None, None, 3)
+        )
         self._paths: list[str] = []
         files, starts, lengths, names = [], [], [], []
         for split in splits:
@@ -76,9 +87,19 @@ class RecordSource(Source):
         super().__init__(names, labels, is_read_once)
 
     def image(self, index):
-        record = tf.ensure_shape(tf.numpy_function(self._read, [index], tf.string), ())
+        record = self._record(index)
+        if self.are_files:
+            return decode_image(_contents(record))
         image = to_uint8(self._features.deserialize_example(record)["image"])
         return on_background(image) if image.shape[-1] == 4 else image
+
+    def resized_image(self, index, image_shape):
+        if self.are_files:
+            return decode_and_resize(_contents(self._record(index)), image_shape, self.keep_aspect)
+        return super().resized_image(index, image_shape)
+
+    def _record(self, index):
+        return tf.ensure_shape(tf.numpy_function(self._read, [index], tf.string), ())
 
     def _read(self, index):
         with open(self._paths[self._files[index]], "rb") as file:
@@ -149,6 +170,13 @@ def image_shape_of(builder, size):
     height, width, channels = builder.info.features["image"].shape
     # Alpha is composited on the background.
     return (*(size or (height, width)), 3 if channels == 4 else channels)
+
+
+def _contents(record):
+    """The encoded image of a record."""
+    return tf.io.parse_single_example(record, {"image": tf.io.FixedLenFeature((), tf.string)})[
+        "image"
+    ]
 
 
 def _item_ids(builder, split):

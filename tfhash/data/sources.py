@@ -39,9 +39,11 @@ class Source:
 
     Attributes:
         shorter_sides: Shorter side of each image as stored, in pixels, NumPy; `None` if not known.
+        are_files: Whether images are decoded by `tfhash.data.decode_and_resize`.
     """
 
     shorter_sides: np.ndarray | None = None
+    are_files = False
 
     def __init__(self, names, labels, is_read_once=False, keep_aspect=True):
         self.names = list(names)
@@ -150,6 +152,8 @@ class FileSource(Source):
         labels, is_read_once, keep_aspect: As in `Source`.
         cache: `tfhash.data.disk_cache.DiskCache` that keeps the images, in place of memory.
     """
+
+    are_files = True
 
     def __init__(self, root, examined, labels, is_read_once=False, keep_aspect=True, cache=None):
         super().__init__([file.name for file in examined], labels, is_read_once, keep_aspect)

@@ -5,6 +5,7 @@ import textwrap
 
 import keras
 
+from tfhash.applications import FAMILY_OF
 from tfhash.experiments.measurement import NDCG_AT, variant_in_words
 from tfhash.text import listing, printable
 
@@ -152,24 +153,27 @@ def tips_for_folder(recipe, are_in_color):
         )
     if recipe.is_pretrained():
         return tips
+    with_weights = "--backbone=MobileNetV3Small, whose weights are downloaded once"
+    if recipe.backbone in FAMILY_OF:
+        with_weights = "--weights=imagenet, which are downloaded once"
     return [
         *tips,
         "Tip: these photos alone teach the network what images look like. Weights that were trained on "
         "ImageNet know that already, which can help, above all where photos are few: compare with "
-        "--backbone=MobileNetV3Small, whose weights are downloaded once",
+        f"{with_weights}",
     ]
 
 
-def preprocessing_in_words(model, is_from_files):
+def preprocessing_in_words(model, are_files):
     """What happens to an image before the backbone, as a list of sentences.
 
     Args:
         model: `HashingModel`.
-        is_from_files: Whether the training images were image files in a folder.
+        are_files: As in `tfhash.data.sources.Source`, of the training images.
     """
     height, width, channels = model.image_shape
     colors = "gray" if channels == 1 else "RGB"
-    steps = [DECODING] if is_from_files else []
+    steps = [DECODING] if are_files else []
     steps += [
         f"Images of another size are resized until they cover {height}x{width} pixels (height x "
         "width), bilinear with antialiasing, and what stands out is cut off, the same on two sides.",

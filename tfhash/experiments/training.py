@@ -365,7 +365,7 @@ class _Training:
                 "parameters": self.model.count_params(),
                 "class_names": self.class_names,
                 "preprocessing": report.preprocessing_in_words(
-                    self.model, settings.is_folder(self.source.dataset)
+                    self.model, self.splits.train.source.are_files
                 ),
                 **self.evaluation.figures,
                 "data": summary_of(self.splits),
