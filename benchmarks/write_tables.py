@@ -214,8 +214,8 @@ TABLES = {
     "search-zen5": _search("hamming-zen5"),
     "single-query": _on_cpus(search_tables.single_query),
     "index": lambda root: search_tables.index(read_result(INDEX)),
-    "joins": lambda root: search_tables.joins(read_result(JOINS)),
     "index-elsewhere": lambda root: search_tables.index(read_result(INDEX_ELSEWHERE)),
+    "joins": lambda root: search_tables.joins(read_result(JOINS)),
     **{
         f"index-{figure}": lambda root, figure=figure: search_tables.beside_faiss(
             read_result(INDEX), figure
@@ -243,6 +243,10 @@ FIGURES = {
     # Time of one query, as a multiple of the time to read the codes.
     "single-query-times-reading": _median_range(
         lambda: [read_result(name)["single_query"]["times_fastest_reading"] for name in CPUS]
+    ),
+    # Time of one query in a file, as a multiple of that in memory.
+    "index-mapped": lambda root: tables.spread(
+        [c["search_mapped"] / c["search"] for c in read_result(INDEX)["cells"].values()]
     ),
     # Fine-tuning, in percent of the images per second of a classifier.
     "finetuning-percent": _median_range(
