@@ -22,8 +22,8 @@ ON_JAX = KERAS_BACKEND=jax JAX_DISABLE_MOST_OPTIMIZATIONS=1 \
 
 # What depends on TensorFlow and needs no packages but pytest, hypothesis and the extra `demo`.
 ON_OLDEST = tests/test_hamming.py tests/test_hamming_input.py tests/test_index.py tests/test_layers.py \
-	tests/test_losses.py tests/test_metrics.py tests/test_models.py tests/test_callbacks.py tests/test_freezing.py \
-	tests/test_keras_private.py tests/test_keras_layers.py tests/test_encoding.py tests/test_decoding.py \
+	tests/test_losses.py tests/test_metrics.py tests/test_models.py tests/test_callbacks.py tests/test_pretrained.py \
+	tests/test_freezing.py tests/test_keras_private.py tests/test_keras_layers.py tests/test_encoding.py tests/test_decoding.py \
 	tests/test_sizes.py tests/test_folder.py tests/test_several_labels.py tests/test_cli_labels.py \
 	tests/test_export_signatures.py tests/test_export_search.py
 
