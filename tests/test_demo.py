@@ -109,6 +109,7 @@ def test_groups_are_those_of_the_join(ask, index, radius):
     assert answer["groups"] == len(expected) > 0
     assert answer["images"] == sum(len(group.members) for group in expected)
     assert answer["of"] == PHOTOS + COPIES
+    assert bool(answer["note"]) == (answer["images"] > answer["of"] / 2)
     for shown, group in zip(answer["shown"], expected, strict=True):
         assert [int(item["id"]) for item in shown["items"]] == ids[group.members].tolist()
         first = codes[group.members[0]]

@@ -196,6 +196,9 @@ def test_duplicates_are_shown_in_groups(open_page):
     wait_for_text(page, "#groups-found", "1 group within 0 bits, with 4 of 15 images.")
     assert page.locator("#groups h3").all_text_contents() == ["Group 1: 4 images, 0 bits apart"]
     assert page.locator("#groups img").count() == 4
+    set_slider(page, "group-radius", 9)
+    page.locator("#find").click()
+    wait_for_text(page, "#groups-found", "these are copies")
 
 
 def test_a_file_that_is_gone_is_said_to_be_missing(open_page, folder):

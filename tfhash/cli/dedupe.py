@@ -93,6 +93,8 @@ def run(given, command_line):
         batch_size=Images.pick(given).batch_size,
     )
     print(found.headline())
+    if note := found.note():
+        print(f"note: {note}")
     for line in dedupe.lines_of(found):
         print(line)
     if output := given.get("output"):

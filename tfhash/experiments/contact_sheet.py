@@ -56,6 +56,8 @@ def write(found, path):
     with files.atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(_HEAD.format(side=SIDE))
         file.write(f"<p>{_shown(found.headline(), 1000)}</p>\n")
+        if note := found.note():
+            file.write(f"<p>{_shown(note, 1000)}.</p>\n")
         file.write(f"<p>Folder: {_shown(found.folder, 1000)}</p>\n")
         file.write(f"<p>{_DISTANCES}</p>\n")
         if found.summary.broken:

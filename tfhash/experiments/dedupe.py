@@ -10,12 +10,16 @@ import numpy as np
 from tfhash import data, files
 from tfhash.experiments import contact_sheet
 from tfhash.experiments.datasets import say_summary
+from tfhash.experiments.perceptual import PerceptualHash
 from tfhash.experiments.progress import Progress
 from tfhash.index import duplicates
 from tfhash.text import listing
 
 # Names of the files in a directory, by what `write` makes of a path.
 FILES = {".csv": "duplicates.csv", ".json": "duplicates.json", ".html": "duplicates.html"}
+
+# Where a larger share of the images is in groups, equal codes say little.
+FEW = 0.5
 
 COLUMNS = ("group", "name", "distance", "bytes", "width", "height")
 
@@ -48,6 +52,7 @@ class LookAlikes:
         radius: Largest distance of a pair in bits.
         groups: List of lists of `Member`, in the order of names.
         ranges: Smallest and largest distance of the pairs within the radius, for each group.
+        by_model: Whether a trained model made the codes.
         unread: Why members could not be read again when they were listed, by name.
     """
 
@@ -59,6 +64,7 @@ class LookAlikes:
     radius: int
     groups: list[list[Member]]
     ranges: list[tuple[int, int]]
+    by_model: bool = False
     unread: dict[str, str] = dataclasses.field(default_factory=dict)
 
     @property
@@ -107,6 +113,20 @@ class LookAlikes:
             f"{count(len(self.groups), 'group')} of look-alikes, {self.grouped:,} of "
             f"{count(len(self.images), 'image')} ({self.method}, within {count(self.radius, 'bit')})"
         )
+
+    def note(self):
+        """What groups of this size mean, or an empty string where there is nothing to say."""
+        return note_on_codes(self.grouped, len(self.images)) if self.by_model else ""
+
+
+def note_on_codes(grouped, images):
+    """What it means that so many of the images are in groups by the codes of a model."""
+    if grouped <= FEW * images:
+        return ""
+    return (
+        "More than half of the images are in groups: the codes of this model tell what images show, "
+        "and few of these are copies. `tfhash dedupe` without --model finds copies"
+    )
 
 
 def count(number, what):
@@ -161,6 +181,7 @@ def find(folder, encoder, progress=None, radius=None, method="the model", batch_
         radius,
         [_members(group.members, codes, images.names) for group in groups],
         [(group.nearest, group.farthest) for group in groups],
+        by_model=not isinstance(encoder, PerceptualHash),
     )
 
 
@@ -218,6 +239,7 @@ def _write_json(found, path):
             "method": found.method,
             "bits": found.bits,
             "radius": found.radius,
+            "note": found.note(),
             "left_out": [dataclasses.asdict(item) for item in found.summary.left_out],
             "groups": [
                 {"nearest": nearest, "farthest": farthest, "members": of_group}

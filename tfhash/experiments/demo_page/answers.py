@@ -6,6 +6,7 @@ import numpy as np
 
 from tfhash import codes as code_layout
 from tfhash import text
+from tfhash.experiments.dedupe import note_on_codes
 from tfhash.experiments.serving.request_error import RequestError
 from tfhash.index import duplicates
 
@@ -103,6 +104,7 @@ class Answers:
             "groups": len(found),
             "images": len(found.members),
             "of": len(self._gallery),
+            "note": note_on_codes(len(found.members), len(self._gallery)),
             "shown": groups,
             "unavailable": _unavailable([item for group in groups for item in group["items"]]),
         }

@@ -196,7 +196,8 @@ function groupsInWords(found, radius) {
     words += `; the ${found.shown.length.toLocaleString("en")} largest are shown`;
   }
   const missing = unavailableInWords(found.unavailable);
-  return `${words}${missing ? `; ${missing}` : ""}.`;
+  const note = found.note ? ` ${found.note}.` : "";
+  return `${words}${missing ? `; ${missing}` : ""}.${note}`;
 }
 
 function groupOf(group, index) {
