@@ -1,6 +1,7 @@
 # make demo: learn codes of handwritten digits and evaluate them
 # make test: lint, type-check and run all tests
 # make test-oldest: install beside the oldest supported TensorFlow and Keras, train, search, export, and run tests
+# make test-beam: the tests of Apache Beam, in an environment of its own
 # make tables: write the tables of the documents from benchmarks/results
 # make notebooks: run the notebooks and store them with what they printed and drew
 # make docs: build the documentation as a site, build/docs/index.html
@@ -27,7 +28,7 @@ ON_OLDEST = tests/test_hamming.py tests/test_hamming_input.py tests/test_index.p
 	tests/test_sizes.py tests/test_folder.py tests/test_several_labels.py tests/test_cli_labels.py \
 	tests/test_export_signatures.py tests/test_export_search.py
 
-.PHONY: demo test test-oldest tables notebooks docs release clean
+.PHONY: demo test test-oldest test-beam tables notebooks docs release clean
 
 demo: $(VENV)/installed-demo
 	$(VENV)/bin/tfhash train --dataset=digits --bits=12 --output_dir=$(DEMO_DIR) --overwrite
@@ -46,6 +47,11 @@ test: $(VENV)/installed-dev
 
 test-oldest:
 	PYTHON=$(PYTHON) tools/test_oldest.sh $(ON_OLDEST)
+
+test-beam:
+	$(PYTHON) -m venv build/beam
+	build/beam/bin/python -m pip install --quiet --editable '.[beam]' hypothesis pytest
+	build/beam/bin/python -m pytest tests/test_beam*.py
 
 tables:
 	$(PYTHON) benchmarks/write_tables.py
