@@ -49,9 +49,10 @@ test-oldest:
 	PYTHON=$(PYTHON) tools/test_oldest.sh $(ON_OLDEST)
 
 test-beam:
-	$(PYTHON) -m venv build/beam
-	build/beam/bin/python -m pip install --quiet --editable '.[beam]' hypothesis pytest
-	build/beam/bin/python -m pytest tests/test_beam*.py
+	tools/copy_tree.sh build/beam
+	$(PYTHON) -m venv build/beam/.venv
+	cd build/beam && .venv/bin/pip install --quiet --editable '.[beam]' hypothesis pytest
+	cd build/beam && .venv/bin/python -m pytest tests/test_beam*.py
 
 tables:
 	$(PYTHON) benchmarks/write_tables.py

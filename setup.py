@@ -15,7 +15,9 @@ import pathlib
 import re
 import shlex
 import shutil
+import site
 import subprocess
+import sys
 import sysconfig
 
 from setuptools import Extension, setup
@@ -95,13 +97,25 @@ def tensorflow_to_compile_against():
     pip builds by the Python that it installs for, but takes that Python's packages off the path.
     """
     oldest, first_unsupported = minor_versions(SUPPORTED_TENSORFLOW)
-    there = importlib.metadata.distributions(
-        name="tensorflow", path=[sysconfig.get_path("purelib")]
-    )
+    there = importlib.metadata.distributions(name="tensorflow", path=folders_of_packages())
     for version in (distribution.version for distribution in there):
-        if oldest <= minor_versions(version)[0] < first_unsupported:
+        is_local = "+" in version  # which no index has
+        if oldest <= minor_versions(version)[0] < first_unsupported and not is_local:
             return f"tensorflow=={version}"
     return SUPPORTED_TENSORFLOW
+
+
+def folders_of_packages():
+    """Where the packages of this Python are, in the order of its path."""
+    kinds = ("purelib", "platlib")
+    folders = [sysconfig.get_path(kind) for kind in kinds]
+    configuration = pathlib.Path(sys.prefix, "pyvenv.cfg")
+    sees_all = "include-system-site-packages = true"
+    if not configuration.exists() or sees_all in configuration.read_text().lower():
+        base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
+        folders.append(site.getusersitepackages())
+        folders += [sysconfig.get_path(kind, vars=base) for kind in kinds]
+    return list(dict.fromkeys(folders))
 
 
 def minor_versions(text):
@@ -321,18 +335,18 @@ if builds_cuda():
 if ops_to_build() == "tensorflow":
     libraries.append(library("tfhash_ops", ["tf"], libraries=handlers))
 
+version = tensorflow_version()
+tensorflow = f"tensorflow=={version}" if version else tensorflow_to_compile_against()
+if "==" in tensorflow and minor_versions(tensorflow)[0] < (2, 20):
+    # Newer ones need a newer protobuf than these versions of TensorFlow accept, and do not declare it.
+    REQUIREMENTS.append("tensorflow-metadata<1.18")
+
 if ops_to_build():
-    version = tensorflow_version()
-    tensorflow = f"tensorflow=={version}" if version else SUPPORTED_TENSORFLOW
-    if version and minor_versions(version)[0] < (2, 20):
-        # Newer ones need a protobuf that these versions of TensorFlow do not take, and do not declare it.
-        REQUIREMENTS.append("tensorflow-metadata<1.18")
-    compiled_against = "jax" if ops_to_build() == "jax" else tensorflow_to_compile_against()
     setup(
         ext_modules=libraries,
         cmdclass={"build_ext": BuildOps},
-        setup_requires=[] if version else [compiled_against],
-        install_requires=[tensorflow, *REQUIREMENTS],
+        setup_requires=[] if version else ["jax" if ops_to_build() == "jax" else tensorflow],
+        install_requires=[tensorflow if version else SUPPORTED_TENSORFLOW, *REQUIREMENTS],
     )
 else:
     setup(install_requires=[SUPPORTED_TENSORFLOW, *REQUIREMENTS])

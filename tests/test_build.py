@@ -169,16 +169,22 @@ print([line for line in build_meta.get_requires_for_build_wheel() if "tensorflow
 
 
 @pytest.mark.parametrize(
-    ("installed", "needed"),
+    ("installed", "place", "needed"),
     [
-        ("2.18.1", "tensorflow==2.18.1"),
-        ("2.17.0", "tensorflow>=2.18,<2.22"),
-        (None, "tensorflow>=2.18,<2.22"),
+        ("2.18.1", "environment", "tensorflow==2.18.1"),
+        ("2.17.0", "environment", "tensorflow>=2.18,<2.22"),
+        ("2.20.0+own", "environment", "tensorflow>=2.18,<2.22"),  # which no index has
+        (None, "environment", "tensorflow>=2.18,<2.22"),
+        ("2.19.0", "user, seen", "tensorflow==2.19.0"),
+        ("2.19.0", "user, not seen", "tensorflow>=2.18,<2.22"),
     ],
 )
-def test_pip_builds_with_the_tensorflow_that_is_there(source, tmp_path, installed, needed):
-    venv.create(tmp_path / "target", symlinks=True)
+def test_pip_builds_with_the_tensorflow_that_is_there(source, tmp_path, installed, place, needed):
+    venv.create(tmp_path / "target", symlinks=True, system_site_packages=place == "user, seen")
     (packages,) = tmp_path.glob("target/lib/python*/site-packages")
+    if place != "environment":
+        packages = tmp_path / packages.relative_to(tmp_path / "target")
+        packages.mkdir(parents=True)
     if installed:
         (packages / f"tensorflow-{installed}.dist-info").mkdir()
         (packages / f"tensorflow-{installed}.dist-info" / "METADATA").write_text(
@@ -191,7 +197,11 @@ def test_pip_builds_with_the_tensorflow_that_is_there(source, tmp_path, installe
     asked = subprocess.run(
         [tmp_path / "target" / "bin" / "python", "-c", NEEDED_TO_BUILD, tools],
         cwd=source,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        env={
+            **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            "PYTHONUSERBASE": str(tmp_path),
+            "PYTHONNOUSERSITE": "1",  # as pip does
+        },
         capture_output=True,
         text=True,
     )

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import warnings
@@ -105,6 +106,7 @@ def test_wrong_paths_are_told_without_importing_keras(tmp_path):
         ["search", "--index=i", "--image=.", "--picture=a.keras/new/o.png"],
         ["dedupe", "--images=.", "--output=a.keras/o.csv"],
         ["dedupe", "--images=.", "--output=a.keras/new"],
+        ["dedupe", "--images=.", "--output=notes", "--overwrite"],
         ["export", "--model=a.keras", "--output_dir=a.keras"],
         ["export", "--model=a.keras", "--output_dir=a.keras/new"],
         ["export", "--model=a.keras", "--output_dir=a.keras", "--format=onnx"],
@@ -116,8 +118,11 @@ def test_a_file_where_a_directory_must_be_is_told_before_any_work(
 ):
     monkeypatch.setattr(terminal, "import_libraries", lambda: pytest.fail("it imported Keras"))
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "a.keras").write_text("")
-    assert "a.keras is a file. Give another path" in error_of(capsys, *arguments)
+    for name in ("a.keras", "notes"):
+        (tmp_path / name).write_text("")
+    error = error_of(capsys, *arguments)
+    assert "cannot make the directory" in error
+    assert "a.keras is a file. " in error or "notes is a file. " in error
 
 
 @pytest.mark.parametrize(
@@ -128,8 +133,10 @@ def test_a_file_where_a_directory_must_be_is_told_before_any_work(
         ("served/2/saved_model.pb", "served/2/saved_model.pb, an exported model"),
         ("mobile/model.tflite", "mobile/model.tflite, an exported model"),
         ("mobile", "mobile, a directory without model.keras"),
-        ("none", "none, which is not there"),
-        ("mobile/none.keras", "mobile/none.keras, which is not there"),
+        ("none", "none, which does not exist"),
+        ("mobile/none.keras", "mobile/none.keras, which does not exist"),
+        ("mobile/model.keras", "mobile/model.keras, which does not exist"),
+        ("model.keras", "model.keras, which does not exist"),
     ],
 )
 @pytest.mark.parametrize("command", ["serve", "export"])
@@ -311,6 +318,23 @@ def test_a_reader_of_the_output_may_stop_early(lines, tmp_path):
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == NOBODY_READS
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_output_that_cannot_be_written_is_an_error(unbuffered, monkeypatch):
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    with open("/dev/full", "w") as full:
+        finished = subprocess.run(
+            [sys.executable, "-m", "tfhash", "--version"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert finished.returncode == 1
+    assert finished.stderr == (
+        "tfhash: error: could not write the output: No space left on device\n"
+    )
 
 
 def test_a_broken_connection_is_an_error_while_the_output_is_read(monkeypatch, capfd):

@@ -104,27 +104,46 @@ def test_threads_that_write_to_one_path_do_not_mix(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("by", ["remove_partial", "the next write"])
-def test_a_killed_process_leaves_what_is_found_by_the_name_of_the_file_and_no_other(tmp_path, by):
+def test_a_killed_process_leaves_what_is_found_by_the_name_of_the_file_and_no_other(tmp_path):
     program = (
         "import os, sys; from tfhash import files\n"
-        "outer = files.atomic_write(sys.argv[1]); outer.__enter__().write_text('')\n"
-        "inner = files.atomic_write(sys.argv[1]); inner.__enter__().write_text('')\n"
+        "writes = [files.atomic_write(path) for path in sys.argv[1:] for _ in range(2)]\n"
+        "for each in writes: each.__enter__().write_text('')\n"
         "os._exit(9)"
     )
-    for name in ("a[1]", "b-a[1]"):
-        subprocess.run([sys.executable, "-c", program, tmp_path / name])
+    subprocess.run([sys.executable, "-c", program, tmp_path / "a[1]", tmp_path / "b-a[1]"])
     left = sorted(tmp_path.iterdir())
     assert len(left) == 8  # each with its lock
-    others = [path for path in left if path.name.endswith("b-a[1]")]
-    if by == "remove_partial":
-        files.remove_partial(tmp_path, "a[1]")
-    else:
-        files.write_json(tmp_path / "a[1]", 1)
-        (tmp_path / "a[1]").unlink()
-    assert sorted(tmp_path.iterdir()) == others
+    files.remove_partial(tmp_path, "a[1]")
+    assert sorted(tmp_path.iterdir()) == [path for path in left if path.name.endswith("b-a[1]")]
     files.remove_partial(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_first_write_of_a_process_removes_what_a_killed_one_left(tmp_path):
+    program = (
+        "import os, sys; from tfhash import files\n"
+        "writing = files.atomic_write(sys.argv[1] + '/a'); writing.__enter__().write_text('half')\n"
+        "os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", program, tmp_path])
+    assert len(list(tmp_path.iterdir())) == 2  # with its lock
+    (tmp_path / ".partial-1-0-b").write_text("of which no lock tells")
+    files.write_json(tmp_path / "c", 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".partial-1-0-b", "c"]
+
+
+def test_a_directory_that_another_write_made_and_removed_is_made_again(tmp_path, monkeypatch):
+    take = files._take
+
+    def removed_before(lock, flags):
+        monkeypatch.setattr(files, "_take", take)
+        lock.parent.rmdir()
+        return take(lock, flags)
+
+    monkeypatch.setattr(files, "_take", removed_before)
+    files.write_json(tmp_path / "new" / "a", 1)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a"]
 
 
 def test_json_has_null_for_nan(tmp_path):

@@ -90,8 +90,7 @@ def on_photos(backbone, digits):
 
 MODELS = {
     **{name: functools.partial(on_photos, name) for name in BACKBONES},
-    "mlp": lambda digits: (trained("mlp", digits), digits[0]),
-    "resnet": lambda digits: (trained("resnet", digits), digits[0]),
+    "gray_mlp": lambda digits: (trained("mlp", digits), digits[0]),
     "flip_tta": lambda digits: (trained("mlp", digits, flip_tta=True), digits[0]),
     "mobilenet": first_block_of_mobilenet,
 }

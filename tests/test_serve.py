@@ -213,7 +213,7 @@ def test_another_method_is_refused_with_those_that_are_allowed(url, method, path
 
 def test_another_name_is_answered_with_the_name_that_is_served(url):
     status, answer = post(f"{url}/v1/models/other:predict", {"instances": []})
-    assert (status, answer["error"]) == (404, "no model 'other' here. This server has 'photos'")
+    assert (status, answer["error"]) == (404, "no model 'other'. This server has 'photos'")
 
 
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")

@@ -25,14 +25,18 @@ _LOCK_PREFIX = ".lock-of"  # followed by the name of the temporary path
 _numbers: set[int] = set()
 _numbering = threading.Lock()
 
+# Directories that this process has cleaned of what killed writes left.
+_cleaned: set[pathlib.Path] = set()
+
 
 @contextlib.contextmanager
 def atomic_write(path):
     """Yields a temporary path that replaces `path` when the block succeeds.
 
     The temporary path is in the same directory and has the same suffix. If the block raises, it is
-    removed, with parents that it made, and `path` is unchanged. What a killed write of `path` left is
-    removed by the next one. A directory can be written too, if `path` does not exist yet.
+    removed, with parents that it made, and `path` is unchanged. The first write of a process to a
+    directory removes what killed ones left there. A directory can be written too, if `path` does not
+    exist yet.
 
     Args:
         path: File or directory to write; missing parents are made.
@@ -54,7 +58,7 @@ def atomic_write(path):
         temporary = path.with_name(f"{_PREFIX}{os.getpid()}-{number}-{path.name}")
         try:
             held.enter_context(_made(path.parent))
-            remove_abandoned(path.parent, path.name)
+            _clean_once(path.parent)
             temporary = held.enter_context(_locked(temporary))
             _remove(temporary)  # left by a killed process of the same number
             yield temporary
@@ -86,7 +90,7 @@ def check_directory(path):
     >>> check_directory(file / "new")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
         ...
-    NotADirectoryError: there can be no directory .../note.txt/new: .../note.txt is a file. ...
+    NotADirectoryError: cannot make the directory .../note.txt/new: .../note.txt is a file. ...
     """
     path = pathlib.Path(path)
     for part in (path, *path.parents):
@@ -95,7 +99,7 @@ def check_directory(path):
         if os.path.lexists(part):
             kind = "a file" if part.exists() else "a link that leads nowhere"
             raise NotADirectoryError(
-                f"there can be no directory {path}: {part} is {kind}. Give another path"
+                f"cannot make the directory {path}: {part} is {kind}. Choose another path"
             )
 
 
@@ -115,12 +119,11 @@ def remove_partial(directory, name=None):
     >>> list(directory.iterdir())
     []
     """
-    for prefix in ("", _LOCK_PREFIX):
-        for path in _temporary_paths(directory, prefix, name):
-            _remove(path)
+    for path in _temporary_paths(directory, name):
+        _remove(path)
 
 
-def remove_abandoned(directory, name=None):
+def remove_abandoned(directory):
     """Removes what killed `atomic_write`s left, but not what is being written.
 
     A writer holds a lock beside its file, which ends with its process. Process ids would not do:
@@ -129,7 +132,6 @@ def remove_abandoned(directory, name=None):
 
     Args:
         directory: The directory; nothing happens if it does not exist.
-        name: Name of the file that was written; by default all files.
 
     Example:
 
@@ -141,7 +143,26 @@ def remove_abandoned(directory, name=None):
     ...     temporary.exists()
     True
     """
-    for lock in _temporary_paths(directory, _LOCK_PREFIX, name):
+    for path in _without_a_lock(directory):
+        warnings.warn(
+            f"{path} is kept: no lock shows whether a process writes it. If none does, remove it",
+            stacklevel=2,
+        )
+
+
+def _clean_once(directory):
+    """Removes what killed writes left, at the first write of this process to a directory."""
+    directory = directory.resolve()
+    if directory not in _cleaned:
+        _cleaned.add(directory)
+        _without_a_lock(directory)
+
+
+def _without_a_lock(directory):
+    """Removes the temporary paths whose locks are free. Returns those of which no lock tells."""
+    unknown = []
+    present = set(_temporary_paths(directory))
+    for lock in (path for path in present if path.name.startswith(_LOCK_PREFIX)):
         path = lock.with_name(lock.name.removeprefix(_LOCK_PREFIX))
         try:
             descriptor = _take(lock, os.O_RDWR)
@@ -150,29 +171,25 @@ def remove_abandoned(directory, name=None):
         except PermissionError:
             descriptor = None
         if descriptor is None:
-            _warn_of(path)
+            unknown.append(path)
         else:
             _remove(path)
             lock.unlink(missing_ok=True)
             os.close(descriptor)
-    for path in _temporary_paths(directory, "", name):
-        if not _lock_path(path).exists() and path.exists():
-            _warn_of(path)
+    for path in present:
+        is_lock = path.name.startswith(_LOCK_PREFIX)
+        if not is_lock and not _lock_path(path).exists() and path.exists():
+            unknown.append(path)
+    return sorted(unknown)
 
 
-def _temporary_paths(directory, prefix, name):
-    """What is there of the temporary paths of a file, or of all, or of their locks."""
+def _temporary_paths(directory, name=None):
+    """What is there of the temporary paths of a file, or of all, and of their locks."""
     # Earlier versions wrote one number.
     written = ".*" if name is None else re.escape(name)
-    pattern = re.compile(re.escape(prefix + _PREFIX) + rf"\d+(-\d+)?-{written}", re.DOTALL)
+    prefixes = f"({re.escape(_LOCK_PREFIX)})?{re.escape(_PREFIX)}"
+    pattern = re.compile(rf"{prefixes}\d+(-\d+)?-{written}", re.DOTALL)
     return [path for path in pathlib.Path(directory).glob(".*") if pattern.fullmatch(path.name)]
-
-
-def _warn_of(path):
-    warnings.warn(
-        f"{path} is kept: no lock shows whether a process writes it. If none does, remove it",
-        stacklevel=3,
-    )
 
 
 def write_json(path, value):
@@ -253,6 +270,10 @@ def _locked(temporary):
         try:
             descriptor = _take(_lock_path(temporary), os.O_RDWR | os.O_CREAT)
             break
+        except (
+            FileNotFoundError
+        ):  # a write that failed has removed the directory, which it had made
+            temporary.parent.mkdir(parents=True, exist_ok=True)
         except BlockingIOError:  # a process of another container has the same id
             number = random.SystemRandom().randrange(2**31, 2**63)
             temporary = temporary.with_name(f"{_PREFIX}{process}-{number}-{name}")

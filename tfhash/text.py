@@ -43,9 +43,9 @@ def printable(name, longest=60):
 
 
 def fits_address(name):
-    """Whether a name stands in an address, and in a shell, as it is.
+    """Whether a name can be used in a URL and in a shell without quotes.
 
-    It is letters, digits and underscores, and within them also hyphens and periods.
+    It begins with a letter, a digit or an underscore; hyphens and periods may follow, too.
 
     Example:
 

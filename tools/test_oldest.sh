@@ -6,18 +6,14 @@
 set -euo pipefail
 unset PYTHONPATH
 cd "$(dirname "$0")/.."
+python=$(realpath --no-symlinks "$(command -v "${PYTHON:-python3}")")
 oldest() { sed -n "s/.*\"$1>=\([0-9.]*\),.*/\1/p" setup.py; }
 tensorflow=$(oldest tensorflow)
 keras=$(oldest keras)
-copy=build/oldest
-mkdir -p "$copy"
-# What was compiled stays.
-find "$copy" -mindepth 1 -maxdepth 1 ! -name .venv ! -name build -exec rm -r {} +
-git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- |
-    tar --extract --directory="$copy"
-cd "$copy"
+tools/copy_tree.sh build/oldest
+cd build/oldest
 
-"${PYTHON:-python3}" -m venv .venv
+"$python" -m venv .venv
 .venv/bin/pip install --quiet "tensorflow==$tensorflow.*" "keras==$keras.*"
 .venv/bin/pip install --quiet --editable '.[demo]' hypothesis pytest
 .venv/bin/python -c "

@@ -22,6 +22,8 @@ from tfhash.cli.require import check_bounds, require, require_free
 from tfhash.experiments.settings import Settings, setting
 from tfhash.text import listing
 
+FILES = (".csv", ".json", ".html")
+
 
 @dataclasses.dataclass(frozen=True)
 class Images(Settings):
@@ -57,7 +59,7 @@ def check(given):
     if output is None:
         return
     path = pathlib.Path(output)
-    if path.suffix and path.suffix.lower() not in (".csv", ".json", ".html") and not path.is_dir():
+    if path.suffix and path.suffix.lower() not in FILES and not path.is_dir():
         raise ValueError(
             f"--output must be a directory or end in .csv, .json or .html. Received: {path}"
         )
@@ -70,7 +72,8 @@ def check_paths(given):
     from tfhash.files import check_directory
 
     if given.get("output") is not None:
-        check_directory(pathlib.Path(given["output"]).parent)
+        path = pathlib.Path(given["output"])
+        check_directory(path.parent if path.suffix.lower() in FILES else path)
     check_folder(given["images"], "images")
     if given.get("model") is not None:
         RunDirectory.of_model(given["model"]).check_model()

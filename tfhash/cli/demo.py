@@ -57,7 +57,7 @@ def check(given):
     check_bounds(given, GROUPS)
 
 
-def needs_tensorflow(given):
+def imports_tensorflow_first(given):
     """Not before the port is held: TensorFlow and the model take seconds."""
     del given
     return False

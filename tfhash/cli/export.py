@@ -38,7 +38,7 @@ class Output(Settings):
     )
     on_error: str = setting(
         "fail",
-        "What a file that cannot be decoded does: fail the batch, or be masked.",
+        "What to do with a file that cannot be decoded: fail the batch, or mask the file.",
         choices=("fail", "mask"),
     )
     max_pixels: int = setting(

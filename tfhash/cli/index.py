@@ -66,7 +66,7 @@ def check(given):
     check_output(output, update, bool(given.get("overwrite")))
 
 
-def needs_tensorflow(given):
+def imports_tensorflow_first(given):
     return given.get("codes") is None
 
 

@@ -1,6 +1,5 @@
 """Finds the command, reads its flags and reports errors in one line."""
 
-import os
 import sys
 
 import tfhash
@@ -10,27 +9,30 @@ from tfhash.cli.registry import COMMANDS, find
 # Errors that a user can mostly fix end in one line; others keep their traceback.
 EXPECTED_ERRORS = (ValueError, OSError, FloatingPointError, ImportError, MemoryError)
 
-
 # Of a program that SIGPIPE ends, which is ignored in Python.
 NOBODY_READS = 141
 
 
 def main(argv=None):
     """Runs a command and returns its exit status: 0, 1 for an error, 2 for wrong usage."""
+    argv = list(sys.argv[1:] if argv is None else argv)
     try:
         status = _main(argv)
         print(end="", flush=True)
         return status
-    except BrokenPipeError:
-        if not terminal.is_reader_gone():
+    except OSError as error:  # of standard output, or because of --traceback
+        is_reader_gone = isinstance(error, BrokenPipeError) and terminal.is_reader_gone()
+        is_of_file = error.filename is not None
+        if is_of_file or ("--traceback" in argv and not is_reader_gone):
             raise
-        # Python flushes once more at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return NOBODY_READS
+        terminal.discard_output()
+        if is_reader_gone:
+            return NOBODY_READS
+        print(f"tfhash: error: could not write the output: {error.strerror}", file=sys.stderr)
+        return 1
 
 
 def _main(argv):
-    argv = list(sys.argv[1:] if argv is None else argv)
     terminal.print_any_name()
     if argv == ["--version"]:
         print(f"tfhash {tfhash.__version__}")
@@ -78,8 +80,8 @@ def _main(argv):
 
 def _run(name, command, given, command_line):
     command.check_paths(given)
-    needs_tensorflow = getattr(command, "needs_tensorflow", lambda given: True)
-    if needs_tensorflow(given):
+    imports_tensorflow_first = getattr(command, "imports_tensorflow_first", lambda given: True)
+    if imports_tensorflow_first(given):
         terminal.import_libraries()
     from tfhash import errors
 

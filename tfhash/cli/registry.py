@@ -24,7 +24,7 @@ def find(name):
     `ValueError` for wrong usage; `check_paths(given)`, which raises `OSError` or `ValueError` if
     something else stands where a path leads than the command needs; and `run(given, command_line)`.
     `given` is a dictionary of the flags that were given. A command imports no TensorFlow before
-    `run`, so that mistakes are told at once, and may have `run` called without TensorFlow, too, by
-    a function `needs_tensorflow(given)`.
+    `run`, so that mistakes are told at once. A function `imports_tensorflow_first(given)` that
+    returns false leaves the import to `run`.
     """
     return importlib.import_module(f"tfhash.cli.{name}")

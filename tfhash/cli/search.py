@@ -89,7 +89,7 @@ def check(given):
     _check_outputs(given)
 
 
-def needs_tensorflow(given):
+def imports_tensorflow_first(given):
     return given.get("codes") is None
 
 

@@ -41,7 +41,7 @@ class Index(Settings):
 class Files(Settings):
     on_error: str = setting(
         "fail",
-        "What a file that cannot be decoded does: fail its request, or be masked.",
+        "What to do with a file that cannot be decoded: fail the request, or mask the file.",
         choices=("fail", "mask"),
     )
 
@@ -83,7 +83,7 @@ def check(given):
         names.check(given["name"])
 
 
-def needs_tensorflow(given):
+def imports_tensorflow_first(given):
     """Not before the port is held: TensorFlow and the model take seconds."""
     del given
     return False

@@ -46,6 +46,11 @@ def is_reader_gone():
     return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
+def discard_output():
+    """Gives up standard output, which cannot be written: Python would try once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 @contextlib.contextmanager
 def one_line_warnings(name):
     """Shows warnings as one line each, without the line of code that raised them."""

@@ -124,8 +124,8 @@ def note_on_codes(grouped, images):
     if grouped <= FEW * images:
         return ""
     return (
-        "More than half of the images are in groups: the codes of this model tell what images show, "
-        "and few of these are copies. `tfhash dedupe` without --model finds copies"
+        "More than half of the images are in groups: the codes of a model tell what images show, so "
+        "many of these may not be copies. Run `tfhash dedupe` without --model to find copies"
     )
 
 

@@ -153,9 +153,9 @@ def tips_for_folder(recipe, are_in_color):
         )
     if recipe.is_pretrained():
         return tips
-    with_weights = "--backbone=MobileNetV3Small, whose weights are downloaded once"
+    with_weights = "--backbone=MobileNetV3Small (weights downloaded once)"
     if recipe.backbone in FAMILY_OF:
-        with_weights = "--weights=imagenet, which are downloaded once"
+        with_weights = "--weights=imagenet (downloaded once)"
     return [
         *tips,
         "Tip: these photos alone teach the network what images look like. Weights that were trained on "

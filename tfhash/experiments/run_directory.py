@@ -83,6 +83,7 @@ class RunDirectory:
         self.backup = self.path / "backup"
         self.pictures = self.path / "pictures"
         self.model_path = self.path / "model.keras"
+        self._given = self.path  # as the user named it
         self.database_path = self.path / "database.npz"
         self._saved_model = self.path / "saved_model"
         self._run = self.path / "run.json"
@@ -114,7 +115,7 @@ class RunDirectory:
         if path.is_dir():
             return cls(path)
         run = cls(path.parent)
-        run.model_path = path
+        run.model_path = run._given = path
         return run
 
     @property
@@ -158,9 +159,7 @@ class RunDirectory:
 
     def check_model(self):
         """Raises `FileNotFoundError` if there is no file of a model, or `ValueError` if it is exported."""
-        path = self.model_path
-        # A path that `of_model` took for a directory has a file of this name added.
-        given = self.path if path == RunDirectory(self.path).model_path else path
+        path, given = self.model_path, self._given
         expected = "`model` must be a .keras file or a finished run. Received: "
         if _is_exported(path) or (not path.exists() and _is_exported(given)):
             raise ValueError(
@@ -168,7 +167,7 @@ class RunDirectory:
                 "the .keras file that it was exported from"
             )
         if not path.is_file():
-            why = "a directory without model.keras" if given.is_dir() else "which is not there"
+            why = "a directory without model.keras" if given.is_dir() else "which does not exist"
             raise FileNotFoundError(f"{expected}{given}, {why}")
 
     def load_model(self):

@@ -74,7 +74,7 @@ def compare(model, path, images, output=None):
     arrays = {name: np.asarray(arrays[name], spec.dtype) for name, spec in taken.specs.items()}
     count = len(next(iter(arrays.values())))
     if count == 0:
-        raise ValueError("`images` must be at least one image. Received: 0")
+        raise ValueError("`images` must contain at least one image. Received: 0")
     run = run_onnx if pathlib.Path(path).suffix == ".onnx" else run_litert
     found = run(path, arrays)
     expected = np.concatenate(
@@ -104,7 +104,7 @@ def compare(model, path, images, output=None):
 
 
 def run_onnx(path, arrays):
-    """Outputs of an ONNX file, a dictionary of arrays, for inputs by name; none give none."""
+    """Outputs of an ONNX file, a dictionary of arrays, for inputs by name. An empty batch gives empty outputs."""
     runtime = _import("onnxruntime", "onnx")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     _check_shapes({taken.name: taken.shape for taken in session.get_inputs()}, arrays)
@@ -113,7 +113,7 @@ def run_onnx(path, arrays):
 
 
 def run_litert(path, arrays):
-    """Outputs of a LiteRT file, a dictionary of arrays, for at least one of the inputs by name."""
+    """Outputs of a LiteRT file, a dictionary of arrays, for inputs by name, a batch of at least one."""
     runtime = _import("ai_edge_litert.interpreter", "litert")
     signature = runtime.Interpreter(str(path)).get_signature_runner("serving_default")
     details = signature.get_input_details()

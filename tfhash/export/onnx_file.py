@@ -7,7 +7,7 @@ import logging
 def write(network, path):
     """Writes a functional model as an ONNX file.
 
-    Keras's own export does not do: it makes an input of the file of each tensor that a layer holds
+    Keras's own export is not enough: it makes an input of the file of each tensor that a layer holds
     beside its weights, such as the mean of a `Normalization`, and knows no op for the exact GELU.
 
     Args:

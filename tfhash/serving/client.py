@@ -101,8 +101,8 @@ class Client:
         Args:
             images: As in `encode`.
             k: Number of items wanted for each image, >= 1. A smaller database gives all it has.
-            on_error: What an image does that a server with `--on_error=mask` could not read: `"fail"`
-                the search, or be masked, by `"mask"`. Another server refuses it in any case.
+            on_error: What to do with an image that a server with `--on_error=mask` could not read:
+                `"fail"` the search, or `"mask"` the image. Another server refuses it in any case.
 
         Returns:
             `FoundItems`: distances, ids and names, in the order of the images. Those of a masked image

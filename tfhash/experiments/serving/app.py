@@ -143,7 +143,7 @@ class App:
         name, version = (request.path_params.get(key) for key in ("name", "version"))
         if name != self._service.name:
             raise RequestError(
-                f"no model {name!r:.200} here. This server has {self._service.name!r}", 404
+                f"no model {name!r:.200}. This server has {self._service.name!r}", 404
             )
         if version is not None and version != str(answers.VERSION):
             raise RequestError(
@@ -198,7 +198,7 @@ async def _on_http_error(request, error):
         )
     elif error.status_code == 405:
         message = (
-            f"{request.scope['path']:.200} must be asked by {error.headers['Allow']}. Received: "
+            f"{request.scope['path']:.200} accepts only {error.headers['Allow']}. Received: "
             f"{request.method:.20}"
         )
     return as_json({"error": message}, error.status_code, error.headers)

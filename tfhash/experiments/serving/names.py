@@ -40,6 +40,6 @@ def check(name):
     """
     if not fits_address(name):
         raise ValueError(
-            "`name` must be letters and digits, and within them also - and period. Received: "
+            "`name` must consist of letters, digits, _, - and ., and not begin with - or .. Received: "
             f"name={name!r}"
         )

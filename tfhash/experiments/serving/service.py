@@ -30,7 +30,7 @@ class Service:
         name: Name under which the model is served.
         index: `tfhash.experiments.ImageIndex` of codes of the model, to search; by default, images
             can only be encoded.
-        on_error: What a file that cannot be read does: `"fail"` its request, or be masked, as in
+        on_error: What to do with a file that cannot be read: `"fail"` the request, or mask the file, as in
             `tfhash.export.export_saved_model`, by `"mask"`.
 
     Raises:

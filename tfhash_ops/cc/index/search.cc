@@ -156,7 +156,10 @@ Neighbors SearchWithin(const Kernel& kernel, const std::vector<PartOfIndex>& par
   Search(
       kernel, parts, queries, executor,
       [&] { return Nearest::Within(std::min(radius, bits), bits); },
-      [&](int64_t i, Nearest* nearest) { rows[i] = nearest->Finish(); });
+      [&](int64_t i, Nearest* nearest) {
+        rows[i] = nearest->Finish();
+        rows[i].shrink_to_fit();  // it may have grown to twice as much
+      });
   Neighbors neighbors;
   neighbors.row_splits.push_back(0);
   for (const auto& row : rows) {
