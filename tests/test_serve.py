@@ -294,7 +294,7 @@ def test_the_model_of_another_index_is_refused(index_path, make_model, tmp_path,
     [
         ([], "give --model, or --index"),
         (["--model=m", "--port=65536"], "--port=65536"),
-        (["--model=m", "--name=a/b"], "--name must be letters and digits"),
+        (["--model=m", "--name=a/b"], "--name must consist of letters, digits"),
         (["--index=i", "--name="], "name=''"),
         (["--model=my photos"], "name='my photos', from my photos. Give --name"),
         (["--model=runs/my photos.keras"], "Give --name"),
@@ -307,7 +307,7 @@ def test_wrong_usage_of_serve_says_what_is_wrong(capsys, arguments, message):
 
 
 def test_models_that_cannot_be_served_are_refused(model, make_model):
-    with pytest.raises(ValueError, match=r"`name` must be letters.*name='a/b'"):
+    with pytest.raises(ValueError, match=r"`name` must consist of letters.*name='a/b'"):
         Service(model, "a/b")
     broken = make_model(image_shape=SHAPE)
     broken.set_weights([weights * np.nan for weights in broken.get_weights()])
