@@ -1,6 +1,5 @@
 """`tfhash index` makes an index of a folder and takes in what has changed there."""
 
-import functools
 import os
 import re
 import shutil
@@ -15,7 +14,7 @@ from image_index_cases import codes_of, contents, paint
 
 from tfhash import data
 from tfhash.cli import main
-from tfhash.experiments import ImageIndex, RunDirectory, progress
+from tfhash.experiments import ImageIndex, RunDirectory, indexing, progress
 
 # As people and attackers name files.
 ODD_NAMES = [
@@ -50,17 +49,24 @@ def test_codes_are_those_of_encode_and_the_index_remembers_where_they_come_from(
 
 
 def test_a_terminal_has_a_bar_that_counts_every_image(index_command, capsys, monkeypatch):
+    drawn = []
+
+    class Bar(keras.utils.Progbar):
+        def update(self, current, *arguments, **options):
+            drawn.append((current, self.target))
+            super().update(current, *arguments, **options)
+
     monkeypatch.setattr(progress, "_shows_bars", lambda: True)
-    # Keras draws a bar at most every 0.05 seconds, by default.
-    bar = functools.partial(keras.utils.Progbar, interval=0)
-    monkeypatch.setattr(keras.utils, "Progbar", bar)
+    monkeypatch.setattr(keras.utils, "Progbar", Bar)
+    monkeypatch.setattr(indexing, "PORTION_SECONDS", 0)  # portions do not grow
     assert main([*index_command, "--batch_size=10"]) == 0
-    printed = capsys.readouterr().out
-    assert [done for done in (10, 20, 24) if f"{done}/24" in printed] == [10, 20, 24]
+    assert drawn == [(10, 24), (20, 24), (24, 24)]
+    assert "24/24" in capsys.readouterr().out
 
 
 def test_a_log_file_says_how_far_encoding_is(index_command, capsys, monkeypatch):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", -1)
+    monkeypatch.setattr(indexing, "PORTION_SECONDS", 0)  # portions do not grow
     assert main([*index_command, "--batch_size=10"]) == 0
     printed = capsys.readouterr().out
     assert re.findall(r"encoded (\d+) of 24 images", printed) == ["10", "20", "24"]
