@@ -185,7 +185,7 @@ def test_no_images_have_no_codes_in_onnx_and_are_refused_by_litert(export, kind)
     else:
         with pytest.raises(ValueError, match="takes at least one image. Received: 0"):
             RUNS[kind](path, {"images": images[:0]})
-    with pytest.raises(ValueError, match="must be at least one image. Received: 0"):
+    with pytest.raises(ValueError, match="must contain at least one image. Received: 0"):
         compare(model, path, images[:0])
 
 
