@@ -245,8 +245,8 @@ FIGURES = {
         lambda: [read_result(name)["single_query"]["times_fastest_reading"] for name in CPUS]
     ),
     # Time of one query in a file, as a multiple of that in memory.
-    "index-mapped": lambda root: tables.spread(
-        [c["search_mapped"] / c["search"] for c in read_result(INDEX)["cells"].values()]
+    "index-mapped": _median_range(
+        lambda: [[c["search_mapped"] / c["search"]] for c in read_result(INDEX)["cells"].values()]
     ),
     # Fine-tuning, in percent of the images per second of a classifier.
     "finetuning-percent": _median_range(

@@ -27,7 +27,7 @@ class TimeEstimate(keras.callbacks.Callback):
     >>> history = model.fit(
     ...     images, labels, batch_size=4, verbose=2, callbacks=[estimate]
     ... )  # doctest: +ELLIPSIS
-    about ... seconds of training to go
+    about ... of training to go
     16/16 ...
     """
 
