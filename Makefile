@@ -51,7 +51,7 @@ test-oldest:
 test-beam:
 	tools/copy_tree.sh build/beam
 	$(PYTHON) -m venv build/beam/.venv
-	cd build/beam && .venv/bin/pip install --quiet --editable '.[beam]' hypothesis pytest
+	cd build/beam && .venv/bin/pip install --quiet --editable '.[beam,demo]' hypothesis pytest
 	cd build/beam && .venv/bin/python -m pytest tests/test_beam*.py
 
 tables:
