@@ -40,6 +40,7 @@ def check(name):
     """
     if not fits_address(name):
         raise ValueError(
-            "`name` must consist of letters, digits, _, - and ., and not begin with - or .. Received: "
+            "`name` must consist of letters, digits, hyphens, periods and underscores, and not begin "
+            "with a hyphen or a period. Received: "
             f"name={name!r}"
         )
