@@ -20,6 +20,7 @@ RANKS = [
         "pixels",
         "keras_private",
         "varint",
+        "expected_distance",
         "devices",
         "prediction",
     },

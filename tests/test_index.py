@@ -236,7 +236,7 @@ def test_a_healthy_index_is_verified_whatever_the_order_of_its_ids(make_index, r
 def test_bits_booleans_and_signs_are_the_same_codes(make_index, rng):
     signs = rng.integers(0, 2, (50, 13)) * 2 - 1
     packed = np.packbits(signs > 0, axis=1, bitorder="little")
-    forms = [packed, signs > 0, signs.astype("int8"), signs.astype("float32")]
+    forms = [packed, signs > 0, signs.astype("int8"), np.asfortranarray(signs, "float32")]
     for form in forms:
         index = make_index(13)
         index.add(form)

@@ -207,7 +207,8 @@ def as_packed(codes, bits, name="codes"):
                 f"`{name}` of type {codes.dtype} must be signs, -1 or +1. Binarize relaxed codes "
                 "with tfhash.codes.pack"
             )
-        return np.packbits(ones, axis=1, bitorder="little")
+        # The bytes of an array in Fortran order come in that order, too.
+        return np.ascontiguousarray(np.packbits(ones, axis=1, bitorder="little"))
     if bits % 8 and np.any(codes[:, -1] >> (bits % 8)):
         row = int(np.argmax(codes[:, -1] >> (bits % 8) != 0))
         raise ValueError(

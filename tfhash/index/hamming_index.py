@@ -9,7 +9,8 @@ import numpy as np
 import tfhash_ops
 import tfhash_ops.index as core
 from tfhash import codes as code_layout
-from tfhash.index import duplicates, faiss_bridge, storage
+from tfhash import expected_distance
+from tfhash.index import asymmetric, duplicates, faiss_bridge, storage
 from tfhash.index.arguments import (
     as_ids,
     as_integer,
@@ -19,7 +20,7 @@ from tfhash.index.arguments import (
     repeated,
     unknown,
 )
-from tfhash.index.loaded import LoadedFile
+from tfhash.index.loaded import LoadedFile, explained
 from tfhash.index.names import Names, check_names, naming
 from tfhash.index.reference import NumpyIndex
 from tfhash.index.results import ItemsWithin, NearestItems
@@ -32,8 +33,7 @@ class HammingIndex:
     and the number of threads. Every search sees the index before or after each `add` and `remove`
     of other threads, never between.
 
-    Searches use tables of the codes where these are faster than comparing all codes, which the
-    index decides for itself (see docs/hamming_index.md).
+    Searches use tables where these are faster than comparing all codes; see docs/hamming_index.md.
 
     Args:
         bits: Number of bits of a code, >= 1.
@@ -67,8 +67,7 @@ class HammingIndex:
         self._compact, self._model = bool(compact), model
         self.attached: dict[str, np.ndarray] = {}
         # One writer at a time, so that ids and names fit each other.
-        self._writing = threading.RLock()
-        self._saving = threading.Lock()
+        self._writing, self._saving = threading.RLock(), threading.Lock()
         self._names, self._file = Names(), None
         tfhash_ops.warn_if_not_compiled()
         kind = core.CompiledIndex if tfhash_ops.is_compiled() else NumpyIndex
@@ -146,9 +145,8 @@ class HammingIndex:
                 fit the codes.
         """
         codes = code_layout.as_packed(codes, self._bits)
-        threads = as_threads(threads)
         names = None if names is None else check_names(names, len(codes))
-        ids = as_new_ids(ids, len(codes))
+        ids, threads = as_new_ids(ids, len(codes)), as_threads(threads)
         with self._writing, self._explain():
             try:
                 with naming(self._names, self._core, ids, names):
@@ -199,6 +197,31 @@ class HammingIndex:
         k, threads = as_integer("k", k, 1), as_threads(threads)
         with self._core.snapshot() as snapshot, self._explain():
             return NearestItems(*snapshot.search(queries, k, threads))
+
+    def search_asymmetric(self, relaxed, k, threads=None):
+        """The k items of each query at the smallest expected Hamming distance (see docs/search.md).
+
+        Args:
+            relaxed: Relaxed codes of the queries, float `[q, bits]` in [-1, 1].
+            k, threads: As in `search`.
+
+        Returns:
+            `NearestItems`, as `search`, but distances are `float32`.
+
+        Raises:
+            ValueError: If relaxed codes do not fit the index or are not in [-1, 1], or as `search`.
+
+        Example: each item differs from the query in one bit, and the second bit is less certain.
+
+        >>> index = HammingIndex(bits=2)
+        >>> _ = index.add(np.array([[0b10], [0b01]], "uint8"))
+        >>> [part.tolist() for part in index.search_asymmetric(np.array([[0.5, 0.25]]), k=2)]
+        [[[0.875, 1.125]], [[1, 0]]]
+        """
+        relaxed = expected_distance.as_relaxed(relaxed, self._bits)
+        k, threads = as_integer("k", k, 1), as_threads(threads)
+        with self._core.snapshot() as snapshot, self._explain():
+            return asymmetric.search(snapshot, relaxed, k, self._compact, threads)
 
     def within(self, queries, radius, threads=None):
         """All items within a radius of each query.
@@ -285,10 +308,9 @@ class HammingIndex:
                 self._core.merge(threads)
                 self._let_go()
                 snapshot = stack.enter_context(self._core.snapshot())
-                named = self._names.arrays() if self._names else None
+                named = self._names.arrays() if self._names else {}
             arrays, layout = snapshot.arrays() if snapshot.count else storage.empty(self._bits)
-            if named is not None:
-                arrays.update(zip(("name_ids", "name_offsets", "name_text"), named))
+            arrays.update(named)
             settings = {
                 "bits": self._bits,
                 "count": snapshot.count,
@@ -319,17 +341,11 @@ class HammingIndex:
             OSError: If it cannot be read.
         """
         file = LoadedFile(path, mmap, model)
-        arrays, metadata = file.arrays, file.metadata
-        index = cls(int(metadata["bits"]), metadata.get("compact") == "1", file.model)
-        index._file, index.attached = file, storage.attached(arrays)
-        index._names = Names(*storage.names(arrays))
-        next_id = int(metadata["next_id"])
+        index = cls(int(file.metadata["bits"]), file.metadata.get("compact") == "1", file.model)
+        index._file, index.attached = file, storage.attached(file.arrays)
+        index._names = Names(*storage.names(file.arrays))
         with index._explain():
-            if int(metadata["count"]):
-                layout = int(metadata["pieces"]), int(metadata["key_bits"])
-                index._core.open(arrays, *layout, next_id)
-            elif next_id:
-                index._core.skip_ids(next_id)
+            file.open_into(index._core)
         return index
 
     def verify(self):
@@ -380,12 +396,5 @@ class HammingIndex:
         if self._file is not None and not self._core.reads_arrays():
             self._file.let_go()
 
-    @contextlib.contextmanager
     def _explain(self):
-        try:
-            yield
-        except core.DamagedError as error:
-            path = "the index" if self._file is None else self._file.path
-            raise storage.DamagedFileError(
-                f"{path} is damaged: {error}. Restore or build it again"
-            ) from None
+        return explained("the index" if self._file is None else self._file.path)

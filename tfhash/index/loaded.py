@@ -1,6 +1,9 @@
 """The file that an index was loaded from."""
 
+import contextlib
+
 from tfhash.index import storage
+from tfhash_ops.index import DamagedError
 
 
 class LoadedFile:
@@ -33,6 +36,15 @@ class LoadedFile:
             )
         self._is_checked = not mapped or storage.is_small(self.arrays)
 
+    def open_into(self, core):
+        """Gives the items of the file to an empty index, which reads them when searched."""
+        next_id = int(self.metadata["next_id"])
+        if int(self.metadata["count"]):
+            layout = int(self.metadata["pieces"]), int(self.metadata["key_bits"])
+            core.open(self.arrays, *layout, next_id)
+        elif next_id:
+            core.skip_ids(next_id)
+
     def check(self):
         """Raises `DamagedFileError` unless the arrays that are read have their checksums."""
         storage.check(self.path, self.arrays, self.metadata)
@@ -51,3 +63,21 @@ class LoadedFile:
                 for name, array in self.arrays.items()
                 if name.startswith((storage.ATTACHED, storage.NAMES))
             }
+
+
+@contextlib.contextmanager
+def explained(path):
+    """Says what to do about a damaged index, in a `with` statement.
+
+    Args:
+        path: The file, or what else to call the index.
+
+    Raises:
+        DamagedFileError: If the block raises `DamagedError`.
+    """
+    try:
+        yield
+    except DamagedError as error:
+        raise storage.DamagedFileError(
+            f"{path} is damaged: {error}. Restore or build it again"
+        ) from None

@@ -51,7 +51,7 @@ class Names:
                 self._changed.pop(item, None)
 
     def arrays(self):
-        """Ids, offsets and text of all names, as the constructor takes them."""
+        """Ids, offsets and text of all names, a dictionary by their names in a file."""
         named = {
             item: self._in_file(at)
             for at, item in enumerate(self._ids.tolist())
@@ -62,7 +62,8 @@ class Names:
         texts = [named[item].encode("utf-8", _ERRORS) for item in ids.tolist()]
         offsets = np.zeros(len(ids) + 1, np.int64)
         np.cumsum([len(text) for text in texts], out=offsets[1:])
-        return ids, offsets, np.frombuffer(b"".join(texts), np.uint8)
+        text = np.frombuffer(b"".join(texts), np.uint8)
+        return {"name_ids": ids, "name_offsets": offsets, "name_text": text}
 
     def _in_file(self, at):
         begin, end = self._offsets[at : at + 2].tolist()

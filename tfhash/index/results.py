@@ -9,7 +9,8 @@ class NearestItems(NamedTuple):
     """The nearest items of each query, in ascending order of (distance, id).
 
     Attributes:
-        distances: Hamming distances in bits, `int32 [q, k]`.
+        distances: Hamming distances in bits, `int32 [q, k]`; expected ones, `float32`, where the queries
+            are relaxed codes.
         ids: Ids of the items, `int64 [q, k]`.
 
     `HammingIndex.search` returns it and has an example.
