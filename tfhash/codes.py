@@ -218,6 +218,23 @@ def as_packed(codes, bits, name="codes"):
     return np.ascontiguousarray(codes)
 
 
+def pack_signs(relaxed):
+    """As `pack`, of NumPy arrays and without Keras.
+
+    Args:
+        relaxed: Relaxed codes, float `[n, bits]`.
+
+    Returns:
+        Packed codes, NumPy `uint8 [n, ceil(bits / 8)]`.
+
+    Example:
+
+    >>> pack_signs(np.array([[0.5, -0.25, -0.0]])).tolist()
+    [[5]]
+    """
+    return as_packed(relaxed >= 0, relaxed.shape[1])
+
+
 def _is_positive(codes):
     from keras import ops
 

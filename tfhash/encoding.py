@@ -8,7 +8,7 @@ from keras import ops
 
 from tfhash import codes, errors, pixels, prediction
 
-__all__ = ["encode", "encode_with_labels"]
+__all__ = ["encode", "encode_relaxed", "encode_with_labels"]
 
 # Relaxed codes lie in [-1, 1] but for the rounding of half-precision types.
 LARGEST_RELAXED = 1.01
@@ -43,6 +43,30 @@ def encode(model, images, output=None, batch_size=256, verbose=0):
     (3, 2)
     """
     return _pack(_predict(model, images, output, batch_size, verbose))
+
+
+def encode_relaxed(model, images, output=None, batch_size=256, verbose=0):
+    """Encodes images as relaxed codes, as `HammingIndex.search_asymmetric` takes them.
+
+    Args:
+        model, images, output, batch_size, verbose: As in `encode`.
+
+    Returns:
+        NumPy float32 `[n, bits]` in [-1, 1]; `tfhash.codes.pack` makes the codes of `encode` of them.
+
+    Raises:
+        ValueError, OSError: As `encode`.
+
+    Example:
+
+    >>> from tfhash.layers import HashingLayer
+    >>> model = keras.Sequential([keras.Input((16,)), HashingLayer(bits=12)])
+    >>> encode_relaxed(model, np.zeros((3, 16))).shape
+    (3, 12)
+    """
+    relaxed = _predict(model, images, output, batch_size, verbose)
+    # Half-precision types round beyond 1.
+    return np.clip(np.asarray(relaxed, "float32"), -1, 1)
 
 
 def encode_with_labels(model, data, output=None, batch_size=256):

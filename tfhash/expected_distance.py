@@ -54,23 +54,6 @@ def as_relaxed(relaxed, bits, name="relaxed"):
     return np.ldexp(np.rint(np.ldexp(relaxed, places)), -places) + 0.0
 
 
-def signs(relaxed):
-    """Packed codes of relaxed ones, by the sign rule.
-
-    Args:
-        relaxed: As `as_relaxed` returns it, `[n, bits]`.
-
-    Returns:
-        NumPy `uint8 [n, ceil(bits / 8)]`.
-
-    Example:
-
-    >>> signs(np.array([[0.5, -0.25, 0.0]])).tolist()
-    [[5]]
-    """
-    return code_layout.as_packed(relaxed >= 0, relaxed.shape[1])
-
-
 def tables(relaxed):
     """What each byte of a packed code adds to its distance from a relaxed code.
 

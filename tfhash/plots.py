@@ -39,7 +39,7 @@ def plot_neighbors(
             as a query has items; `None` is drawn as a gray field for an image that is not there.
         relevant: Booleans `[q, k]`, True where an item shares a label with its query. `None` where
             that is not known; then frames are gray.
-        distances: Hamming distances `[q, k]`, or lists.
+        distances: Hamming distances `[q, k]`, or lists of numbers or of strings to write.
         names: `(names of the queries, names of their items)`, to be drawn below the images.
         shared: Number of labels that an item shares with its query, integers `[q, k]`, to write
             beside the distance; by default none is written.

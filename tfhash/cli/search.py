@@ -3,6 +3,7 @@
   tfhash search --index=photos.index --image=new/ -k 5 --picture=found.png
   tfhash search --index=photos.index --image=a.jpg,b.jpg --radius=2 --output=found.csv
   tfhash search --index=photos.index --codes=queries.npz --format=json
+  tfhash search --index=photos.index --image=query.jpg --asymmetric
 
 Finds the images of an index that are nearest to a query, and prints their names and distances in
 bits. Images at the same distance come in the order of their ids, which is that of their names in an
@@ -11,6 +12,9 @@ index that was not updated.
 --image names a file or a folder; give it several times or separate paths by commas. It is encoded
 by the model of the index, wherever the index remembers it to be. --codes searches by packed codes
 that `tfhash encode` wrote, which needs no model and takes a fraction of a second.
+
+--asymmetric ranks by the expected Hamming distance of the query before its signs are taken: bits that
+are nearly undecided count for less. The index stays as it is.
 """
 
 import dataclasses
@@ -45,6 +49,9 @@ class Limit(Settings):
     k: int = setting(10, "Number of images to find for each query.", at_least=1)
     radius: int | None = setting(
         None, "Find all images within so many bits, in place of --k.", at_least=0
+    )
+    asymmetric: bool = setting(
+        False, "Rank by the expected Hamming distance of --image, whose bits may be undecided."
     )
 
 
@@ -84,6 +91,12 @@ def check(given):
         for name in ("model", "picture"):
             if given.get(name) is not None:
                 raise ValueError(f"`{name}` needs `image`: codes are searched as they are")
+        if given.get("asymmetric"):
+            raise ValueError(
+                "`asymmetric` needs `image`: packed codes do not say which bits were undecided"
+            )
+    if given.get("asymmetric") and given.get("radius") is not None:
+        raise ValueError("`asymmetric` and `radius` exclude each other. Give `k`")
     if given.get("images") is not None and given.get("picture") is None:
         raise ValueError("`images` needs `picture`. The queries are given by `image`")
     _check_outputs(given)
@@ -113,7 +126,7 @@ def check_paths(given):
 
 def run(given, command_line):
     del command_line
-    from tfhash.experiments import ImageIndex, searching
+    from tfhash.experiments import ImageIndex, search_results, searching
 
     index = ImageIndex.load(given["index"])
     output, format = given.get("output"), _format(given)
@@ -134,15 +147,15 @@ def run(given, command_line):
         )
         notes += [flags.named_as_flags(note, ["model"]) for note in queries.notes]
     limit = Limit.pick(given)
-    found = searching.search(index, queries, limit.k, limit.radius)
+    found = searching.search(index, queries, limit.k, limit.radius, limit.asymmetric)
     if format == "table":
         _print_lines(notes)
-        _print_lines(searching.table(found))
+        _print_lines(search_results.table(found))
         if any(map(_is_mostly_tied, found.answers)):
             print(TIES)
     else:
-        searching.write(found, format, output)
-        notes += searching.notes_of(found)
+        search_results.write(found, format, output)
+        notes += search_results.notes_of(found)
         _print_lines(notes, is_aside=output is None)
     if output is not None:
         print(f"{found.headline()}\nwrote {output}")

@@ -6,6 +6,7 @@ import numpy as np
 
 from tfhash import data, plots
 from tfhash.experiments.pictures import NEIGHBORS_SHOWN, QUERIES_SHOWN
+from tfhash.experiments.search_results import distance_in_words
 
 # Side of a picture, in pixels.
 SIDE = 160
@@ -15,7 +16,7 @@ def draw(found, queries, index, path, folder=None):
     """Draws what was found, as `neighbors.png` of a training run.
 
     Args:
-        found: `tfhash.experiments.searching.Found`.
+        found: `tfhash.experiments.search_results.Found`.
         queries: `tfhash.experiments.searching.Queries` of images.
         index: `ImageIndex`.
         path: Picture to write, whole or not at all.
@@ -39,7 +40,7 @@ def draw(found, queries, index, path, folder=None):
         [query_pictures.get(name) for name in query_names],
         [[pictures.get(item.name) for item in items] for items in shown],
         None,
-        [[item.distance for item in items] for items in shown],
+        [[distance_in_words(item.distance) for item in items] for items in shown],
         (
             [os.path.basename(name) for name in query_names],
             [[os.path.basename(item.name) for item in items] for items in shown],

@@ -8,7 +8,7 @@ distance r is at least as far as the r lightest flips.
 
 import numpy as np
 
-from tfhash import expected_distance
+from tfhash import codes, expected_distance
 from tfhash.index.results import NearestItems
 
 # Sets of flips that are tried first, and how many times as many the next time.
@@ -102,7 +102,7 @@ class _Filter:
         weights = np.sort(np.abs(query))
         least = _least(weights) + np.append(0, np.cumsum(weights))
         self._least = least.astype(np.float32)  # of a code at each Hamming distance
-        self._center = expected_distance.signs(query[None])
+        self._center = codes.pack_signs(query[None])
 
     def rows(self, codes, limit):
         """Rows of all codes that may be at most `limit` from the query, and of others."""
@@ -117,7 +117,7 @@ class _Filter:
 
 def _by_flips(stored, query, k):
     """Distances and ids of the k nearest items and others, or `None` if that took too many flips."""
-    weights, center = np.abs(query), expected_distance.signs(query[None])
+    weights, center = np.abs(query), codes.pack_signs(query[None])
     least = _least(weights)
     number = _FIRST_FLIPS
     while number <= stored.most_flips:
