@@ -9,8 +9,15 @@ Every mean is taken over the queries that have at least one relevant item in the
 
 Where items have several labels, nDCG also counts how many an item shares with the query; it is
 computed from `SharedLabelHistograms`.
+
+The same for relaxed queries: `asymmetric_histograms`, `summarize_asymmetric`.
 """
 
+from tfhash.metrics.asymmetric import (
+    asymmetric_histograms,
+    leave_one_out_asymmetric_histograms,
+    summarize_asymmetric,
+)
 from tfhash.metrics.average_precision import (
     DENOMINATORS,
     TIES,
@@ -54,6 +61,7 @@ __all__ = [
     "WITHOUT_HITS",
     "DistanceHistograms",
     "SharedLabelHistograms",
+    "asymmetric_histograms",
     "average_precision",
     "bit_balance",
     "bit_correlation",
@@ -61,6 +69,7 @@ __all__ = [
     "count_queries_with_relevant_items",
     "count_redundant_bits",
     "distance_histograms",
+    "leave_one_out_asymmetric_histograms",
     "leave_one_out_histograms",
     "leave_one_out_shared_label_histograms",
     "mean_average_precision",
@@ -73,4 +82,5 @@ __all__ = [
     "share_with_code_of_class",
     "shared_label_histograms",
     "summarize",
+    "summarize_asymmetric",
 ]

@@ -85,14 +85,20 @@ def mean_average_precision(
     >>> mean_average_precision(histograms)
     1.0
     """
-    _check_choice("without_hits", without_hits, WITHOUT_HITS)
     values = average_precision(histograms, k, ties, denominator)
-    weights = has_relevant_items(histograms).astype("float64")
-    if without_hits == "drop" and k is not None:
-        weights *= _chance_of_hits(histograms, k, ties)
+    weights = weights_of_queries(histograms, k, ties, without_hits)
     if weights.sum() == 0:
         return float("nan")
     return float(np.nansum(values) / weights.sum())
+
+
+def weights_of_queries(histograms, k, ties, without_hits):
+    """What each query counts in a mean, float64 `[q]`; arguments as in `mean_average_precision`."""
+    _check_choice("without_hits", without_hits, WITHOUT_HITS)
+    weights = has_relevant_items(histograms).astype("float64")
+    if without_hits == "drop" and k is not None:
+        weights *= _chance_of_hits(histograms, k, ties)
+    return weights
 
 
 def _check_choice(name, value, known):
