@@ -1,10 +1,11 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 from commands import QUICK, SHORT, error_of, row_of
 
-from tfhash import data
+from tfhash import data, metrics
 from tfhash.cli import main
 from tfhash.data import protocols
 from tfhash.experiments import RunDirectory
@@ -201,6 +202,31 @@ def test_evaluate_repeats_the_figures_of_the_report(run_directory, tmp_path, cap
     correlation = first["codes"]["largest_bit_correlation"]
     assert row_of(printed, "largest correlation of two bits") == [f"{correlation:.4f}"]
     assert "holds a report. Pass --overwrite" in error_of(capsys, *command)
+
+
+def test_figures_of_relaxed_queries_stand_beside_the_others(run_directory, tmp_path, capsys):
+    command = ["evaluate", f"--model={run_directory}", "--dataset=digits", "--map_at=10"]
+    assert main([*command, "--asymmetric", f"--output_dir={tmp_path}"]) == 0
+    printed = capsys.readouterr().out
+    report = json.loads((tmp_path / "report.json").read_text())
+    before = json.loads((run_directory / "report.json").read_text())
+    assert report["metrics"]["map"] == before["metrics"]["map"]
+    splits, model = data.load("digits"), RunDirectory.of_model(run_directory).load_model()
+    relaxed = model.predict(splits.queries.images(range(len(splits.queries))), verbose=0)
+    database = np.load(run_directory / "database.npz")
+    sides = relaxed, database["codes"], splits.queries.labels, database["labels"]
+    figures = {"k": 100, "map_k": 10}
+    expected = (
+        metrics.summarize_asymmetric(metrics.asymmetric_histograms(*sides), **figures),
+        metrics.summarize_asymmetric(
+            metrics.leave_one_out_asymmetric_histograms(relaxed, splits.queries.labels), **figures
+        ),
+    )
+    assert report["asymmetric"] == pytest.approx(expected[0])
+    assert report["unseen_items"]["asymmetric"] == pytest.approx(expected[1])
+    assert row_of(printed, "mAP, asymmetric") == [f"{found['map']:.4f}" for found in expected]
+    assert row_of(printed, "precision at 100, asymmetric")
+    assert "\nasymmetric: relaxed queries, ranked by expected Hamming distance\n" in printed
 
 
 def test_evaluate_brings_a_dataset_to_the_models_shape(run_directory, make_folder, capsys):

@@ -1,11 +1,14 @@
 """
   tfhash evaluate --model=runs/mnist-12 --dataset=mnist
   tfhash evaluate --model=runs/photos-32 --dataset=photos/ --output_dir=evaluations/photos
+  tfhash evaluate --model=runs/photos-32 --dataset=photos/ --asymmetric
 
 Encodes the queries and the database of a dataset with a trained model and prints how well the
 codes retrieve. Items are divided as in the training of the model, unless --protocol says
 otherwise. With --output_dir it also writes report.json and pictures. The baselines that training
 measured are shown where the items are the same.
+
+--asymmetric adds the figures of relaxed queries, as `tfhash search --asymmetric` ranks by them.
 """
 
 import dataclasses
@@ -24,9 +27,17 @@ class Output(settings.Settings):
     overwrite: bool = setting(False, "Replace a report that is already there.")
 
 
+@dataclasses.dataclass(frozen=True)
+class Queries(settings.Settings):
+    asymmetric: bool = setting(
+        False,
+        "Measure relaxed queries, too, which search the binary codes by expected Hamming distance.",
+    )
+
+
 GROUPS = {
     "Model and data": (Model, settings.Source, settings.Cache, settings.Labels, settings.Division),
-    "Measure of retrieval": (settings.Measure,),
+    "Measure of retrieval": (settings.Measure, Queries),
     "Output": (Output,),
 }
 

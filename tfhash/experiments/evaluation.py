@@ -23,7 +23,14 @@ DIVIDING = ("protocol", "validation_fraction", "labels", "label_key")
 
 
 def evaluate(
-    model, dataset, output_dir=None, overwrite=False, command_line=None, verbose="auto", **given
+    model,
+    dataset,
+    output_dir=None,
+    overwrite=False,
+    command_line=None,
+    verbose="auto",
+    asymmetric=False,
+    **given,
 ):
     """Encodes the queries and the database of a dataset and measures how well codes retrieve.
 
@@ -37,6 +44,8 @@ def evaluate(
         output_dir: Where to write `report.json` and `pictures/`; by default nowhere.
         overwrite: Whether to replace a report there.
         command_line, verbose: As in `tfhash.experiments.train`.
+        asymmetric: Whether to measure relaxed queries, too, which search the binary codes by the expected
+            Hamming distance.
         **given: Settings of the dataclasses in `SETTINGS`: `protocol`, `map_at`, ...
 
     Returns:
@@ -80,7 +89,7 @@ def evaluate(
         trained_on = names_trained_on(before, run.settings().get("unlabeled"))
         _check_queries_are_new(splits, trained_on.union(before.validation.names), trained_with)
         trained_items = count_seen(splits, trained_on)
-    evaluation = measure(network, splits, variant.variant(), progress, trained_items)
+    evaluation = measure(network, splits, variant.variant(), progress, trained_items, asymmetric)
     figures = evaluation.figures
     found = {
         "command_line": command_line,

@@ -1,10 +1,13 @@
 """Measures the codes of a model on the queries and the database of a dataset."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from tfhash import metrics
+from tfhash.codes import pack_signs
+from tfhash.encoding import encode_relaxed
 from tfhash.experiments.settings import DENOMINATORS, WITHOUT_HITS
 from tfhash.labels import each_label
 
@@ -17,7 +20,8 @@ class Evaluation:
     """What `measure` found.
 
     Attributes:
-        figures: The parts `metrics`, `codes` and `protocol` of a report.
+        figures: The parts `metrics`, `unseen_items`, `codes` and `protocol` of a report, and
+            `asymmetric` where it was asked for.
         queries, database: Packed codes, `uint8 [n, ceil(bits / 8)]`.
         histograms: `tfhash.metrics.DistanceHistograms`.
     """
@@ -28,7 +32,7 @@ class Evaluation:
     histograms: metrics.DistanceHistograms
 
 
-def measure(model, splits, variant, progress, trained_items=None):
+def measure(model, splits, variant, progress, trained_items=None, asymmetric=False):
     """Encodes queries and database once and computes every figure of the report.
 
     Args:
@@ -38,12 +42,17 @@ def measure(model, splits, variant, progress, trained_items=None):
         progress: `Progress`.
         trained_items: How many items of the database training has seen, with or without their
             labels; `None` where that is not known.
+        asymmetric: Whether to measure relaxed queries, too, as the parts `asymmetric`.
 
     Returns:
         `Evaluation`.
     """
     database = progress.encode(model, splits.database, "the database")
-    queries = progress.encode(model, splits.queries, "the queries")
+    encode = functools.partial(encode_relaxed, model)
+    relaxed = progress.encode_with(
+        encode, splits.queries.batches(), len(splits.queries), "the queries"
+    )
+    queries = pack_signs(relaxed)
     histograms, found = measure_codes(queries, database, splits, model.bits, variant)
     among_queries, of_unseen = measure_among_queries(queries, splits, model.bits, variant)
     correlation = metrics.bit_correlation(database, model.bits)
@@ -81,7 +90,31 @@ def measure(model, splits, variant, progress, trained_items=None):
             "ties": "expectation over random orders",
         },
     }
+    if asymmetric:
+        figures["asymmetric"], figures["unseen_items"]["asymmetric"] = measure_asymmetric(
+            relaxed, database, splits, variant
+        )
     return Evaluation(figures, queries, database, histograms)
+
+
+def measure_asymmetric(relaxed, database, splits, variant):
+    """Metrics of relaxed queries that search binary codes by the expected Hamming distance.
+
+    Args:
+        relaxed: Relaxed codes of the queries, float `[q, bits]`.
+        database: Packed codes, `uint8 [n, ceil(bits / 8)]`.
+        splits, variant: As in `measure_codes`.
+
+    Returns:
+        Two dictionaries from a name to a float: of the queries that search the database, and among each
+        other; empty where no query has a relevant item.
+    """
+    labels = splits.queries.labels
+    sides = (
+        metrics.asymmetric_histograms(relaxed, database, labels, splits.database.labels),
+        metrics.leave_one_out_asymmetric_histograms(relaxed, labels),
+    )
+    return tuple(metrics.summarize_asymmetric(side, **variant) for side in sides)
 
 
 def measure_codes(queries, database, splits, bits, variant):

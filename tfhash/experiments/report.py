@@ -216,6 +216,8 @@ def table(report):
             f"pre-trained also on {protocol['unlabeled_items']:,} of these items, with pseudo-labels"
         )
     heading += variant_in_words(protocol["average_precision"])
+    if "asymmetric" in report:
+        heading.append("asymmetric: relaxed queries, ranked by expected Hamming distance")
     if (labels := protocol.get("labels_per_item", 1)) != 1:
         heading.append(f"{labels:.2f} labels an item; relevant items share one with the query")
     rows: list[tuple[str, ...]] = [
@@ -240,6 +242,9 @@ def table(report):
     of_unseen = unseen.get("metrics", {})
     for name, value in report["metrics"].items():
         rows.append((_words(name), *_figures(value, of_unseen.get(name))))
+    relaxed_unseen = unseen.get("asymmetric", {})
+    for name, value in report.get("asymmetric", {}).items():
+        rows.append((f"{_words(name)}, asymmetric", *_figures(value, relaxed_unseen.get(name))))
     rows.append(("distinct codes", f"{codes['distinct_codes']:,}"))
     # Near 1, the codes tell the class and nothing else. Older reports lack these two.
     if (share := codes.get("share_with_code_of_class")) is not None:

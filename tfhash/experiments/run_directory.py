@@ -37,6 +37,8 @@ REPORT_SCHEMA = {
     "with several labels also nDCG",
     "unseen_items": "the same metrics of the queries among each other, which training never saw, and "
     "how many can be answered; no metrics if none can",
+    "asymmetric": "of tfhash evaluate --asymmetric alone: metrics of relaxed queries, ranked by the "
+    "expected Hamming distance; in unseen_items, too",
     "codes": "of the database: distinct codes, share of items with the code of more than half of their "
     "class, bits that repeat others or are constant, share of +1 of each bit, largest correlation",
     "protocol": "dataset, division of the items, fingerprint, counts, variant of mAP at a cut-off; "
