@@ -58,7 +58,7 @@ def test_the_examples_for_a_folder_of_photos_run(photos, tmp_path, monkeypatch, 
     assert commands("docs/search.md") == commands("README.md")[:3] == commands("docs/photos.md")[:3]
     assert (tmp_path / "duplicates" / "duplicates.html").is_file()
     assert (tmp_path / "found.png").is_file()
-    for document, count in {"docs/search.md": 10, "docs/photos.md": 5, "docs/dedupe.md": 5}.items():
+    for document, count in {"docs/search.md": 20, "docs/photos.md": 5, "docs/dedupe.md": 5}.items():
         capsys.readouterr()
         for block in code_blocks(document):
             exec(compile(block, "example", "exec"), {})
