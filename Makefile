@@ -39,7 +39,7 @@ test: $(VENV)/installed-dev
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m pytest $(IN_PARALLEL)
 	$(ON_JAX) $(VENV)/bin/python -m pytest $(IN_PARALLEL) tests/test_codes.py tests/test_labels.py \
-		tests/test_losses.py tests/test_loss_edges.py tests/test_every_loss.py tests/test_layers.py tests/test_metrics.py tests/test_asymmetric_metrics.py \
+		tests/test_losses.py tests/test_loss_edges.py tests/test_every_loss.py tests/test_layers.py tests/test_metrics.py \
 		tests/test_optimizers.py tests/test_models.py tests/test_callbacks.py tests/test_retrieval_evaluation.py \
 		tests/test_self_training.py tests/test_stock_callbacks.py tests/test_backbones.py tests/test_centers.py \
 		tests/test_keras_private.py tests/test_keras_layers.py tests/test_other_models.py

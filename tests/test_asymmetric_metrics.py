@@ -67,14 +67,14 @@ def test_map_is_the_mean_over_all_orders_of_ties(rng, kind, among_each_other):
     np.testing.assert_allclose(metrics.summarize_asymmetric(found)["map"], np.mean(expected))
 
 
-@pytest.mark.parametrize("block", [1, 100, 2**20])
+@pytest.mark.parametrize("block", [500, 2**20])
 @pytest.mark.parametrize("kind", ["integers", "multi-hot"])
 def test_relaxed_codes_of_one_and_minus_one_have_the_symmetric_figures(
     rng, monkeypatch, kind, block
 ):
     monkeypatch.setattr(asymmetric, "_BLOCK_PAIRS", block)
-    queries, query_labels = make_items(rng, 40, kind)
-    database, database_labels = make_items(rng, 150, kind)
+    queries, query_labels = make_items(rng, 20, kind)
+    database, database_labels = make_items(rng, 80, kind)
     signs = np.where(queries >= 0, 1.0, -1.0)
     given = {"k": 10, "map_k": 7, "denominator": "retrieved", "without_hits": "drop"}
     pairs = [

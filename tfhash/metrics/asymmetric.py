@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from tfhash import codes, expected_distance
-from tfhash.labels import is_multi_hot, similar
+from tfhash.labels import count_shared, is_multi_hot
 from tfhash.metrics.average_precision import average_precision, weights_of_queries
 from tfhash.metrics.histograms import (
     DistanceHistograms,
@@ -183,8 +183,8 @@ def _count(relaxed, labels, groups, own_groups=None):
         items = np.repeat(groups.counts[None], len(distances), axis=0)
         if own_groups is not None:
             items[np.arange(len(items)), own_groups[rows]] -= 1
-        is_similar = ops.convert_to_numpy(similar(labels[rows], groups.labels))
-        yield _by_distance(distances, items, items * is_similar)
+        is_relevant = count_shared(labels[rows], groups.labels) > 0
+        yield _by_distance(distances, items, items * is_relevant)
 
 
 def _by_distance(distances, items, relevant):
