@@ -3,55 +3,64 @@
 import csv
 import io
 import json
+import os
 
 import numpy as np
 import pytest
 from commands import error_of
+from PIL import Image
 
-from tfhash import codes as code_layout
-from tfhash import data
 from tfhash.cli import main
-from tfhash.experiments import ImageIndex, RunDirectory, index_images, search_picture, searching
+from tfhash.experiments import (
+    ImageIndex,
+    RunDirectory,
+    index_images,
+    search_picture,
+    search_results,
+    searching,
+)
 
 pytestmark = pytest.mark.usefixtures("models_are_loaded_once")
 
 
-@pytest.fixture
-def index(photos, run_directory, tmp_path):
-    """Path of an index of the photos."""
-    path = tmp_path / "photos.index"
-    model = RunDirectory.of_model(run_directory).load_model()
-    index_images(photos, model, path, model_path=run_directory)
+@pytest.fixture(scope="module")
+def index(trained, tmp_path_factory):
+    """Path of an index of 20 photos."""
+    folder = tmp_path_factory.mktemp("photos")
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8), "uint8")
+    for name, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{name}.png")
+    path = tmp_path_factory.mktemp("index") / "photos.index"
+    model = RunDirectory.of_model(trained[0]).load_model()
+    index_images(folder, model, path, model_path=trained[0])
     return path
 
 
-def test_an_image_is_searched_by_its_relaxed_code_in_every_format(
-    index, photos, run_directory, tmp_path, capsys, monkeypatch
-):
-    query = photos / "dark" / "3.png"
-    model = RunDirectory.of_model(run_directory).load_model()
-    images = data.ImageFiles("", [str(query)])
-    relaxed = model.predict(images.read(images.names, model.image_shape).images([0]), verbose=0)
-    loaded = ImageIndex.load(index)
-    codes, ids = loaded.index.items()
+@pytest.fixture(scope="module")
+def query(index):
+    """Path of a photo of the index."""
+    return os.path.join(ImageIndex.load(index).origin.folder, "3.png")
+
+
+@pytest.fixture(scope="module")
+def queries(index, query):
+    return searching.queries_of_images([query], ImageIndex.load(index))
+
+
+@pytest.fixture
+def expected(index, queries):
+    """The five nearest: distances in words, and names."""
+    loaded = ImageIndex.load(index).index
+    codes, ids = loaded.items()
     signs = 2.0 * np.unpackbits(codes, axis=1, count=9, bitorder="little") - 1
-    distances = (9 - signs @ relaxed[0].astype("float64")) / 2
+    distances = (9 - signs @ queries.relaxed[0].astype("float64")) / 2
     order = np.lexsort((ids, distances.astype("float32")))[:5]
-    expected = [
-        (f"{distances[i]:.2f}", name) for i, name in zip(order, loaded.names_of(ids[order]))
-    ]
-    command = ["search", f"--index={index}", f"--image={query}", "-k=5", "--asymmetric"]
-    capsys.readouterr()
+    return [(f"{distances[i]:.2f}", name) for i, name in zip(order, loaded.names_of(ids[order]))]
 
-    assert main(command) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "the 5 nearest of 24 images, codes of 9 bits, by expected Hamming distance"
-    assert [tuple(line.split()) for line in lines[4:9]] == expected
 
-    assert main([*command, "--format=csv"]) == 0
-    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    assert [(row["distance"], row["name"]) for row in rows] == expected
-
+def test_the_command_ranks_images_and_draws_them_by_expected_distance(
+    index, query, expected, tmp_path, capsys, monkeypatch
+):
     captions = []
     plot = search_picture.plots.plot_neighbors
     monkeypatch.setattr(
@@ -59,21 +68,39 @@ def test_an_image_is_searched_by_its_relaxed_code_in_every_format(
         "plot_neighbors",
         lambda *given: captions.extend(given[3][0]) or plot(*given),
     )
-    picture = tmp_path / "found.png"
-    assert main([*command, "--format=json", f"--picture={picture}"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["asymmetric"]
-    items = found["queries"][0]["items"]
-    assert [(f"{item['distance']:.2f}", item["name"]) for item in items] == expected
-    assert captions == [distance for distance, _ in expected][: len(captions)]
-    assert picture.exists()
+    command = ["search", f"--index={index}", f"--image={query}", "-k=5", "--asymmetric"]
+    capsys.readouterr()
+    assert main([*command, "--format=csv", f"--picture={tmp_path / 'found.png'}"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(row["distance"], row["name"]) for row in rows] == expected
+    assert captions == [distance for distance, _ in expected[: len(captions)]]
+    assert (tmp_path / "found.png").exists()
 
 
-def test_images_that_are_as_near_as_the_last_one_are_noted(index, photos):
+def test_distances_have_two_decimals_in_tables_and_json(index, queries, expected, tmp_path):
+    found = searching.search(ImageIndex.load(index), queries, k=5, asymmetric=True)
+    lines = search_results.table(found)
+    assert lines[0] == "the 5 nearest of 20 images, codes of 9 bits, by expected Hamming distance"
+    assert [tuple(line.split()) for line in lines[4:9]] == expected
+    search_results.write(found, "json", tmp_path / "found.json")
+    written = json.loads((tmp_path / "found.json").read_text())
+    assert written["asymmetric"]
+    items = written["queries"][0]["items"]
+    assert [(item["distance"], item["name"]) for item in items] == [
+        (float(distance), name) for distance, name in expected
+    ]
+
+
+def test_relaxed_queries_have_the_codes_that_the_model_gives(trained, queries, query):
+    model = RunDirectory.of_model(trained[0]).load_model()
+    pixels = np.asarray(Image.open(query))[None]
+    np.testing.assert_allclose(queries.relaxed, model.predict(pixels, verbose=0), atol=1e-6)
+    np.testing.assert_array_equal(queries.codes, model.encode(pixels))
+
+
+def test_images_that_are_as_near_as_the_last_one_are_noted(index, queries):
     """Copies have equal expected distances."""
     loaded = ImageIndex.load(index)
-    queries = searching.queries_of_images([photos / "dark" / "3.png"], loaded)
-    np.testing.assert_array_equal(queries.codes, np.asarray(code_layout.pack(queries.relaxed)))
     loaded.index.add(np.repeat(queries.codes, 3, axis=0), names=["a", "b", "c"])
     (answer,) = searching.search(loaded, queries, k=2, asymmetric=True).answers
     first, second = answer.items
