@@ -96,6 +96,7 @@ def test_comparing_all_codes_finds_what_looking_up_flips_finds(rng, monkeypatch,
     monkeypatch.setattr(
         asymmetric, "_by_flips", lambda *given: ways.append(by_flips(*given)) or ways[-1]
     )
+    monkeypatch.setattr(asymmetric, "_CODES_PER_FLIP", 1)
     looked_up = index.search_asymmetric(relaxed, 5)
     assert len(ways) == 10
     assert None not in ways

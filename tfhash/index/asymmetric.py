@@ -14,7 +14,7 @@ from tfhash.index.results import NearestItems
 # Sets of flips that are tried first, and how many times as many the next time.
 _FIRST_FLIPS, _GROWTH = 16, 16
 
-# Looking up one code takes about as long as comparing so many.
+# One set is tried for so many codes at most. Trying one takes as long as comparing about 300 codes.
 _CODES_PER_FLIP = 1024
 
 # Codes compared at a time.
@@ -63,7 +63,8 @@ class _Stored:
             has_tables = layout["pieces"] > 0
             # With tables, these are the different codes, in an order of their own.
             self._ids = None if has_tables else arrays["ids"]
-        self.most_flips = snapshot.count // _CODES_PER_FLIP if has_tables else 0
+        count = snapshot.count if self._codes is None else len(self._codes)
+        self.most_flips = count // _CODES_PER_FLIP if has_tables else 0
 
     def items(self, codes, distances, k):
         """Distances and ids of the items that have these codes; the first k of each code will do."""
