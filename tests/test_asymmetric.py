@@ -8,6 +8,7 @@ import pytest
 from index_cases import make_codes
 
 import tfhash_ops
+from tfhash import codes as code_layout
 from tfhash import expected_distance
 from tfhash.index import HammingIndex, asymmetric
 from tfhash.index.reference import NumpyIndex
@@ -48,13 +49,13 @@ def check(index, relaxed, codes, ids, *ks):
 
 @pytest.mark.parametrize("core", ["tables", "compact", "NumPy"])
 @pytest.mark.parametrize("layout", ["random", "few", "equal", "clustered"])
-@pytest.mark.parametrize("bits", [1, 7, 12, 64, 130])
+@pytest.mark.parametrize("bits", [1, 7, 12, 32, 64, 130])
 def test_the_nearest_items_are_those_of_brute_force(rng, monkeypatch, bits, layout, core):
     if core != "NumPy" and not tfhash_ops.is_compiled():
         pytest.skip("tfhash was installed with TFHASH_BUILD_OPS=0")
     monkeypatch.setattr(asymmetric, "_CODES_PER_FLIP", 32)
     monkeypatch.setattr(asymmetric, "_BLOCK", 1000)
-    count = 10_000 if core == "tables" else 2_500
+    count = 20_000 if core == "tables" else 2_500
     codes, ids = make_codes(rng, count, bits, layout), rng.permutation(2 * count)[:count] - count
     index = HammingIndex(bits, compact=core == "compact")
     if core == "NumPy":
@@ -152,6 +153,18 @@ def test_an_undecided_query_is_as_far_from_all_and_small_ids_come_first(rng):
     found = index.search_asymmetric(np.zeros((1, 12)), 7)
     assert found.distances.tolist() == [[6.0] * 7]
     assert found.ids.tolist() == [list(range(7))]
+
+
+def test_codes_as_near_as_those_looked_up_first_are_found_by_small_ids(rng, monkeypatch):
+    """One flip of any of 32 bits is as near as another, and 16 codes are looked up first."""
+    monkeypatch.setattr(asymmetric, "_CODES_PER_FLIP", 32)
+    relaxed = make_relaxed(rng, 1, 32, "signs") / 2
+    flipped = np.where(np.eye(32, dtype=bool), -relaxed, relaxed)
+    codes = np.concatenate([make_codes(rng, 20_000, 32), code_layout.pack_signs(flipped)])
+    index = HammingIndex(32)
+    ids = np.concatenate([np.arange(100, 20_100), rng.permutation(32)])
+    index.add(codes, ids=ids)
+    check(index, relaxed, codes, ids, 1, 3, 8)
 
 
 def test_distances_do_not_depend_on_the_order_of_the_bits(rng):
