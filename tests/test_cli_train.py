@@ -30,6 +30,7 @@ def test_train_writes_model_saved_model_database_pictures_and_report(run_directo
         "database.npz",
         "model.keras",
         "pictures",
+        "pretrained.weights.h5",
         "report.json",
         "run.json",
         "saved_model",

@@ -104,6 +104,7 @@ class TwoStageTraining(keras.callbacks.Callback):
         self.seconds = 0.0
         self._backup = Backup(backup_dir) if backup_dir else None
         self._others = None
+        self._epochs_done_before = 0
 
     def stage_of(self, epoch):
         """The stage that trains in an epoch, counted from 0."""
@@ -269,13 +270,15 @@ class TwoStageTraining(keras.callbacks.Callback):
         backup.load_weights(self.model, state)
         self._pretrain_end = state["pretrain_end"]
         self.epoch_logs, self.seconds = state["epoch_logs"], state["seconds"]
+        self._epochs_done_before = state["epochs_done"]
 
     def _restore_history(self):
         """Adds the epochs before the interruption to the history of Keras, once."""
         history = self.model.history
         if history.epoch or not self.epoch_logs:
             return
-        history.epoch = list(range(len(self.epoch_logs)))
+        first = self._epochs_done_before - len(self.epoch_logs)  # another run may have trained some
+        history.epoch = list(range(first, self._epochs_done_before))
         for logs in self.epoch_logs:
             for name, value in logs.items():
                 history.history.setdefault(name, []).append(value)

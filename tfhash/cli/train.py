@@ -2,23 +2,26 @@
   tfhash train --dataset=photos/ --bits=32
   tfhash train --dataset=photos/ --labels=labels.csv --bits=32
   tfhash train --dataset=mnist --bits=12 --output_dir=runs/mnist-12
+  tfhash train --dataset=photos/ --bits=64 --pretrained_from=runs/photos-32
   tfhash train --dataset=photos/ --bits=32 --resume
 
 Trains a network in two stages (supervised pre-training, then fine-tuning by the exponentiated
 hashing loss), evaluates it on queries that training never saw, and writes into --output_dir:
 
-  model.keras     the trained model
-  saved_model/    the same for TensorFlow Serving: images in, packed codes out
-  database.npz    codes, names and labels of the database
-  report.json     figures, class names, protocol, seed, versions, times and this command
-  pictures/       neighbors, precision and recall, training curves, bit balance
+  model.keras            the trained model
+  saved_model/           the same for TensorFlow Serving: images in, packed codes out
+  pretrained.weights.h5  the weights at the end of pre-training, for --pretrained_from
+  database.npz           codes, names and labels of the database
+  report.json            figures, class names, protocol, seed, versions, times, this command
+  pictures/              neighbors, precision and recall, training curves, bit balance
 
 To load the model in Python:
 
   import tfhash, keras
   model = keras.saving.load_model("runs/photos-32/model.keras")
 
-The state is saved after every epoch. --resume continues an interrupted run.
+The state is saved after every epoch. --resume continues an interrupted run. --pretrained_from trains
+other bits in less time: pre-training is that of another run.
 """
 
 from tfhash.cli.require import require
@@ -45,9 +48,11 @@ def check(given):
 
 
 def check_paths(given):
+    from tfhash.experiments import pretraining
     from tfhash.experiments.run_directory import RunDirectory
 
     settings.check_paths(given)
+    pretraining.taken_over(settings.named(given["dataset"], given))
     output = settings.Output.pick(given)
     RunDirectory.of_training(given).check_state(output.resume, output.overwrite)
 

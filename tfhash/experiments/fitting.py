@@ -6,8 +6,9 @@ import warnings
 import numpy as np
 
 from tfhash.callbacks import SelfTraining, TanhContinuation, TimeEstimate, TwoStageTraining
-from tfhash.data import PartlyLabeledBatches
+from tfhash.data import PartlyLabeledBatches, sampling
 from tfhash.experiments import network
+from tfhash.experiments.run_directory import PRETRAINED
 
 
 def fit(
@@ -21,6 +22,7 @@ def fit(
     callbacks=(),
     own_loss=False,
     classifier_alone=False,
+    first_epoch=0,
 ):
     """Trains both stages, or a classifier for as many epochs.
 
@@ -37,6 +39,7 @@ def fit(
         own_loss: Whether the model has another loss than the recipe's.
         classifier_alone: Whether to go on with pre-training in place of fine-tuning. The learning rate
             then decays to 0 once, in all epochs.
+        first_epoch: Epochs that another run has trained.
 
     Returns:
         `TwoStageTraining`, which has the logs. The weights at the end of pre-training are in its
@@ -53,7 +56,7 @@ def fit(
         pretrain_epochs,
         network.schedule(rates, "pretrain", steps),
         network.schedule(rates, "finetune", steps),
-        pretrained_weights=backup / "pretrained.weights.h5",
+        pretrained_weights=backup / PRETRAINED,
         backup_dir=backup,
         frozen_epochs=recipe.frozen_epochs(),
     )
@@ -63,7 +66,8 @@ def fit(
     callbacks = [*callbacks, stages, TimeEstimate()]
     if recipe.loss == "hashnet" and not (own_loss or classifier_alone):
         callbacks.append(TanhContinuation(first_epoch=recipe.pretrain_epochs))
-    batches, self_training = _batches(recipe, train, unlabeled, seed, epochs_done, pretrain_epochs)
+    first_epoch = epochs_done or first_epoch
+    batches, self_training = _batches(recipe, train, unlabeled, seed, first_epoch, pretrain_epochs)
     with warnings.catch_warnings():
         if classifier_alone:
             warnings.filterwarnings("ignore", message=".*the hashing head stays untrained")
@@ -72,11 +76,32 @@ def fit(
             # Partly labeled batches know how many they are.
             steps_per_epoch=None if self_training else steps,
             epochs=recipe.epochs(),
+            initial_epoch=first_epoch,
             shuffle=False,
             verbose=progress.verbose,
             callbacks=[*self_training, *callbacks, *progress.callbacks(recipe.epochs())],
         )
     return stages
+
+
+def with_class_batches(recipe, labels, progress):
+    """A recipe with batches of classes x items, where random batches lack similar pairs.
+
+    Args:
+        recipe: `Recipe`.
+        labels: Labels of the training items.
+        progress: `Progress`.
+    """
+    chosen = sampling.choose_items_per_class(labels, recipe.batch_size)
+    if not chosen:
+        return recipe
+    similar = sampling.similar_items_per_anchor(labels, recipe.batch_size)
+    progress.say(
+        f"A random batch of {recipe.batch_size} holds {similar:.2g} similar images per image, too few "
+        f"to learn from: batches are made of {chosen} images per class (--items_per_class=0 for random "
+        "batches)"
+    )
+    return dataclasses.replace(recipe, items_per_class=chosen)
 
 
 def _batches(recipe, train, unlabeled, seed, epochs_done, pretrain_epochs):

@@ -14,6 +14,9 @@ from tfhash.experiments.settings import Output, Training, located
 # Of run.json and report.json. Files without a `schema_version` were written before there was one.
 SCHEMA_VERSION = 1
 
+# Name of the weights at the end of pre-training.
+PRETRAINED = "pretrained.weights.h5"
+
 RUN_SCHEMA = {
     "schema_version": "version of this schema, an integer",
     "settings": "every setting that changes what is learned, the recipe's included, by name",
@@ -67,6 +70,7 @@ class RunDirectory:
     | `backup/` | the state after the last epoch, while training |
     | `model.keras` | the trained model |
     | `saved_model/1/` | the same for TensorFlow Serving |
+    | `pretrained.weights.h5` | the weights at the end of pre-training, if there was one |
     | `database.npz` | `codes`, packed `uint8 [n, ceil(bits / 8)]`; `names`; `labels`; `bits`; `class_names`; `model`, its fingerprint; `model_path`; `folder` |
     | `report.json` | figures; marks the run as finished; see `REPORT_SCHEMA` |
     | `pictures/` | drawn last |
@@ -87,6 +91,7 @@ class RunDirectory:
         self.model_path = self.path / "model.keras"
         self._given = self.path  # as the user named it
         self.database_path = self.path / "database.npz"
+        self.pretrained_path = self.path / PRETRAINED
         self._saved_model = self.path / "saved_model"
         self._run = self.path / "run.json"
         self._report = self.path / "report.json"
@@ -133,6 +138,10 @@ class RunDirectory:
     def settings(self):
         """The settings of the run; empty without a `run.json`."""
         return self._read(self._run).get("settings", {})
+
+    def items(self):
+        """Fingerprint of the items; see `tfhash.data.Splits.fingerprint`."""
+        return self._read(self._run).get("items")
 
     def report(self):
         """The report of the run; empty where it did not finish."""
@@ -292,6 +301,13 @@ class RunDirectory:
         shutil.rmtree(self._saved_model, ignore_errors=True)
         export_saved_model(model, self._saved_model, version=1)
 
+    def keep_pretrained(self):
+        """Copies the weights at the end of pre-training from the backup, if there are some."""
+        made = self.backup / PRETRAINED
+        if made.exists():
+            with files.atomic_write(self.pretrained_path) as temporary:
+                shutil.copyfile(made, temporary)
+
     def write_database(self, codes, split, model, dataset, class_names):
         """Writes the codes, names and labels of the database, as `tfhash encode` does.
 
@@ -349,7 +365,7 @@ class RunDirectory:
                 + ". Received: "
                 + ", ".join(f"--{name}={settings[name]}" for name in changed)
             )
-        if self._read(self._run)["items"] != items:
+        if self.items() != items:
             raise ValueError(
                 f"the items of the dataset have changed since the run in {self.path} was started. "
                 "Restore them, or pass `overwrite` to start over"
@@ -362,6 +378,7 @@ class RunDirectory:
         # The settings go last: while they are there, no other run takes the backup for its own.
         self._report.unlink(missing_ok=True)
         self.model_path.unlink(missing_ok=True)
+        self.pretrained_path.unlink(missing_ok=True)
         self.database_path.unlink(missing_ok=True)
         Backup(self.backup).remove()
         for directory in (self.pictures, self._saved_model):

@@ -287,6 +287,11 @@ class Training(Settings):
         at_least=1,
     )
     seed: int = setting(0, "Seed of the weights and of the order of training.", at_least=0)
+    pretrained_from: str | None = setting(
+        None,
+        "A finished run on the same data: fine-tune its network from the end of pre-training, for "
+        "other bits or another loss. The settings of pre-training are those of that run.",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -350,7 +355,8 @@ def named(dataset, given):
         given: Dictionary of the other settings.
     """
     given = {"dataset": str(dataset), **given}
-    for name, ending in (("labels", ""), ("backbone", ".keras"), ("weights", ".h5")):
+    paths = {"labels": "", "backbone": ".keras", "weights": ".h5", "pretrained_from": ""}
+    for name, ending in paths.items():
         if given.get(name) is not None and str(given[name]).endswith(ending):
             given[name] = str(pathlib.Path(given[name]).resolve())
     return given

@@ -9,13 +9,13 @@ import keras
 
 from tfhash.data import keras_layers
 from tfhash.data.augmentation import LARGER
-from tfhash.data.sampling import choose_items_per_class, similar_items_per_anchor
 from tfhash.experiments import (
     environment,
     estimate,
     network,
     pictures,
     presets,
+    pretraining,
     report,
     settings,
     validation,
@@ -31,7 +31,7 @@ from tfhash.experiments.datasets import (
     summary_of,
 )
 from tfhash.experiments.devices import Devices
-from tfhash.experiments.fitting import fit
+from tfhash.experiments.fitting import fit, with_class_batches
 from tfhash.experiments.interruption import continued_by
 from tfhash.experiments.measurement import measure
 from tfhash.experiments.progress import Progress
@@ -101,6 +101,7 @@ def train(dataset, command_line=None, verbose="auto", hashing_loss=None, **given
     """
     given = settings.named(dataset, given)
     settings.check_names(given, *SETTINGS)
+    given = pretraining.taken_over(given)
     settings.check_training(given)
     if hashing_loss is not None and not isinstance(hashing_loss, keras.losses.Loss):
         raise TypeError(
@@ -167,6 +168,7 @@ class _Training:
             self.source, self.labels, self.division, size, self.progress, self.cache_dir
         )
         network.check_sides(self.asked, self.splits)
+        pretraining.check_items(self.training.pretrained_from, self.splits)
         # Folder names may be no valid text, which no file of names could hold.
         self.class_names = [printable(name, longest=1000) for name in self.splits.classes]
         train = self.splits.train
@@ -188,7 +190,8 @@ class _Training:
             has_colors=self.has_colors,
             **self.recipe_given,
         )
-        self._choose_items_per_class()
+        if "items_per_class" not in self.recipe_given and not self.training.unlabeled:
+            self.recipe = with_class_batches(self.recipe, train.labels, self.progress)
         if self.training.unlabeled and self.recipe.pretrain_epochs == (
             self.recipe.supervised_epochs()
         ):
@@ -215,14 +218,14 @@ class _Training:
         self.untrained = with_batch_statistics(self.model, self.sample, self.recipe.is_pretrained())
         self._say_time()
 
-    def _make_model(self):
-        """The network as it is before training, the same each time."""
+    def _make_model(self, bits=None):
+        """The network as it is before training, the same each time; of other bits, if given."""
         with self.devices.making_a_model():
             model = network.build_model(
                 self.recipe,
                 self.splits.image_shape,
                 len(self.splits.classes),
-                self.training.bits,
+                bits or self.training.bits,
                 self._make_loss(),
                 self.training.seed,
                 class_names=self.class_names,
@@ -246,20 +249,6 @@ class _Training:
             self.splits.image_shape, self.has_colors, self.asked.is_pretrained(), items
         )
         return {"preset": name, "reason": reason}
-
-    def _choose_items_per_class(self):
-        if "items_per_class" in self.recipe_given or self.training.unlabeled:
-            return
-        labels, batch_size = self.splits.train.labels, self.recipe.batch_size
-        chosen = choose_items_per_class(labels, batch_size)
-        if chosen:
-            similar = similar_items_per_anchor(labels, batch_size)
-            self.progress.say(
-                f"A random batch of {batch_size} holds {similar:.2g} similar images per "
-                f"image, too few to learn from: batches are made of {chosen} images per class "
-                "(--items_per_class=0 for random batches)"
-            )
-            self.recipe = dataclasses.replace(self.recipe, items_per_class=chosen)
 
     def _settings(self):
         """What the run depends on, the recipe's choices included."""
@@ -290,9 +279,17 @@ class _Training:
 
     def _fit(self):
         self.progress.say(validation.in_words(self.splits))
-        own = {"own_loss": self.hashing_loss is not None}
-        callbacks = validation.callbacks(self.recipe, self.splits)
-        return self._fit_model(self.model, self.files.backup, callbacks=callbacks, **own)
+        path, first_epoch = self.training.pretrained_from, 0
+        if path is not None:
+            pretraining.take_over(path, self.model, self._make_model, self.files, self.progress)
+            first_epoch = self.recipe.pretrain_epochs
+        return self._fit_model(
+            self.model,
+            self.files.backup,
+            callbacks=validation.callbacks(self.recipe, self.splits),
+            own_loss=self.hashing_loss is not None,
+            first_epoch=first_epoch,
+        )
 
     def _fit_model(self, model, backup, **arguments):
         split, seed = self.splits.train, self.training.seed
@@ -309,6 +306,7 @@ class _Training:
         seconds = time.time() - started
         # Before the baselines, which may take as long as the training.
         self.files.write_model(self.model)
+        self.files.keep_pretrained()
         self.files.write_database(
             self.evaluation.database,
             self.splits.database,
