@@ -1,10 +1,12 @@
 """Runs `tfhash train` with several seeds and collects their reports.
 
-Flags after `--` go to `tfhash train`. Interrupted runs continue, finished runs are not repeated.
+Flags after `--` go to `tfhash train`, with the seed in place of `{seed}`. Interrupted runs continue, finished runs are not repeated.
 Prints mean and standard deviation over the seeds.
 
     python benchmarks/seeds.py --name=digits-12 --title="scikit-learn's digits" -- \
         --dataset=digits --bits=12
+    python benchmarks/seeds.py --name=digits-24 --title="scikit-learn's digits" -- \
+        --dataset=digits --bits=24 --pretrained_from=runs/seeds/digits-12-{seed}
 """
 
 import json
@@ -29,9 +31,8 @@ def main(argv):
     result = {"title": FLAGS.title, "command": ["tfhash", "train", *argv[1:]], "seeds": {}}
     for seed in FLAGS.seeds:
         directory = pathlib.Path(FLAGS.runs) / f"{FLAGS.name}-{seed}"
-        report = train(
-            [*result["command"], f"--seed={seed}", f"--output_dir={directory}"], directory
-        )
+        command = [argument.replace("{seed}", str(seed)) for argument in result["command"]]
+        report = train([*command, f"--seed={seed}", f"--output_dir={directory}"], directory)
         result["seeds"][str(seed)] = report
         files.write_json(pathlib.Path(FLAGS.output_dir) / f"{FLAGS.name}.json", result)
     print(tables.header(tables.TRAINING_COLUMNS) + tables.Training(FLAGS.name, result).full())

@@ -33,6 +33,10 @@ ROOT = BENCHMARKS.parent
 TRAINED = (
     "mnist-12",
     "cifar10-12",
+    "cifar10-24",
+    "cifar10-32",
+    "cifar10-48",
+    "cifar10-64",
     "cifar10-cnnh-48",
     "cifar10-cnnh-48-unlabeled",
     "cifar10-cnnh54k-48",
