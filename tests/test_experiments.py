@@ -117,6 +117,16 @@ def test_baselines_are_measured_like_any_codes():
             else:
                 assert (figures["map"], figures["map_at_20"]) == pytest.approx((1, 1))
     assert found["softmax code"]["temperature"] == 1  # others are as good
+    assert found["predicted class"]["accuracy"] == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [([1, 0, 2], 2 / 3), ([[0, 1, 1], [0, 0, 1], [0, 0, 0]], 1 / 3), ([[1], [0], [0]], 1)],
+)
+def test_a_predicted_class_is_right_if_it_is_a_label_of_the_item(labels, expected):
+    logits = np.array([[0.0, 3.0, 1.0], [2.0, 0.0, 1.0], [0.5, 0.0, 0.2]])
+    assert baselines.accuracy_of(logits, np.array(labels)) == pytest.approx(expected)
 
 
 def test_a_softmax_code_is_that_of_the_class_or_between_those_in_question(rng):

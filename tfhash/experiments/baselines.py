@@ -8,6 +8,7 @@ from tfhash import codes, metrics
 from tfhash.experiments.measurement import measure_among_queries, measure_codes
 from tfhash.experiments.validation import count_answered
 from tfhash.keras_private import sublayers
+from tfhash.labels import is_multi_hot
 from tfhash.losses import class_centers
 
 UNTRAINED, UNTRAINED_HEAD = "untrained network", "untrained head"
@@ -28,7 +29,8 @@ class Baselines:
 
     Attributes:
         found: Dictionary from the name of a baseline to `what` it is, its `bits`, `metrics` and
-            `unseen_items`; of the softmax code also the `temperature`.
+            `unseen_items`; of the predicted class also its `accuracy` on the queries, of the softmax code
+            the `temperature`.
     """
 
     def __init__(self, splits, variant, progress):
@@ -69,6 +71,8 @@ class Baselines:
             class_bits,
             *(class_codes(of_side, class_bits) for of_side in logits),
         )
+        accuracy = accuracy_of(logits[0], self.splits.queries.labels)
+        self.found[PREDICTED_CLASS + suffix]["accuracy"] = accuracy
         if classifier.num_classes > 2**bits:
             self.progress.say(
                 f"no {SOFTMAX_CODE}: {classifier.num_classes:,} classes have no {bits} bits for each"
@@ -106,6 +110,24 @@ class Baselines:
 def bits_of_classes(num_classes):
     """Bits that the number of a class needs."""
     return (num_classes - 1).bit_length()
+
+
+def accuracy_of(logits, labels):
+    """Share of items whose class with the largest logit is one of their labels.
+
+    Args:
+        logits: NumPy float `[n, C]`.
+        labels: Integers `[n]`, or multi-hot `[n, C]`.
+
+    Example:
+
+    >>> accuracy_of(np.array([[0.0, 2.0], [1.0, 0.0]]), np.array([1, 1]))
+    0.5
+    """
+    predicted = np.argmax(logits, axis=1)
+    if is_multi_hot(labels):
+        return float(np.mean(labels[np.arange(len(labels)), predicted] > 0))
+    return float(np.mean(np.reshape(labels, -1) == predicted))
 
 
 def class_codes(logits, bits):

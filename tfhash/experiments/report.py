@@ -278,6 +278,8 @@ def _baselines(report):
                 both = baseline["metrics"][figure], of_unseen.get(figure)
                 what = f"{_words(figure)}, {name}, {baseline['bits']} bits"
                 rows.append((what, *_figures(*both)))
+        if (accuracy := baseline.get("accuracy")) is not None:
+            rows.append((f"accuracy on the queries, {name}", *_figures(accuracy, accuracy)))
     return rows
 
 

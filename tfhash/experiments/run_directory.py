@@ -49,7 +49,8 @@ REPORT_SCHEMA = {
     "data": "files by format, files left out and why, and notes",
     "warnings": "what a reader of the figures must know, in sentences",
     "baselines": "what is compared with the codes, by name: what it is, bits, metrics, the same of "
-    "unseen_items, and the temperature of a softmax code; see docs/protocols.md",
+    "unseen_items, the accuracy of a predicted class on the queries, and the temperature of a softmax "
+    "code; see docs/protocols.md",
     "seconds": "training: finished epochs with all callbacks; evaluation; classifier: the second "
     "training of --baselines=full",
     "versions": "of Python and packages",
