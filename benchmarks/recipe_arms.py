@@ -1,13 +1,9 @@
-"""What `recipes.py` trains, and which of it is done."""
+"""What `recipes.py` trains."""
 
 import dataclasses
 import itertools
-import json
 
 import recipe_sets
-
-# One finished training a line.
-CELLS = "cells.jsonl"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,16 +80,3 @@ def _arms():
 
 
 ARMS = _arms()
-
-
-def finished(scratch):
-    """Finished cells by arm and seed. A line that a kill cut short is no cell."""
-    path = scratch / CELLS
-    cells = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            cell = json.loads(line)
-        except ValueError:
-            continue
-        cells[cell["arm"], cell["seed"]] = cell
-    return cells

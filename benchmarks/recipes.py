@@ -16,7 +16,6 @@ sets, at 32 pixels, by the preset `simple` for `WEIGHTS_EPOCHS` epochs.
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 import tempfile
@@ -25,7 +24,8 @@ import keras
 import recipe_sets
 import tensorflow as tf
 from absl import app, flags
-from recipe_arms import ARMS, CELLS, finished
+from cells import finished, save
+from recipe_arms import ARMS
 
 from tfhash import data, files, metrics
 from tfhash.data.augmentation import LARGER
@@ -65,9 +65,7 @@ def main(_):
             if not is_wanted or (name, seed) in finished(scratch):
                 continue
             cell = {"arm": name, "seed": seed, **train(arm, seed, scratch)}
-            # One write: other processes append to the same file, whose last line a kill may have cut.
-            with open(scratch / CELLS, "a", encoding="utf-8") as file:
-                file.write(f"\n{json.dumps(cell)}\n")
+            save(scratch, cell)
             print({key: cell[key] for key in ("arm", "seed", "val_map", "cpu_seconds")}, flush=True)
             keras.backend.clear_session()
 

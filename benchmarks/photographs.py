@@ -1,0 +1,137 @@
+"""Measures the choices of the recipe `photographs` on CIFAR-10, one at a time.
+
+    python benchmarks/photographs.py --data_dir=../shared/datasets               # all arms
+    python benchmarks/photographs.py --data_dir=... --arms=smoothing --seeds=0 --seeds=1
+
+Each arm trains the recipe with a narrow network in few epochs, with one choice changed. A tenth of the
+training images is held out: `val_map` is of these among each other, and it chooses. Test images among
+each other give `test_map`, which never chooses. Run it again to continue: trainings that are saved are
+skipped. Several processes can share a `--scratch`: each takes the next training that nobody has begun.
+`--collect` writes what is saved to `benchmarks/results/photographs.json`.
+"""
+
+import dataclasses
+import os
+import pathlib
+import tempfile
+
+import cells
+import tensorflow as tf
+from absl import app, flags
+
+from tfhash import data, files, metrics
+from tfhash.experiments import environment, make_recipe, network
+from tfhash.experiments.baselines import accuracy_of
+from tfhash.experiments.datasets import spread
+from tfhash.experiments.fitting import fit
+from tfhash.experiments.progress import Progress
+from tfhash.experiments.training import ADAPTED_ITEMS
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("scratch", "runs/photographs", "Where finished trainings are kept.")
+flags.DEFINE_string("data_dir", "../shared/datasets", "Directory of the prepared CIFAR-10.")
+flags.DEFINE_multi_string("arms", [], "Words, one of which the name of an arm must contain.")
+flags.DEFINE_multi_integer("seeds", [0], "Seeds.")
+flags.DEFINE_bool("collect", False, "Write the results of the finished trainings; train nothing.")
+flags.DEFINE_string("output", "benchmarks/results/photographs.json", "Result file.")
+
+BITS, HELD_OUT = 12, 0.1
+
+# All arms but those that say otherwise.
+BASE = {"width": 24, "pretrain_epochs": 5, "finetune_epochs": 3, "unaugmented_epochs": 2}
+
+# What each arm changes, by its name.
+ARMS = {
+    "the recipe": {},
+    "3 + 5 epochs": {"pretrain_epochs": 3, "finetune_epochs": 5},
+    "7 + 1 epochs": {"pretrain_epochs": 7, "finetune_epochs": 1, "unaugmented_epochs": 1},
+    "augmented to the end": {"unaugmented_epochs": 0},
+    "label smoothing 0": {"label_smoothing": 0.0},
+    "label smoothing 0.2": {"label_smoothing": 0.2},
+    "pre-training rate 0.0015": {"pretrain_learning_rate": 0.0015},
+    "pre-training rate 0.006": {"pretrain_learning_rate": 0.006},
+    "fine-tuning rate 0.0003": {"finetune_learning_rate": 0.0003},
+    "fine-tuning rate 0.0012": {"finetune_learning_rate": 0.0012},
+    "weight decay 0.2": {"weight_decay": 0.2},
+    "weight decay 1": {"weight_decay": 1.0},
+    "batches of 64": {"batch_size": 64},
+    "batches of 250": {"batch_size": 250},
+    "AdamW": {"optimizer": "adamw"},
+    "shifts by 4": {"max_shift": 4},
+    "cutout of 8": {"cutout": 8},
+    "warm-up 0.1": {"warmup": 0.1},
+    "no mirror image in encoding": {"flip_tta": False},
+}
+
+
+def recipe_of(arm, items):
+    """The recipe of an arm, for a number of training items."""
+    return make_recipe("photographs", (32, 32, 3), items, **{**BASE, **ARMS[arm]})
+
+
+def main(_):
+    scratch = pathlib.Path(FLAGS.scratch)
+    if FLAGS.collect:
+        collect(scratch)
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    splits = data.load("cifar10", data_dir=FLAGS.data_dir, validation_fraction=HELD_OUT)
+    for seed in FLAGS.seeds:
+        for arm in ARMS:
+            if FLAGS.arms and not any(word in arm for word in FLAGS.arms):
+                continue
+            with cells.claimed(scratch, arm, seed) as is_free:
+                if is_free:
+                    cell = {"arm": arm, "seed": seed, **train(arm, splits, seed)}
+                    cells.save(scratch, cell)
+                    print({name: cell[name] for name in ("arm", "seed", "val_map")}, flush=True)
+
+
+def train(arm, splits, seed):
+    """Trains an arm; its recipe and its figures."""
+    recipe, train = recipe_of(arm, len(splits.train)), splits.train
+    started = sum(os.times()[:2])
+    model = network.build_model(recipe, splits.image_shape, len(splits.classes), BITS, None, seed)
+    model.adapt(spread(train, ADAPTED_ITEMS).batches())
+    with tempfile.TemporaryDirectory() as backup:
+        backup = pathlib.Path(backup)
+        stages = fit(model, recipe, train, train.take(0), seed, backup, Progress(verbose=0))
+        classifier = model.uncompiled_copy()
+        classifier.load_weights(stages.pretrained_weights)
+    figures = {}
+    for name, split in (("val", splits.validation), ("test", splits.queries)):
+        codes = model.encode(split.batches())
+        histograms = metrics.leave_one_out_histograms(codes, split.labels, BITS)
+        figures[f"{name}_map"] = metrics.mean_average_precision(histograms)
+    logits = classifier.predict_logits(splits.validation.batches())
+    return {
+        **figures,
+        "val_accuracy_after_pretraining": accuracy_of(logits, splits.validation.labels),
+        "recipe": dataclasses.asdict(recipe),
+        "epochs": stages.epoch_logs,
+        "cpu_seconds": round(sum(os.times()[:2]) - started),
+    }
+
+
+def collect(scratch):
+    done = cells.finished(scratch)
+    report = {
+        "settings": {"bits": BITS, "held_out": HELD_OUT, "base": BASE},
+        "unit": "mAP of images that training does not see, among each other: val_map of those that "
+        "choose, test_map of test images. CPU seconds, other jobs beside",
+        "cells": {
+            arm: {str(seed): done[name, seed] for name, seed in sorted(done) if name == arm}
+            for arm in ARMS
+            if any(name == arm for name, _ in done)
+        },
+        **environment.describe(),
+    }
+    files.write_json(pathlib.Path(FLAGS.output), report)
+    left = [arm for arm in ARMS if arm not in report["cells"]]
+    print(f"{len(done)} trainings; arms without one: {left or 'none'}")
+
+
+if __name__ == "__main__":
+    app.run(main)
