@@ -16,6 +16,7 @@ import pathlib
 import tempfile
 
 import cells
+import keras
 import tensorflow as tf
 from absl import app, flags
 
@@ -36,6 +37,9 @@ flags.DEFINE_bool("collect", False, "Write the results of the finished trainings
 flags.DEFINE_string("output", "benchmarks/results/photographs.json", "Result file.")
 
 BITS, HELD_OUT = 12, 0.1
+
+# Left to train on.
+ITEMS = 45_000
 
 # All arms but those that say otherwise.
 BASE = {"width": 24, "pretrain_epochs": 5, "finetune_epochs": 3, "unaugmented_epochs": 2}
@@ -64,9 +68,9 @@ ARMS = {
 }
 
 
-def recipe_of(arm, items):
-    """The recipe of an arm, for a number of training items."""
-    return make_recipe("photographs", (32, 32, 3), items, **{**BASE, **ARMS[arm]})
+def recipe_of(arm):
+    """The recipe of an arm."""
+    return make_recipe("photographs", (32, 32, 3), ITEMS, **{**BASE, **ARMS[arm]})
 
 
 def main(_):
@@ -86,12 +90,13 @@ def main(_):
                 if is_free:
                     cell = {"arm": arm, "seed": seed, **train(arm, splits, seed)}
                     cells.save(scratch, cell)
+                    keras.backend.clear_session()
                     print({name: cell[name] for name in ("arm", "seed", "val_map")}, flush=True)
 
 
 def train(arm, splits, seed):
     """Trains an arm; its recipe and its figures."""
-    recipe, train = recipe_of(arm, len(splits.train)), splits.train
+    recipe, train = recipe_of(arm), splits.train
     started = sum(os.times()[:2])
     model = network.build_model(recipe, splits.image_shape, len(splits.classes), BITS, None, seed)
     model.adapt(spread(train, ADAPTED_ITEMS).batches())
@@ -110,6 +115,7 @@ def train(arm, splits, seed):
         **figures,
         "val_accuracy_after_pretraining": accuracy_of(logits, splits.validation.labels),
         "recipe": dataclasses.asdict(recipe),
+        **environment.describe(),
         "epochs": stages.epoch_logs,
         "cpu_seconds": round(sum(os.times()[:2]) - started),
     }
@@ -117,6 +123,15 @@ def train(arm, splits, seed):
 
 def collect(scratch):
     done = cells.finished(scratch)
+    stale = [
+        cell["arm"]
+        for cell in done.values()
+        if cell["recipe"] != dataclasses.asdict(recipe_of(cell["arm"]))
+    ]
+    if stale:
+        raise ValueError(
+            f"{scratch / cells.NAME} has trainings by other recipes: {', '.join(stale)}"
+        )
     report = {
         "settings": {"bits": BITS, "held_out": HELD_OUT, "base": BASE},
         "unit": "mAP of images that training does not see, among each other: val_map of those that "
@@ -126,7 +141,6 @@ def collect(scratch):
             for arm in ARMS
             if any(name == arm for name, _ in done)
         },
-        **environment.describe(),
     }
     files.write_json(pathlib.Path(FLAGS.output), report)
     left = [arm for arm in ARMS if arm not in report["cells"]]

@@ -20,8 +20,8 @@ To load the model in Python:
   import tfhash, keras
   model = keras.saving.load_model("runs/photos-32/model.keras")
 
-The state is saved after every epoch. --resume continues an interrupted run. --pretrained_from trains
-other bits in less time: pre-training is that of another run.
+The state is saved after every epoch. --resume continues an interrupted run. --pretrained_from skips
+pre-training: it starts from that of another run, for another code length or loss.
 """
 
 from tfhash.cli.require import require
@@ -43,6 +43,11 @@ CHOSEN = (Recipe,)
 
 def check(given):
     require(given, "dataset")
+    if given.get("pretrained_from") is None:
+        _check_settings(given)
+
+
+def _check_settings(given):
     settings.check_training(given)
     presets.asked_recipe(given)
 
@@ -52,7 +57,9 @@ def check_paths(given):
     from tfhash.experiments.run_directory import RunDirectory
 
     settings.check_paths(given)
-    pretraining.taken_over(settings.named(given["dataset"], given))
+    if given.get("pretrained_from") is not None:
+        named = settings.named(given["dataset"], given)
+        _check_settings(pretraining.with_settings_of_pretraining(named))
     output = settings.Output.pick(given)
     RunDirectory.of_training(given).check_state(output.resume, output.overwrite)
 
@@ -64,4 +71,6 @@ def run(given, command_line):
     seconds = run.report["seconds"]["training"]
     print(f"\n{run}\n")
     print(f"trained in {seconds:.0f} s; written to {run.directory}/:")
-    print("  report.json  model.keras  saved_model/  database.npz  pictures/")
+    print(
+        "  report.json  model.keras  saved_model/  pretrained.weights.h5  database.npz  pictures/"
+    )

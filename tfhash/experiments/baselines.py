@@ -29,8 +29,8 @@ class Baselines:
 
     Attributes:
         found: Dictionary from the name of a baseline to `what` it is, its `bits`, `metrics` and
-            `unseen_items`; of the predicted class also its `accuracy` on the queries, of the softmax code
-            the `temperature`.
+            `unseen_items`; of the predicted class also its `accuracy` on the queries, if these are of
+            classes that training saw; of the softmax code the `temperature`.
     """
 
     def __init__(self, splits, variant, progress):
@@ -71,8 +71,9 @@ class Baselines:
             class_bits,
             *(class_codes(of_side, class_bits) for of_side in logits),
         )
-        accuracy = accuracy_of(logits[0], self.splits.queries.labels)
-        self.found[PREDICTED_CLASS + suffix]["accuracy"] = accuracy
+        if self.splits.protocol != "unseen-classes":
+            accuracy = accuracy_of(logits[0], self.splits.queries.labels)
+            self.found[PREDICTED_CLASS + suffix]["accuracy"] = accuracy
         if classifier.num_classes > 2**bits:
             self.progress.say(
                 f"no {SOFTMAX_CODE}: {classifier.num_classes:,} classes have no {bits} bits for each"

@@ -216,7 +216,7 @@ def table(report):
             f"pre-trained also on {protocol['unlabeled_items']:,} of these items, with pseudo-labels"
         )
     if path := report.get("settings", {}).get("pretrained_from"):
-        heading.append(f"fine-tuned alone: pre-training is that of {printable(path, 200)}")
+        heading.append(f"fine-tuning only: pre-training is that of {printable(path, 200)}")
     heading += variant_in_words(protocol["average_precision"])
     if "asymmetric" in report:
         heading.append("asymmetric: relaxed queries, ranked by expected Hamming distance")

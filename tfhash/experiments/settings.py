@@ -289,8 +289,8 @@ class Training(Settings):
     seed: int = setting(0, "Seed of the weights and of the order of training.", at_least=0)
     pretrained_from: str | None = setting(
         None,
-        "A finished run on the same data: fine-tune its network from the end of pre-training, for "
-        "other bits or another loss. The settings of pre-training are those of that run.",
+        "A finished run on the same data: start from the end of its pre-training, for another code "
+        "length or loss. The settings of pre-training are those of that run.",
     )
 
 

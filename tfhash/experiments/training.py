@@ -7,6 +7,7 @@ import time
 
 import keras
 
+from tfhash.callbacks.backup import Backup
 from tfhash.data import keras_layers
 from tfhash.data.augmentation import LARGER
 from tfhash.experiments import (
@@ -101,7 +102,7 @@ def train(dataset, command_line=None, verbose="auto", hashing_loss=None, **given
     """
     given = settings.named(dataset, given)
     settings.check_names(given, *SETTINGS)
-    given = pretraining.taken_over(given)
+    given = pretraining.with_settings_of_pretraining(given)
     settings.check_training(given)
     if hashing_loss is not None and not isinstance(hashing_loss, keras.losses.Loss):
         raise TypeError(
@@ -168,7 +169,8 @@ class _Training:
             self.source, self.labels, self.division, size, self.progress, self.cache_dir
         )
         network.check_sides(self.asked, self.splits)
-        pretraining.check_items(self.training.pretrained_from, self.splits)
+        if self.training.pretrained_from and not self.output.resume:
+            pretraining.check_items(self.training.pretrained_from, self.splits)
         # Folder names may be no valid text, which no file of names could hold.
         self.class_names = [printable(name, longest=1000) for name in self.splits.classes]
         train = self.splits.train
@@ -218,14 +220,14 @@ class _Training:
         self.untrained = with_batch_statistics(self.model, self.sample, self.recipe.is_pretrained())
         self._say_time()
 
-    def _make_model(self, bits=None):
-        """The network as it is before training, the same each time; of other bits, if given."""
+    def _make_model(self):
+        """The network as it is before training, the same each time."""
         with self.devices.making_a_model():
             model = network.build_model(
                 self.recipe,
                 self.splits.image_shape,
                 len(self.splits.classes),
-                bits or self.training.bits,
+                self.training.bits,
                 self._make_loss(),
                 self.training.seed,
                 class_names=self.class_names,
@@ -242,7 +244,8 @@ class _Training:
 
     def _choose_preset(self):
         if self.preset:
-            return {"preset": self.preset, "reason": "as asked for"}
+            asked = "as asked for" if not self.training.pretrained_from else "that of pre-training"
+            return {"preset": self.preset, "reason": asked}
         has_size = "batch_size" in self.recipe_given
         items = None if has_size else len(self.splits.train) + len(self.unlabeled)
         name, reason = presets.choose_preset(
@@ -280,8 +283,8 @@ class _Training:
     def _fit(self):
         self.progress.say(validation.in_words(self.splits))
         path, first_epoch = self.training.pretrained_from, 0
-        if path is not None:
-            pretraining.take_over(path, self.model, self._make_model, self.files, self.progress)
+        if path is not None and Backup(self.files.backup).read() is None:
+            pretraining.load_pretrained(path, self.model, self.files, self.progress)
             first_epoch = self.recipe.pretrain_epochs
         return self._fit_model(
             self.model,

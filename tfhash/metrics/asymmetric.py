@@ -115,7 +115,10 @@ def summarize_asymmetric(
         if has_relevant_items(block).any():
             for name, found in _sums(block, k, map_k, denominator, without_hits).items():
                 sums[name] = sums.get(name, 0) + np.array(found)
-    return {name: float(value / weight) for name, (value, weight) in sums.items()}
+    return {
+        name: float(value / weight) if weight else float("nan")
+        for name, (value, weight) in sums.items()
+    }
 
 
 def _sums(histograms, k, map_k, denominator, without_hits):
