@@ -126,7 +126,7 @@ def collect(scratch):
     stale = [
         cell["arm"]
         for cell in done.values()
-        if cell["recipe"] != dataclasses.asdict(recipe_of(cell["arm"]))
+        if cell["arm"] not in ARMS or cell["recipe"] != dataclasses.asdict(recipe_of(cell["arm"]))
     ]
     if stale:
         raise ValueError(
