@@ -4,7 +4,32 @@ import contextlib
 import fcntl
 import json
 
+from absl import flags
+
 NAME = "cells.jsonl"
+
+
+def define_flags(name):
+    """Defines the flags of a benchmark that trains arms.
+
+    Args:
+        name: Name of its result file and of its scratch folder.
+    """
+    flags.DEFINE_string("scratch", f"runs/{name}", "Where finished trainings are kept.")
+    flags.DEFINE_string("data_dir", "../shared/datasets", "Directory of the prepared CIFAR-10.")
+    flags.DEFINE_multi_string("arms", [], "Words, one of which the name of an arm must contain.")
+    flags.DEFINE_multi_integer("seeds", [0], "Seeds.")
+    flags.DEFINE_bool(
+        "collect", False, "Write the results of the finished trainings; train nothing."
+    )
+    flags.DEFINE_string("output", f"benchmarks/results/{name}.json", "Result file.")
+
+
+def by_arm(scratch, arms):
+    """Finished cells of each arm that has some, in the order of `arms`, by seed."""
+    done = finished(scratch)
+    found = {arm: {str(s): done[n, s] for n, s in sorted(done) if n == arm} for arm in arms}
+    return {arm: of_seeds for arm, of_seeds in found.items() if of_seeds}
 
 
 def finished(scratch):
@@ -40,3 +65,14 @@ def claimed(scratch, arm, seed):
             yield False
         else:
             yield (arm, seed) not in finished(scratch)
+
+
+def left_to_train(scratch, arms):
+    """Yields each arm and seed that the flags want and nobody has trained, claimed until the next."""
+    for seed in flags.FLAGS.seeds:
+        for arm in arms:
+            is_wanted = not flags.FLAGS.arms or any(word in arm for word in flags.FLAGS.arms)
+            if is_wanted:
+                with claimed(scratch, arm, seed) as is_free:
+                    if is_free:
+                        yield arm, seed

@@ -29,12 +29,7 @@ from tfhash.experiments.progress import Progress
 from tfhash.experiments.training import ADAPTED_ITEMS
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("scratch", "runs/photographs", "Where finished trainings are kept.")
-flags.DEFINE_string("data_dir", "../shared/datasets", "Directory of the prepared CIFAR-10.")
-flags.DEFINE_multi_string("arms", [], "Words, one of which the name of an arm must contain.")
-flags.DEFINE_multi_integer("seeds", [0], "Seeds.")
-flags.DEFINE_bool("collect", False, "Write the results of the finished trainings; train nothing.")
-flags.DEFINE_string("output", "benchmarks/results/photographs.json", "Result file.")
+cells.define_flags("photographs")
 
 BITS, HELD_OUT = 12, 0.1
 
@@ -82,16 +77,11 @@ def main(_):
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     splits = data.load("cifar10", data_dir=FLAGS.data_dir, validation_fraction=HELD_OUT)
-    for seed in FLAGS.seeds:
-        for arm in ARMS:
-            if FLAGS.arms and not any(word in arm for word in FLAGS.arms):
-                continue
-            with cells.claimed(scratch, arm, seed) as is_free:
-                if is_free:
-                    cell = {"arm": arm, "seed": seed, **train(arm, splits, seed)}
-                    cells.save(scratch, cell)
-                    keras.backend.clear_session()
-                    print({name: cell[name] for name in ("arm", "seed", "val_map")}, flush=True)
+    for arm, seed in cells.left_to_train(scratch, ARMS):
+        cell = {"arm": arm, "seed": seed, **train(arm, splits, seed)}
+        cells.save(scratch, cell)
+        print({key: cell[key] for key in ("arm", "seed", "val_map", "cpu_seconds")}, flush=True)
+        keras.backend.clear_session()
 
 
 def train(arm, splits, seed):
@@ -136,11 +126,7 @@ def collect(scratch):
         "settings": {"bits": BITS, "held_out": HELD_OUT, "base": BASE},
         "unit": "mAP of images that training does not see, among each other: val_map of those that "
         "choose, test_map of test images. CPU seconds, other jobs beside",
-        "cells": {
-            arm: {str(seed): done[name, seed] for name, seed in sorted(done) if name == arm}
-            for arm in ARMS
-            if any(name == arm for name, _ in done)
-        },
+        "cells": cells.by_arm(scratch, ARMS),
     }
     files.write_json(pathlib.Path(FLAGS.output), report)
     left = [arm for arm in ARMS if arm not in report["cells"]]

@@ -20,11 +20,11 @@ import os
 import pathlib
 import tempfile
 
+import cells
 import keras
 import recipe_sets
 import tensorflow as tf
 from absl import app, flags
-from cells import finished, save
 from recipe_arms import ARMS
 
 from tfhash import data, files, metrics
@@ -36,12 +36,7 @@ from tfhash.experiments.progress import Progress
 from tfhash.experiments.training import ADAPTED_ITEMS
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("scratch", "runs/recipes", "Where sets, weights and finished cells are kept.")
-flags.DEFINE_string("data_dir", "../shared/datasets", "Directory of the prepared CIFAR-10.")
-flags.DEFINE_multi_string("arms", [], "Words, one of which the name of an arm must contain.")
-flags.DEFINE_multi_integer("seeds", [0], "Seeds.")
-flags.DEFINE_bool("collect", False, "Write the results from the finished cells; train nothing.")
-flags.DEFINE_string("output", "benchmarks/results/recipes.json", "Result file.")
+cells.define_flags("recipes")
 
 BITS = 32
 
@@ -59,33 +54,25 @@ def main(_):
     # The same figures in a training that was killed and begun again.
     tf.config.experimental.enable_op_determinism()
     recipe_sets.write(scratch, FLAGS.data_dir)
-    for seed in FLAGS.seeds:
-        for name, arm in ARMS.items():
-            is_wanted = not FLAGS.arms or any(word in name for word in FLAGS.arms)
-            if not is_wanted or (name, seed) in finished(scratch):
-                continue
-            cell = {"arm": name, "seed": seed, **train(arm, seed, scratch)}
-            save(scratch, cell)
-            print({key: cell[key] for key in ("arm", "seed", "val_map", "cpu_seconds")}, flush=True)
-            keras.backend.clear_session()
+    for name, seed in cells.left_to_train(scratch, ARMS):
+        cell = {"arm": name, "seed": seed, **train(ARMS[name], seed, scratch)}
+        cells.save(scratch, cell)
+        print({key: cell[key] for key in ("arm", "seed", "val_map", "cpu_seconds")}, flush=True)
+        keras.backend.clear_session()
 
 
 def collect(scratch):
-    cells = finished(scratch)
     report = {
         "settings": {"bits": BITS, "sets": recipe_sets.describe()},
         "unit": "mAP of images that training does not see, among each other: val_map of those that "
         "choose, test_map of those that report. Images trained on, and CPU seconds on a loaded machine",
-        "cells": {},
+        "cells": cells.by_arm(scratch, ARMS),
         **environment.describe(),
     }
-    for name in ARMS:
-        of_seeds = {str(s): cells[n, s] for n, s in sorted(cells) if n == name}
-        if of_seeds:
-            report["cells"][name] = of_seeds
     files.write_json(pathlib.Path(FLAGS.output), report)
     left = [name for name in ARMS if name not in report["cells"]]
-    print(f"{len(cells)} trainings of {len(report['cells'])} arms; without one: {left or 'none'}")
+    trainings = sum(map(len, report["cells"].values()))
+    print(f"{trainings} trainings of {len(report['cells'])} arms; without one: {left or 'none'}")
 
 
 def train(arm, seed, scratch):

@@ -1,7 +1,7 @@
 """Runs `tfhash train` with several seeds and collects their reports.
 
-Flags after `--` go to `tfhash train`, with the seed in place of `{seed}`. Interrupted runs continue, finished runs are not repeated.
-Prints mean and standard deviation over the seeds.
+Flags after `--` go to `tfhash train`, with the seed in place of `{seed}`. Interrupted runs continue,
+finished runs are not repeated. Prints mean and standard deviation over the seeds.
 
     python benchmarks/seeds.py --name=digits-12 --title="scikit-learn's digits" -- \
         --dataset=digits --bits=12

@@ -104,7 +104,7 @@ def with_class_batches(recipe, labels, progress):
     return dataclasses.replace(recipe, items_per_class=chosen)
 
 
-def _batches(recipe, train, unlabeled, seed, epochs_done, pretrain_epochs):
+def _batches(recipe, train, unlabeled, seed, first_epoch, pretrain_epochs):
     """Training batches, and the callbacks that they need."""
     if len(unlabeled):
         batches = partly_labeled_batches(train, unlabeled, recipe, seed)
@@ -112,7 +112,7 @@ def _batches(recipe, train, unlabeled, seed, epochs_done, pretrain_epochs):
     batches = train.shuffled_batches(
         recipe.batch_size,
         seed,
-        epochs_done,
+        first_epoch,
         recipe.augmentation(),
         recipe.augmented_epochs(),
         recipe.items_per_class or None,
