@@ -29,7 +29,6 @@ from tfhash.experiments.progress import Progress
 from tfhash.experiments.training import ADAPTED_ITEMS
 
 FLAGS = flags.FLAGS
-cells.define_flags("photographs")
 
 BITS, HELD_OUT = 12, 0.1
 
@@ -134,4 +133,6 @@ def collect(scratch):
 
 
 if __name__ == "__main__":
+    # Not on import: tests import several benchmarks, whose flags have the same names.
+    cells.define_flags("photographs")
     app.run(main)

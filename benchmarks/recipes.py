@@ -36,7 +36,6 @@ from tfhash.experiments.progress import Progress
 from tfhash.experiments.training import ADAPTED_ITEMS
 
 FLAGS = flags.FLAGS
-cells.define_flags("recipes")
 
 BITS = 32
 
@@ -152,4 +151,6 @@ def weights(scratch):
 
 
 if __name__ == "__main__":
+    # Not on import: tests import several benchmarks, whose flags have the same names.
+    cells.define_flags("recipes")
     app.run(main)
