@@ -24,7 +24,7 @@ def quintic(singular_values, times):
     return singular_values
 
 
-@pytest.mark.parametrize("shape", [(18, 5), (5, 18), (4, 4), (1, 7), (7, 1)])
+@pytest.mark.parametrize("shape", [(18, 5), (5, 18), (4, 4), (1, 7), (7, 1), (576, 64)])
 @pytest.mark.parametrize("ns_steps", [1, 3, 5])
 def test_singular_values_follow_the_quintic_and_singular_vectors_stay(rng, shape, ns_steps):
     matrix = rng.normal(size=shape)
