@@ -1,5 +1,6 @@
-"""`tfhash train --devices=N`: what is refused, and and two virtual devices of JAX and of TensorFlow."""
+"""`tfhash train --devices=N`: what is refused, and two virtual devices of JAX and of TensorFlow."""
 
+import io
 import json
 import os
 import pathlib
@@ -12,7 +13,7 @@ import pytest
 from commands import QUICK, error_of
 
 from tfhash.data import load
-from tfhash.experiments import devices
+from tfhash.experiments import devices, environment
 from tfhash.experiments.devices import Devices
 from tfhash.experiments.run_directory import RunDirectory
 
@@ -59,6 +60,40 @@ def test_one_device_needs_no_distribution():
     assert one.plan(batch_size=7) == []
     with one.in_force(), one.making_a_model():
         assert keras.distribution.distribution() is None
+
+
+@pytest.mark.parametrize(
+    ("extensions", "dtype_policy", "gpus", "said"),
+    [
+        (["avx2", "amx_bf16"], "float32", [], "--dtype_policy=mixed_bfloat16"),
+        (["avx2", "amx_bf16"], "mixed_bfloat16", [], None),
+        (["avx2", "avx512_bf16"], "mixed_bfloat16", [], "slower than float32"),
+        ([], "mixed_bfloat16", [], "slower than float32"),
+        (["avx2"], "float32", [], None),
+        (["amx_bf16"], "float32", ["GPU:0"], None),
+        (["avx2"], "mixed_bfloat16", ["GPU:0"], None),
+    ],
+)
+def test_a_precision_that_does_not_suit_the_cpu_is_told(
+    monkeypatch, extensions, dtype_policy, gpus, said
+):
+    monkeypatch.setattr(environment, "extensions", lambda: extensions)
+    monkeypatch.setattr(devices, "_tensorflow_gpus", lambda: gpus)
+    found = Devices(1).about_precision(dtype_policy)
+    assert [said in sentence for sentence in found] == ([True] if said else [])
+
+
+def test_extensions_are_those_of_this_processor(monkeypatch):
+    text = "processor\t: 0\nmodel name\t: Model: A\nflags\t\t: fpu avx2 amx_bf16 avx512f_x\n"
+    monkeypatch.setattr(environment, "open", lambda *_, **__: io.StringIO(text), raising=False)
+    assert environment.extensions() == ["avx2", "amx_bf16"]
+    assert environment.describe()["machine"]["processor"] == "Model: A"
+
+    def missing(*_, **__):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(environment, "open", missing, raising=False)
+    assert environment.extensions() == []
 
 
 def test_a_run_is_not_resumed_on_another_number_of_devices(tmp_path):

@@ -202,12 +202,11 @@ class _Training:
                 f"images alone. Received: pretrain_epochs={self.recipe.pretrain_epochs}"
             )
         chosen = ", ".join(f"{k}={v}" for k, v in dataclasses.asdict(self.recipe).items())
-        heading = f"Recipe {self.recipe_choice['preset']} ({self.recipe_choice['reason']}): "
-        self.progress.say(
-            textwrap.fill(heading + chosen, report.LINE_LENGTH, subsequent_indent="  ")
-        )
+        recipe = "Recipe {preset} ({reason}): ".format(**self.recipe_choice) + chosen
+        self.progress.say(textwrap.fill(recipe, report.LINE_LENGTH, subsequent_indent="  "))
         self.warnings = report.warnings_of_recipe(self.recipe)
         hints = self.devices.plan(min(self.recipe.batch_size, len(train) + len(self.unlabeled)))
+        hints += self.devices.about_precision(self.recipe.dtype_policy)
         hints += [f"Warning: {warning}" for warning in self.warnings]
         if settings.is_folder(self.source.dataset):
             in_color = presets.are_in_color(shape, self.has_colors)
