@@ -42,7 +42,7 @@ from tfhash.experiments.datasets import spread
 from tfhash.experiments.training import ADAPTED_ITEMS, SAMPLE_ITEMS
 from tfhash.losses import pairs
 
-# The recipes of `tfhash train`, with smaller networks and fewer epochs.
+# The recipes of `tfhash train`, with smaller networks, fewer epochs and weaker augmentation.
 RECIPES = {
     "mnist": dataclasses.replace(
         make_recipe("simple", (28, 28, 1), 57_000),
@@ -56,6 +56,8 @@ RECIPES = {
         width=24,
         pretrain_epochs=6,
         finetune_epochs=2,
+        max_shift=2,
+        cutout=0,
         unaugmented_epochs=2,
         flip_tta=False,
     ),

@@ -55,8 +55,8 @@ ARMS = {
     "batches of 64": {"batch_size": 64},
     "batches of 250": {"batch_size": 250},
     "AdamW": {"optimizer": "adamw"},
-    "shifts by 4": {"max_shift": 4},
-    "cutout of 8": {"cutout": 8},
+    "shifts by 2": {"max_shift": 2},
+    "no cutout": {"cutout": 0},
     "warm-up 0.1": {"warmup": 0.1},
     "no mirror image in encoding": {"flip_tta": False},
 }

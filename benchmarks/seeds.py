@@ -25,17 +25,36 @@ flags.DEFINE_string("title", None, "Title of the data in tables.", required=True
 flags.DEFINE_multi_integer("seeds", [0, 1, 2], "Seeds.")
 flags.DEFINE_string("runs", "runs/seeds", "Directory of the runs.")
 flags.DEFINE_string("output_dir", "benchmarks/results", "Directory of NAME.json.")
+flags.DEFINE_bool(
+    "add",
+    False,
+    "Keep the seeds that NAME.json has, by the same command, perhaps of other machines.",
+)
 
 
 def main(argv):
+    output = pathlib.Path(FLAGS.output_dir) / f"{FLAGS.name}.json"
     result = {"title": FLAGS.title, "command": ["tfhash", "train", *argv[1:]], "seeds": {}}
+    if FLAGS.add:
+        result["seeds"] = finished(output, result["command"])
     for seed in FLAGS.seeds:
         directory = pathlib.Path(FLAGS.runs) / f"{FLAGS.name}-{seed}"
         command = [argument.replace("{seed}", str(seed)) for argument in result["command"]]
         report = train([*command, f"--seed={seed}", f"--output_dir={directory}"], directory)
-        result["seeds"][str(seed)] = report
-        files.write_json(pathlib.Path(FLAGS.output_dir) / f"{FLAGS.name}.json", result)
+        result["seeds"] = dict(sorted({**result["seeds"], str(seed): report}.items()))
+        files.write_json(output, result)
     print(tables.header(tables.TRAINING_COLUMNS) + tables.Training(FLAGS.name, result).full())
+
+
+def finished(output, command):
+    """Reports by seed of a result file, which must be of the same command."""
+    found = json.loads(output.read_text(encoding="utf-8"))
+    if found["command"] != command:
+        raise ValueError(
+            f"{output} is of {' '.join(found['command'])}, not of {' '.join(command)}. "
+            "Leave out --add to replace it"
+        )
+    return found["seeds"]
 
 
 def train(command, directory):

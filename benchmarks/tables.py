@@ -12,6 +12,7 @@ SUMMARY_COLUMNS = (
     "mAP",
     "mAP, images never seen",
     "precision within radius 2",
+    "accuracy of the classifier",
     "training, minutes on 2 cores",
 )
 
@@ -24,6 +25,7 @@ TRAINING_COLUMNS = (
     "mAP, images never seen",
     "mAP, worst to best tie order",
     "precision within radius 2",
+    "accuracy of the classifier",
     "mAP of the predicted class",
     "mAP of the untrained network",
     "training + evaluation, minutes on 2 cores",
@@ -150,13 +152,17 @@ class Training:
 
     def both(self, figure, *path):
         """Two cells: a figure of the database, and of images never seen; "-" if not measured."""
-        cells = []
-        for among in ((), ("unseen_items",)):
-            try:
-                cells.append(self.mean_and_deviation(*path, *among, "metrics", figure))
-            except KeyError:
-                cells.append("-")
-        return cells
+        paths = (*path, "metrics", figure), (*path, "unseen_items", "metrics", figure)
+        return [self.if_measured(*each) for each in paths]
+
+    def if_measured(self, *path):
+        try:
+            return self.mean_and_deviation(*path)
+        except KeyError:
+            return "-"
+
+    def accuracy(self):
+        return self.if_measured("baselines", "predicted class", "accuracy")
 
     def minutes(self, part):
         return f"{self.mean('seconds', part) / 60:.1f}"
@@ -164,8 +170,8 @@ class Training:
     def summary(self):
         """A row under `SUMMARY_COLUMNS`."""
         precision = f"{self.mean('metrics', 'precision_radius_2'):.4f}"
-        cells = self.data, self.bits, *self.both("map"), precision, self.minutes("training")
-        return row(cells)
+        figures = *self.both("map"), precision, self.accuracy(), self.minutes("training")
+        return row((self.data, self.bits, *figures))
 
     def full(self):
         """A row under `TRAINING_COLUMNS`."""
@@ -179,6 +185,7 @@ class Training:
             *self.both("map"),
             f"{worst:.4f} to {best:.4f}",
             f"{self.mean('metrics', 'precision_radius_2'):.4f}",
+            self.accuracy(),
             self.mean_and_deviation("baselines", "predicted class", "metrics", "map"),
             f"{self.mean('baselines', 'untrained network', 'metrics', 'map'):.4f}",
             f"{self.minutes('training')} + {self.minutes('evaluation')}",

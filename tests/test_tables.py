@@ -68,16 +68,20 @@ def test_diverged_seeds_are_reported():
     ]
 
 
-@pytest.mark.parametrize("bits", [12, 16])
-def test_a_finished_run_is_reused_only_if_its_command_is_the_same(tmp_path, bits):
-    command = ["tfhash", "train", "--dataset=digits", "--bits=12"]
+COMMAND = ["tfhash", "train", "--dataset=digits"]
+
+
+@pytest.fixture
+def run_seeds(tmp_path):
+    """Finished runs of two seeds with 12 bits, and a function that runs `seeds.py` on them."""
     figures = {"metrics": {"map": 0.5, "map_worst_ties": 0.4, "map_best_ties": 0.6}}
     figures["metrics"]["precision_radius_2"] = 0.5
     for seed in (0, 1):
         run = tmp_path / "runs" / f"test-{seed}"
         run.mkdir(parents=True)
+        command = [*COMMAND, "--bits=12", f"--seed={seed}", f"--output_dir={run}", "--resume"]
         report = {
-            "command_line": [*command, f"--seed={seed}", f"--output_dir={run}", "--resume"],
+            "command_line": command,
             "protocol": {"queries": 2, "database_items": 3},
             "bits": 12,
             "baselines": dict.fromkeys(("predicted class", "untrained network"), figures),
@@ -85,20 +89,44 @@ def test_a_finished_run_is_reused_only_if_its_command_is_the_same(tmp_path, bits
             **figures,
         }
         (run / "report.json").write_text(json.dumps(report))
-    flags = ["--name=test", "--title=Test", "--seeds=0", "--seeds=1"]
-    folders = [f"--runs={tmp_path / 'runs'}", f"--output_dir={tmp_path}"]
-    finished = subprocess.run(
-        [sys.executable, SEEDS, *flags, *folders, "--", *command[2:-1], f"--bits={bits}"],
-        capture_output=True,
-        text=True,
-    )
-    if bits == 12:
-        assert "| 0.5000 ± 0.0000 | - | 0.4000 to 0.6000 |" in finished.stdout
-        assert "| 1.0 + 0.2 |" in finished.stdout
-        assert len(json.loads((tmp_path / "test.json").read_text())["seeds"]) == 2
-    else:
-        assert "was made by tfhash train --dataset=digits --bits=12 --seed=0" in finished.stderr
-        assert not (tmp_path / "test.json").exists()
+
+    def run_them(*flags, bits=12):
+        folders = [f"--runs={tmp_path / 'runs'}", f"--output_dir={tmp_path}"]
+        command = [SEEDS, "--name=test", "--title=Test", *folders, *flags]
+        command += ["--", *COMMAND[2:], f"--bits={bits}"]
+        return subprocess.run([sys.executable, *command], capture_output=True, text=True)
+
+    return run_them
+
+
+def test_a_finished_run_is_reused(run_seeds, tmp_path):
+    finished = run_seeds("--seeds=0", "--seeds=1")
+    assert "| 0.5000 ± 0.0000 | - | 0.4000 to 0.6000 |" in finished.stdout
+    assert "| 1.0 + 0.2 |" in finished.stdout
+    assert len(json.loads((tmp_path / "test.json").read_text())["seeds"]) == 2
+
+
+def test_a_finished_run_of_another_command_is_refused(run_seeds, tmp_path):
+    finished = run_seeds("--seeds=0", bits=16)
+    assert "was made by tfhash train --dataset=digits --bits=12 --seed=0" in finished.stderr
+    assert not (tmp_path / "test.json").exists()
+
+
+def test_seeds_are_added_only_to_those_of_the_same_command(run_seeds, tmp_path):
+    result = tmp_path / "test.json"
+
+    def seeds():
+        return list(json.loads(result.read_text())["seeds"])
+
+    run_seeds("--seeds=1")
+    assert seeds() == ["1"]
+    assert "| 0.5000 ± 0.0000 |" in run_seeds("--seeds=0", "--add").stdout
+    assert seeds() == ["0", "1"]
+    before = result.read_text()
+    assert "--bits=12, not of" in run_seeds("--seeds=0", "--add", bits=16).stderr
+    assert result.read_text() == before
+    run_seeds("--seeds=0")
+    assert seeds() == ["0"]
 
 
 @pytest.mark.parametrize("path", write_tables.documents(), ids=lambda path: path.name)
@@ -118,9 +146,9 @@ def test_every_table_and_figure_can_be_written_and_is_rectangular():
         assert low <= high, name
 
 
-def test_the_summary_has_six_columns_and_links_from_the_folder_of_the_document():
+def test_the_summary_has_seven_columns_and_links_from_the_folder_of_the_document():
     head, _, *rows = write_tables.TABLES["results"]("../").splitlines()
-    assert head.count("|") == 7
+    assert head.count("|") == 8
     assert len(rows) == len(write_tables.measured())
     assert all("](../benchmarks/results/" in row for row in rows)
 
@@ -131,10 +159,12 @@ def test_figures_that_a_run_did_not_measure_are_left_open():
 
     among = {"unseen_items": {"metrics": {"map": 0.25}}}
     rival = {"metrics": {"map": 0.5}, **among}
-    whole = report(0.75, baselines={"predicted class, whole training": rival}, **among)
+    classes = {"predicted class": {"accuracy": 0.625}, "predicted class, whole training": rival}
+    whole = report(0.75, baselines=classes, **among)
     before = tables.Training("a", {"title": "A", "command": [], "seeds": {"0": report(0.75)}})
     now = tables.Training("a", {"title": "A", "command": [], "seeds": {"0": whole}})
     assert before.both("map") == ["0.7500", "-"]
+    assert (before.accuracy(), now.accuracy()) == ("-", "0.6250")
     cells = now.unseen().strip("| \n").split(" | ")[2:]
     assert cells == ["0.7500", "0.2500", "0.5000", "0.2500", "-", "-", "-", "-"]
 

@@ -172,7 +172,7 @@ def make_recipe(name, image_shape, items, unlabeled=0, are_larger=False, has_col
         raise ValueError(f"`recipe` must be one of {', '.join(PRESETS)}. Received: recipe={name!r}")
     given = with_weights(given, name)
     seen_shape = image_shape if are_in_color(image_shape, has_colors) else (*image_shape[:2], 1)
-    preset = PRESETS[name](seen_shape, items + unlabeled, given.get("batch_size"))
+    preset = PRESETS[name](seen_shape, items, items + unlabeled, given.get("batch_size"))
     if are_larger and name in WITH_CROPS:
         preset = dataclasses.replace(preset, crop=SMALLEST_CROP, max_shift=0)
     if unlabeled:
@@ -217,7 +217,7 @@ def _implied(given):
     return implied
 
 
-def _simple(image_shape, items, batch_size):
+def _simple(image_shape, labeled, items, batch_size):
     """A few minutes for what is not too hard. No flips: a mirrored glyph is another glyph."""
     batch_size = batch_size or (64 if items < FEW_ITEMS else 125)
     epochs = max(5, _epochs_of(FEWEST_STEPS_SIMPLE, items, batch_size))
@@ -234,14 +234,16 @@ def _simple(image_shape, items, batch_size):
     )
 
 
-def _photographs(image_shape, items, batch_size):
-    """Less than an hour on two cores, for 5,000 or 50,000 images."""
-    is_small = items < FEW_ITEMS
+def _photographs(image_shape, labeled, items, batch_size):
+    """On two cores, minutes for 5,000 images; for 50,000 less than an hour with AMX, else hours."""
+    is_small, has_many_labels = items < FEW_ITEMS, labeled >= FEW_ITEMS
     if batch_size is None:
         few = BATCH_OF_VERY_FEW if items < VERY_FEW_ITEMS else 100
         batch_size = few if is_small else 125
-    side = max(image_shape[:2])
-    epochs = (80, 20) if is_small else (9, 6)
+    side, narrow_side = max(image_shape[:2]), min(image_shape[:2])
+    # Many labels are worth a wider network, which needs stronger augmentation.
+    width = 96 if has_many_labels else 48
+    epochs = (13, 4) if has_many_labels else (80, 20) if is_small else (9, 6)
     pretrain_epochs, finetune_epochs = (
         max(least, _epochs_of(steps, items, batch_size))
         for least, steps in zip(epochs, FEWEST_STEPS_PHOTOGRAPHS)
@@ -249,19 +251,20 @@ def _photographs(image_shape, items, batch_size):
     return Recipe(
         backbone="whitenet",
         # Larger images take as long by a narrower network.
-        width=min(48, 48 * SIDE_OF_PHOTOGRAPHS // side),
+        width=min(width, width * SIDE_OF_PHOTOGRAPHS // side),
         batch_size=batch_size,
         pretrain_epochs=pretrain_epochs,
         finetune_epochs=finetune_epochs,
-        max_shift=round(min(image_shape[:2]) / 16),
+        max_shift=round(narrow_side / (8 if has_many_labels else 16)),
+        cutout=narrow_side // 4 if has_many_labels else 0,
         flip=True,
         # The database holds the training images. Few of them are memorized soon.
-        unaugmented_epochs=0 if is_small else 4,
+        unaugmented_epochs=3 if has_many_labels else 0,
         flip_tta=True,
     )
 
 
-def _pretrained(image_shape, items, batch_size):
+def _pretrained(image_shape, labeled, items, batch_size):
     """Few and small steps from weights that know images already; the heads learn faster."""
     batch_size = batch_size or (32 if items < FEW_ITEMS else 64)
     epochs = max(3, _epochs_of(FEWEST_STEPS_PRETRAINED, items, batch_size))

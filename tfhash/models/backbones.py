@@ -172,14 +172,14 @@ def _whitenet(x, width):
     After the network of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024).
     """
     x = PatchWhitening(2, name="whitening")(x)
-    x = layers.Activation("gelu")(x)
-    wide = min(4 * width, 256)
-    for filters in (width, wide, wide):
+    # ReLU throughout: GELU learns no better, and takes 1.75 times as long on a CPU (docs/training.md).
+    x = layers.Activation("relu")(x)
+    for filters in (width, 4 * width, 4 * width):
         x = _conv(x, filters)
         if min(x.shape[1:3]) > 1:
             x = layers.MaxPooling2D(**CHANNELS_LAST)(x)
-        x = _norm_gelu(x)
-        x = _norm_gelu(_conv(x, filters))
+        x = _norm_relu(x)
+        x = _norm_relu(_conv(x, filters))
     return layers.GlobalMaxPooling2D(**CHANNELS_LAST)(x)
 
 
@@ -191,9 +191,9 @@ def _conv(x, filters, strides=1):
     return convolution(x)
 
 
-def _norm_gelu(x):
+def _norm_relu(x):
     # No scale, because the next convolution can scale.
-    return layers.Activation("gelu")(_norm(scale=False)(x))
+    return layers.Activation("relu")(_norm(scale=False)(x))
 
 
 def _norm(**arguments):
