@@ -14,6 +14,7 @@ import pathlib
 import subprocess
 import sys
 
+import reports
 import tables
 from absl import app, flags
 
@@ -36,7 +37,9 @@ def main(argv):
     output = pathlib.Path(FLAGS.output_dir) / f"{FLAGS.name}.json"
     result = {"title": FLAGS.title, "command": ["tfhash", "train", *argv[1:]], "seeds": {}}
     if FLAGS.add:
-        result["seeds"] = finished(output, result["command"])
+        before = json.loads(output.read_text(encoding="utf-8"))
+        reports.check_made_with(output, before, {"command": result["command"]})
+        result["seeds"] = before["seeds"]
     for seed in FLAGS.seeds:
         directory = pathlib.Path(FLAGS.runs) / f"{FLAGS.name}-{seed}"
         command = [argument.replace("{seed}", str(seed)) for argument in result["command"]]
@@ -44,17 +47,6 @@ def main(argv):
         result["seeds"] = dict(sorted({**result["seeds"], str(seed): report}.items()))
         files.write_json(output, result)
     print(tables.header(tables.TRAINING_COLUMNS) + tables.Training(FLAGS.name, result).full())
-
-
-def finished(output, command):
-    """Reports by seed of a result file, which must be of the same command."""
-    found = json.loads(output.read_text(encoding="utf-8"))
-    if found["command"] != command:
-        raise ValueError(
-            f"{output} is of {' '.join(found['command'])}, not of {' '.join(command)}. "
-            "Leave out --add to replace it"
-        )
-    return found["seeds"]
 
 
 def train(command, directory):

@@ -123,7 +123,10 @@ def test_seeds_are_added_only_to_those_of_the_same_command(run_seeds, tmp_path):
     assert "| 0.5000 ± 0.0000 |" in run_seeds("--seeds=0", "--add").stdout
     assert seeds() == ["0", "1"]
     before = result.read_text()
-    assert "--bits=12, not of" in run_seeds("--seeds=0", "--add", bits=16).stderr
+    refused = run_seeds("--seeds=0", "--add", bits=16).stderr
+    assert (
+        "was made with {'command': ['tfhash', 'train', '--dataset=digits', '--bits=12']}" in refused
+    )
     assert result.read_text() == before
     run_seeds("--seeds=0")
     assert seeds() == ["0"]
