@@ -202,6 +202,7 @@ TABLES = {
     "losses-cifar10": _losses("accuracy-cifar10"),
     "throughput": _rows("throughput", tables.THROUGHPUT_COLUMNS, tables.throughput),
     "dtypes": _rows("dtype_policies", tables.DTYPE_COLUMNS, tables.dtypes),
+    "dtypes-amx": _rows("dtype_policies-amx", tables.DTYPE_COLUMNS, tables.dtypes),
     "augmentation": _rows("augmentation", tables.AUGMENTATION_COLUMNS, tables.augmentation),
     "loss-memory": _memory,
     "photos": _rows("photos", tables.PHOTO_COLUMNS, tables.photos),

@@ -95,7 +95,7 @@ class Devices:
             ]
         if not has_amx and dtype_policy == "mixed_bfloat16":
             return [
-                "Note: no AMX is known of this CPU. Without it, mixed_bfloat16 is slower than float32"
+                "Note: this CPU is not known to have AMX. Without it, mixed_bfloat16 is slower than float32"
             ]
         return []
 

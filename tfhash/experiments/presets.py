@@ -235,7 +235,7 @@ def _simple(image_shape, labeled, items, batch_size):
 
 
 def _photographs(image_shape, labeled, items, batch_size):
-    """On two cores, minutes for 5,000 images; for 50,000 less than an hour with AMX, else hours."""
+    """On two cores, minutes for 5,000 images; for 50,000 less than an hour with AMX."""
     is_small, has_many_labels = items < FEW_ITEMS, labeled >= FEW_ITEMS
     if batch_size is None:
         few = BATCH_OF_VERY_FEW if items < VERY_FEW_ITEMS else 100

@@ -172,7 +172,7 @@ def _whitenet(x, width):
     After the network of Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU" (2024).
     """
     x = PatchWhitening(2, name="whitening")(x)
-    # ReLU throughout: GELU learns no better, and takes 1.75 times as long on a CPU (docs/training.md).
+    # ReLU, for GELU learned no better and took 1.75 times as long on a CPU (docs/training.md).
     x = layers.Activation("relu")(x)
     for filters in (width, 4 * width, 4 * width):
         x = _conv(x, filters)
